@@ -1,0 +1,102 @@
+/**
+ * Guests as PVE shows them: what a look at the node found. Values only; who looks is behind
+ * `GuestApi`. *Unknown* is never *absent*: a failed read says so in the type.
+ */
+import type { Problem } from './errors.ts';
+import type { Upid, Vmid } from './ids.ts';
+
+export type GuestKind = 'qemu' | 'lxc';
+
+export interface GuestRef {
+  readonly vmid: Vmid;
+  readonly kind: GuestKind;
+}
+
+/** A paused QEMU guest is `running` for PVE (PVE-FACTS 18). */
+export type Power = 'running' | 'stopped';
+
+/** A config as PVE has it on disk: every value as its text. */
+export type ConfigMap = ReadonlyMap<string, string>;
+
+export type PendingChange =
+  | { readonly kind: 'set'; readonly value: string }
+  | { readonly kind: 'delete' };
+
+/** One read of a guest's config: what is in force, and what waits for the next start. */
+export interface GuestConfig {
+  /** SHA-1 of the whole file with its pending part (PVE-FACTS 24). */
+  readonly digest: string;
+  readonly current: ConfigMap;
+  readonly pending: ReadonlyMap<string, PendingChange>;
+  readonly readAtMs: number;
+}
+
+export type ConfigLook =
+  | { readonly kind: 'not_read' }
+  | { readonly kind: 'known'; readonly config: GuestConfig }
+  | { readonly kind: 'unknown'; readonly problem: Problem };
+
+/** `state: null` is a guest the manager has not taken up yet (PVE-FACTS 38). */
+export type HaLook =
+  | { readonly kind: 'not_read' }
+  | { readonly kind: 'unmanaged' }
+  | { readonly kind: 'managed'; readonly state: string | null }
+  | { readonly kind: 'unknown'; readonly problem: Problem };
+
+/** One guest as one look found it. */
+export interface Guest {
+  readonly vmid: Vmid;
+  readonly kind: GuestKind;
+  readonly name: string | null;
+  readonly power: Power;
+  /** PVE's `qmpstatus` (`paused`, `io-error`, …); null where the look did not read it. */
+  readonly qmpStatus: string | null;
+  readonly template: boolean;
+  /** PVE's lock (`backup`, `migrate`, …), or null. */
+  readonly lock: string | null;
+  readonly tags: readonly string[];
+  /** When it booted, from its uptime: good to a few seconds. Null while stopped. */
+  readonly bootedAtMs: number | null;
+  readonly ha: HaLook;
+  readonly config: ConfigLook;
+}
+
+/** A PVE task under way on the node. */
+export interface RunningTask {
+  readonly upid: Upid;
+  readonly type: string;
+  /** Null for a task of the node itself (`startall`, …). */
+  readonly vmid: Vmid | null;
+  /** As PVE prints it, `user@realm` or `user@realm!token`. */
+  readonly user: string;
+  readonly startedAtMs: number;
+  /** Started with this agent's own token. */
+  readonly isOurs: boolean;
+}
+
+/** What a list answer is worth: an empty list without privileges is not absence (PVE-FACTS 10). */
+export type Completeness =
+  | { readonly kind: 'complete' }
+  | { readonly kind: 'unknown'; readonly problem: Problem };
+
+/** The cluster's and the node's own condition, read when an action is planned. */
+export interface NodeLook {
+  readonly quorate: boolean;
+  /** HA frozen or disarmed: requests would be lost (PVE-FACTS 36, 39). */
+  readonly ha: 'armed' | 'disarmed' | 'frozen' | 'absent' | 'unknown';
+}
+
+/** The node as one look found it. */
+export interface ActualState {
+  readonly lookedAtMs: number;
+  readonly guests: ReadonlyMap<Vmid, Guest>;
+  readonly qemu: Completeness;
+  readonly lxc: Completeness;
+  /** Running tasks, also those of others as far as the token may see them. */
+  readonly tasks: readonly RunningTask[];
+  readonly tasksKnown: Completeness;
+  /** Null when it was not read (nothing planned). */
+  readonly node: NodeLook | null;
+  /** Guests known to be on another node of the cluster. */
+  readonly elsewhere: ReadonlyMap<Vmid, string>;
+}

@@ -1,0 +1,232 @@
+/**
+ * The ports: everything the core knows of the world outside it. Each has one real make (in
+ * src/proxmox, src/journal, src/agent) and one in the tests.
+ */
+import type { DesiredState } from './desired.ts';
+import type { Problem } from './errors.ts';
+import type { EngineEvent } from './events.ts';
+import type { ActualState, Guest, GuestKind, GuestRef, RunningTask } from './guest.ts';
+import type { OpId, Upid, Vmid } from './ids.ts';
+import type { OpRecord, OpRecordDraft, Reversibility, SetConfigParams, StopParams } from './op.ts';
+
+/** Where desired state comes from. `read` never throws: what is wrong is in the value. */
+export interface DesiredProvider {
+  read(signal: AbortSignal): Promise<DesiredState>;
+  /** Calls back when a new read may differ; returns the way to stop. */
+  onChange(listener: () => void): () => void;
+  close(): Promise<void>;
+}
+
+/** What `observe` is to read beyond the lists and the running tasks. */
+export interface ObserveRequest {
+  /** Guests whose config is read. */
+  readonly configs: ReadonlySet<Vmid>;
+  /** Quorum and HA (`ActualState.node`), and the HA state of guests. */
+  readonly node: boolean;
+}
+
+/** What one look under the lane is to read. Times are `Clock.monotonicMs`. */
+export interface LookRequest {
+  readonly guest: GuestRef;
+  /** Only answers whose request began after this count; lanes share them. */
+  readonly sinceMs: number;
+  /** The same for the list of running tasks, which may be a little older; null: not needed. */
+  readonly tasksSinceMs: number | null;
+  readonly config: boolean;
+  /** Also the HA state and `qmpStatus`. */
+  readonly details: boolean;
+}
+
+export type LookResult =
+  | { readonly kind: 'found'; readonly guest: Guest; readonly tasks: readonly RunningTask[] }
+  /** Complete answers, and it is in none of them; `node` where it is now, if known. */
+  | { readonly kind: 'gone'; readonly node: string | null }
+  | { readonly kind: 'unknown'; readonly problem: Problem };
+
+/** What became of a request that changes something. */
+export type Submission =
+  | { readonly kind: 'task'; readonly upid: Upid }
+  /** Applied when it answered; there is no task. */
+  | { readonly kind: 'done' }
+  /** Proven without effect: PVE said no, or the request was never sent. */
+  | { readonly kind: 'refused'; readonly problem: Problem }
+  /** Maybe done (596, a timeout, a cut connection, `got no worker upid`): look, never repeat. */
+  | { readonly kind: 'unsure'; readonly problem: Problem };
+
+/** How a task ended; lines are PVE's own, at most the first and last 50. */
+export type TaskEnd =
+  | { readonly kind: 'ok'; readonly exitStatus: string }
+  | { readonly kind: 'warning'; readonly exitStatus: string; readonly log: readonly string[] }
+  | { readonly kind: 'error'; readonly exitStatus: string; readonly log: readonly string[] }
+  /** `unexpected status`: the worker died without a last word. */
+  | { readonly kind: 'unknown'; readonly exitStatus: string; readonly log: readonly string[] }
+  /** PVE does not know the task (any more). */
+  | { readonly kind: 'vanished' };
+
+export type TaskStatus =
+  | { readonly kind: 'running' }
+  | { readonly kind: 'ended'; readonly end: TaskEnd }
+  | { readonly kind: 'unreadable'; readonly problem: Problem };
+
+/** What a task means to recovery; PVE's type names stay in src/proxmox. */
+export type TaskRole = 'start' | 'stop' | 'restart' | 'set_config' | 'replaces' | 'moves' | 'other';
+
+export interface FoundTask {
+  readonly upid: Upid;
+  readonly role: TaskRole;
+  readonly isOurs: boolean;
+  readonly isRunning: boolean;
+  /** On the agent's clock. */
+  readonly startedAtMs: number;
+}
+
+export interface TaskSearch {
+  readonly guest: GuestRef;
+  /** Agent's wall clock; the adapter adds the offset to PVE's. */
+  readonly sinceMs: number;
+  /** Only tasks newer than this one (start time, then pstart). */
+  readonly newerThan: Upid | null;
+}
+
+export type TaskSearchResult =
+  | { readonly kind: 'found'; readonly tasks: readonly FoundTask[] }
+  | { readonly kind: 'unknown'; readonly problem: Problem };
+
+/**
+ * The node, as far as the core needs it. Nothing here throws for what PVE says or fails to say:
+ * that is in the values. A method rejects only with the signal's reason when aborted.
+ */
+export interface GuestApi {
+  observe(request: ObserveRequest, signal: AbortSignal): Promise<ActualState>;
+  look(request: LookRequest, signal: AbortSignal): Promise<LookResult>;
+  start(guest: GuestRef, signal: AbortSignal): Promise<Submission>;
+  stop(guest: GuestRef, params: StopParams, signal: AbortSignal): Promise<Submission>;
+  /** `digest`: the config this change was computed from; PVE refuses it if stale. */
+  setConfig(
+    guest: GuestRef,
+    change: SetConfigParams & { readonly digest: string },
+    signal: AbortSignal,
+  ): Promise<Submission>;
+  /** Waits until the task has ended, however long that takes and whatever fails meanwhile. */
+  awaitTask(upid: Upid, signal: AbortSignal): Promise<TaskEnd>;
+  taskStatus(upid: Upid, signal: AbortSignal): Promise<TaskStatus>;
+  findTasks(search: TaskSearch, signal: AbortSignal): Promise<TaskSearchResult>;
+}
+
+/** What config values mean to PVE. Pure and total: it never throws, whatever the text. */
+export interface ValueSemantics {
+  /** Does `actual` satisfy `desired`? What desired leaves to PVE (a MAC, a size) may be anything. */
+  isSatisfied(value: {
+    readonly kind: GuestKind;
+    readonly key: string;
+    readonly desired: string;
+    readonly actual: string;
+  }): boolean;
+  /** What to write: desired, with what PVE had filled in kept. */
+  fillIn(value: {
+    readonly kind: GuestKind;
+    readonly key: string;
+    readonly desired: string;
+    readonly actual: string | null;
+  }): string;
+  /** Would PVE accept it? Null: yes, or not known to be refused. Else why not. */
+  refusal(kind: GuestKind, key: string, value: string): string | null;
+  /** The class of changing `from` to `to` (null: not set). Unknown is `irreversible`. */
+  classify(change: {
+    readonly kind: GuestKind;
+    readonly key: string;
+    readonly from: string | null;
+    readonly to: string | null;
+  }): Reversibility;
+  /** PVE never gives the value back (`cipassword`): compared by a salted hash, never shown. */
+  isWriteOnly(kind: GuestKind, key: string): boolean;
+}
+
+/** Why a guest is left alone by reconciling. */
+export interface Hold {
+  readonly vmid: Vmid;
+  /** Wall clock ms; null: until somebody resumes. */
+  readonly untilMs: number | null;
+  readonly reason: string;
+}
+
+export interface Pause {
+  readonly untilMs: number | null;
+  readonly reason: string;
+}
+
+/** A durable fact that is not a record of an op. */
+export type Note =
+  | { readonly kind: 'hold'; readonly hold: Hold }
+  | { readonly kind: 'resume_guest'; readonly vmid: Vmid }
+  | { readonly kind: 'pause'; readonly pause: Pause }
+  | { readonly kind: 'resume' }
+  /** A guest with `power: initial` has had its start. */
+  | { readonly kind: 'initial_done'; readonly vmid: Vmid }
+  /** A task of ours that no op claims. */
+  | { readonly kind: 'late_effect'; readonly vmid: Vmid; readonly upid: Upid }
+  /** The guest was replaced or moved: what was remembered of it does not count any more. */
+  | { readonly kind: 'forget_guest'; readonly vmid: Vmid }
+  /** Salted hash of a write-only value that was applied. */
+  | {
+      readonly kind: 'secret_applied';
+      readonly vmid: Vmid;
+      readonly key: string;
+      readonly hash: string;
+    };
+
+/** An op as its records tell it. */
+export interface OpView {
+  readonly opId: OpId;
+  readonly latest: OpRecord;
+  /** The record that opened it: `received`, or the first `started`. */
+  readonly first: OpRecord;
+  /** `started` of the latest attempt; null while only received. */
+  readonly started: OpRecord | null;
+}
+
+export interface KeptKey {
+  readonly opId: OpId;
+  readonly payloadHmac: string;
+  readonly expiresAtMs: number;
+}
+
+/**
+ * The journal as the core sees it. `append` and `note` resolve when the record is on disk, in the
+ * order of the calls; a failed write halts the process (J3). Reads are of what has been appended.
+ */
+export interface OpLedger {
+  append(record: OpRecordDraft): Promise<OpRecord>;
+  note(note: Note): Promise<void>;
+  /** `received`, `started` and `task_running`, oldest first. */
+  opsInFlight(): readonly OpView[];
+  /** An op in flight, or one whose end is still remembered. */
+  findOp(opId: OpId): OpView | null;
+  findKey(idempKey: string): KeptKey | null;
+  lastUpid(vmid: Vmid): Upid | null;
+  /** When we started this guest in the last 10 minutes, wall clock ms. */
+  recentStarts(vmid: Vmid): readonly number[];
+  holds(): ReadonlyMap<Vmid, Hold>;
+  pause(): Pause | null;
+  isInitialDone(vmid: Vmid): boolean;
+  appliedSecret(vmid: Vmid, key: string): string | null;
+  /** Salted hash of a secret, under a key of the state dir. */
+  hashSecret(text: string): string;
+}
+
+/** Where the engine says what happens, as it happens. Must not throw and must not wait. */
+export interface Events {
+  emit(event: EngineEvent): void;
+}
+
+export interface EnginePolicy {
+  readonly mode: 'enforce' | 'observe' | 'paused';
+  /** What desired state may do without a signature. */
+  readonly unsigned: 'none' | 'benign' | 'disruptive';
+  readonly operator: 'none' | 'benign' | 'disruptive';
+  readonly irreversibleSignatures: number;
+  /** Ops in flight on this node. */
+  readonly maxParallel: number;
+  readonly intervalMs: number;
+  readonly configIntervalMs: number;
+}
