@@ -79,11 +79,21 @@ export type Completeness =
   | { readonly kind: 'complete' }
   | { readonly kind: 'unknown'; readonly problem: Problem };
 
-/** The cluster's and the node's own condition, read when an action is planned. */
+/** Quorum and HA. Null means that the token may not see it. */
 export interface NodeLook {
-  readonly quorate: boolean;
-  /** HA frozen or disarmed: requests would be lost (PVE-FACTS 36, 39). */
+  readonly quorate: boolean | null;
+  /** Disarmed or frozen: requests would be lost though their task says OK (PVE-FACTS 36, 39). */
   readonly ha: 'armed' | 'disarmed' | 'frozen' | 'absent' | 'unknown';
+  /** HA-managed guests and their HA state. */
+  readonly managed: ReadonlyMap<Vmid, string | null> | null;
+}
+
+/** A task of the node that touches many guests. */
+export interface BulkTask {
+  readonly upid: Upid;
+  readonly type: 'startall' | 'stopall' | 'migrateall' | 'suspendall';
+  readonly startedAtMs: number;
+  readonly isRunning: boolean;
 }
 
 /** The node as one look found it. */
@@ -95,8 +105,8 @@ export interface ActualState {
   /** Running tasks, also those of others as far as the token may see them. */
   readonly tasks: readonly RunningTask[];
   readonly tasksKnown: Completeness;
-  /** Null when it was not read (nothing planned). */
-  readonly node: NodeLook | null;
+  /** Bulk tasks running, or begun since the look before this one. */
+  readonly bulkTasks: readonly BulkTask[];
   /** Guests known to be on another node of the cluster. */
   readonly elsewhere: ReadonlyMap<Vmid, string>;
 }

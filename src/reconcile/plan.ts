@@ -17,15 +17,10 @@ export interface Change {
   readonly reversibility: Reversibility;
 }
 
-/** Whether policy lets the action run unsigned; else what it would take. */
-export type GateVerdict =
-  | { readonly kind: 'pass' }
-  | { readonly kind: 'denied'; readonly needs: string };
-
+/** An action that policy lets run unsigned. What it does not is the condition `gate_denied`. */
 export interface PlannedAction {
   readonly action: Action;
   readonly reversibility: Reversibility;
-  readonly gate: GateVerdict;
   /** The config this was computed from (set_config). */
   readonly digest?: string;
   /** What people should know before it runs (HA cuts the power after its timeout, …). */
@@ -74,6 +69,14 @@ export interface Condition {
   readonly upid?: string;
 }
 
+/** What the guards say: may the actions run now? `code` and `message` say why not. */
+export type Verdict =
+  | { readonly kind: 'go' }
+  /** Not now: it is looked at again by itself. */
+  | { readonly kind: 'wait'; readonly condition: Condition }
+  /** Not until somebody does something. */
+  | { readonly kind: 'never'; readonly condition: Condition };
+
 /**
  * - `in_sync`: nothing to do.
  * - `drift`: differs; `actions` say what would be done (or a condition why not).
@@ -92,6 +95,8 @@ export interface PlanEntry {
   readonly changes: readonly Change[];
   /** In the order they run: stop, set_config, start. */
   readonly actions: readonly PlannedAction[];
+  /** Whether the actions run; its condition stands in `conditions` too. */
+  readonly verdict: Verdict;
   readonly conditions: readonly Condition[];
 }
 

@@ -5,7 +5,7 @@
 import type { DesiredState } from './desired.ts';
 import type { Problem } from './errors.ts';
 import type { EngineEvent } from './events.ts';
-import type { ActualState, Guest, GuestKind, GuestRef, RunningTask } from './guest.ts';
+import type { ActualState, Guest, GuestKind, GuestRef, NodeLook, RunningTask } from './guest.ts';
 import type { OpId, Upid, Vmid } from './ids.ts';
 import type { OpRecord, OpRecordDraft, Reversibility, SetConfigParams, StopParams } from './op.ts';
 
@@ -21,8 +21,8 @@ export interface DesiredProvider {
 export interface ObserveRequest {
   /** Guests whose config is read. */
   readonly configs: ReadonlySet<Vmid>;
-  /** Quorum and HA (`ActualState.node`), and the HA state of guests. */
-  readonly node: boolean;
+  /** Guests somebody wants: one that is in no list is looked for on the cluster's other nodes. */
+  readonly wanted: ReadonlySet<Vmid>;
 }
 
 /** What one look under the lane is to read. Times are `Clock.monotonicMs`. */
@@ -33,7 +33,7 @@ export interface LookRequest {
   /** The same for the list of running tasks, which may be a little older; null: not needed. */
   readonly tasksSinceMs: number | null;
   readonly config: boolean;
-  /** Also the HA state and `qmpStatus`. */
+  /** Also the HA state and `qmpStatus`: a request of this guest's own instead of a shared list. */
   readonly details: boolean;
 }
 
@@ -57,7 +57,13 @@ export type Submission =
 export type TaskEnd =
   | { readonly kind: 'ok'; readonly exitStatus: string }
   | { readonly kind: 'warning'; readonly exitStatus: string; readonly log: readonly string[] }
-  | { readonly kind: 'error'; readonly exitStatus: string; readonly log: readonly string[] }
+  | {
+      readonly kind: 'error';
+      readonly exitStatus: string;
+      /** The exit status as one of our codes (`guest_locked`, `timeout`, `task_failed`, …). */
+      readonly problem: Problem;
+      readonly log: readonly string[];
+    }
   /** `unexpected status`: the worker died without a last word. */
   | { readonly kind: 'unknown'; readonly exitStatus: string; readonly log: readonly string[] }
   /** PVE does not know the task (any more). */
@@ -98,6 +104,8 @@ export type TaskSearchResult =
  */
 export interface GuestApi {
   observe(request: ObserveRequest, signal: AbortSignal): Promise<ActualState>;
+  /** Quorum and HA, one request where the token may: asked when something is about to be done. */
+  lookAtNode(signal: AbortSignal): Promise<NodeLook>;
   look(request: LookRequest, signal: AbortSignal): Promise<LookResult>;
   start(guest: GuestRef, signal: AbortSignal): Promise<Submission>;
   stop(guest: GuestRef, params: StopParams, signal: AbortSignal): Promise<Submission>;
