@@ -50,8 +50,8 @@ export type Reversibility = 'benign' | 'disruptive' | 'irreversible';
 /** What was there before the request was sent: recovery compares the guest with it. */
 export interface Before {
   readonly power: Power;
-  /** RFC 3339, or null while stopped. */
-  readonly booted_at: string | null;
+  /** Ms since 1970; null while stopped. */
+  readonly booted_at_ms: number | null;
   /** For set_config. */
   readonly digest?: string;
   /** Old values of the keys to be changed; null: was not set. */
@@ -98,8 +98,8 @@ export interface OpRecordDraft {
   readonly idemp_key?: string;
   /** HMAC of the signed payload, hex; with idemp_key. */
   readonly payload_hmac?: string;
-  /** When a hub op's key stops being answered (RFC 3339). */
-  readonly expires_at?: string;
+  /** When the op may no longer begin (hub: as signed; operator: ten minutes), ms since 1970. */
+  readonly expires_at_ms?: number;
   readonly correlation_id?: CorrelationId;
   readonly parent_op_id?: OpId;
   /** As claimed by the client, never proven. */
@@ -109,8 +109,8 @@ export interface OpRecordDraft {
   readonly exit_status?: string;
   readonly observed?: Observed;
   readonly error?: { readonly code: ErrorCode; readonly message: string };
-  /** The op asked for a hold of its guest until then (RFC 3339). */
-  readonly hold_until?: string;
+  /** The op asked for a hold of its guest until then, ms since 1970. */
+  readonly hold_until_ms?: number;
   /** What a signed op requires of the guest, checked again at its turn. */
   readonly precondition?: { readonly digest?: string; readonly power?: Power };
 }

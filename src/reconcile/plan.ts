@@ -4,10 +4,7 @@ import type { GuestKind, Power } from './guest.ts';
 import type { Vmid } from './ids.ts';
 import type { Action, Reversibility } from './op.ts';
 
-/**
- * One managed key that is not as desired. Values are masked (`********`) for write-only keys.
- * `restart`: desired is already written, PVE holds it pending until the guest starts again.
- */
+/** One managed key that is not as desired. Values of write-only keys are masked (`********`). */
 export interface Change {
   readonly key: string;
   readonly desired: string | null;
@@ -15,6 +12,8 @@ export interface Change {
   /** What PVE holds pending: undefined nothing, null a delete. */
   readonly pending?: string | null;
   readonly reversibility: Reversibility;
+  /** Desired is written already; PVE holds it pending until the guest starts again. */
+  readonly isWritten: boolean;
 }
 
 /** An action that policy lets run unsigned. What it does not is the condition `gate_denied`. */

@@ -191,6 +191,9 @@ export interface OpView {
   readonly first: OpRecord;
   /** `started` of the latest attempt; null while only received. */
   readonly started: OpRecord | null;
+  /** `at` of `started` and of `latest` in ms since 1970 (the core parses no dates). */
+  readonly startedAtMs: number | null;
+  readonly latestAtMs: number;
 }
 
 export interface KeptKey {
