@@ -1,0 +1,208 @@
+/**
+ * When an op is done, and how it ended: decided from what was seen of the guest, not from what a
+ * task claims. Pure.
+ */
+import { assertNever, type Problem } from './errors.ts';
+import type { Guest, GuestConfig } from './guest.ts';
+import type { Upid } from './ids.ts';
+import type { Action, Before, Observed, OpRecordDraft, SetConfigParams } from './op.ts';
+import type { TaskEnd, ValueSemantics } from './ports.ts';
+
+/** PVE derives boot time from an uptime in whole seconds: two readings differ by a few. */
+export const BOOT_TIME_SLACK_MS = 5_000;
+
+/** What became of the request, as far as PVE told. */
+export type Evidence =
+  | { readonly kind: 'task'; readonly upid: Upid; readonly end: TaskEnd }
+  | { readonly kind: 'applied' }
+  | { readonly kind: 'refused'; readonly problem: Problem }
+  /** No task of ours was found and no answer came. */
+  | { readonly kind: 'nothing'; readonly problem: Problem };
+
+/** The fields of a terminal record that the outcome decides. */
+export type Outcome = Pick<OpRecordDraft, 'exit_status' | 'observed' | 'error'> & {
+  readonly state: 'succeeded' | 'failed';
+};
+
+export interface Wanted {
+  readonly action: Action;
+  readonly before: Before;
+}
+
+export type Fulfilment =
+  | { readonly kind: 'yes'; readonly note?: string }
+  | { readonly kind: 'no'; readonly saw: string };
+
+/** Is the guest as the op wants it? */
+export function judgeFulfilment(
+  wanted: Wanted,
+  guest: Guest,
+  semantics: ValueSemantics,
+): Fulfilment {
+  const { action, before } = wanted;
+  switch (action.kind) {
+    case 'start':
+      return judgePower(guest, 'running', 'started');
+    case 'stop':
+      if (guest.power === 'running' && hasBootedSince(guest, before)) {
+        return { kind: 'yes', note: 'it was stopped, and has been started again since' };
+      }
+      return judgePower(guest, 'stopped', 'stopped');
+    case 'restart':
+      return hasBootedSince(guest, before) ? { kind: 'yes' } : { kind: 'no', saw: guest.power };
+    case 'set_config':
+      return judgeConfig(action.params, guest, semantics);
+    default:
+      return assertNever(action);
+  }
+}
+
+function judgePower(
+  guest: Guest,
+  power: 'running' | 'stopped',
+  haState: 'started' | 'stopped',
+): Fulfilment {
+  // HA says `started` before the guest runs, and files requests it may lose (PVE-FACTS 33, 36).
+  if (guest.ha.kind === 'managed') {
+    const isDone = guest.power === power && guest.ha.state === haState;
+    const saw = `the guest is ${guest.power}, HA state ${guest.ha.state ?? 'none'}`;
+    return isDone ? { kind: 'yes' } : { kind: 'no', saw };
+  }
+  if (guest.power !== power) return { kind: 'no', saw: `the guest is ${guest.power}` };
+  return { kind: 'yes' };
+}
+
+export function hasBootedSince(guest: Guest, before: Before): boolean {
+  if (guest.bootedAtMs === null || before.booted_at_ms === null) return false;
+  return guest.bootedAtMs > before.booted_at_ms + BOOT_TIME_SLACK_MS;
+}
+
+function judgeConfig(params: SetConfigParams, guest: Guest, semantics: ValueSemantics): Fulfilment {
+  if (guest.config.kind !== 'known') return { kind: 'no', saw: 'its config could not be read' };
+  const { config } = guest.config;
+  const missing: string[] = [];
+  for (const [key, desired] of Object.entries(params.set)) {
+    if (semantics.isWriteOnly(guest.kind, key)) continue;
+    const actual = effectiveValue(config, key);
+    const isSet =
+      actual !== null && semantics.isSatisfied({ kind: guest.kind, key, desired, actual });
+    if (!isSet) missing.push(key);
+  }
+  for (const key of params.delete) if (effectiveValue(config, key) !== null) missing.push(key);
+  return missing.length === 0
+    ? { kind: 'yes' }
+    : { kind: 'no', saw: `not as written: ${missing.sort().join(', ')}` };
+}
+
+/** The value a key has once everything pending has been applied; null: not set. */
+export function effectiveValue(config: GuestConfig, key: string): string | null {
+  const pending = config.pending.get(key);
+  if (pending !== undefined) return pending.kind === 'set' ? pending.value : null;
+  return config.current.get(key) ?? null;
+}
+
+/** The one truthful end of an attempt, from what PVE told and what was seen. */
+export function decideOutcome(wanted: Wanted, evidence: Evidence, seen: Seen): Outcome {
+  const exit = exitStatus(evidence);
+  const base = { ...(exit === undefined ? {} : { exit_status: exit }) };
+  const observed = { ...observe(wanted, seen.guest), ...taskLines(evidence) };
+  if (seen.fulfilment.kind === 'yes') {
+    const note = [seen.fulfilment.note, contradiction(evidence)].filter((text) => text !== undefined);
+    return {
+      ...base,
+      state: 'succeeded',
+      observed: { ...observed, ...(note.length === 0 ? {} : { note: note.join('; ') }) },
+    };
+  }
+  return { ...base, state: 'failed', observed, error: failure(evidence, seen.fulfilment.saw) };
+}
+
+export interface Seen {
+  readonly guest: Guest;
+  readonly fulfilment: Fulfilment;
+}
+
+function observe(wanted: Wanted, guest: Guest): Observed {
+  const ha = guest.ha.kind === 'managed' ? { ha_state: guest.ha.state } : {};
+  if (wanted.action.kind !== 'set_config' || guest.config.kind !== 'known') {
+    return { power: guest.power, ...ha };
+  }
+  const { config } = guest.config;
+  const { params } = wanted.action;
+  const written = [...Object.keys(params.set), ...params.delete];
+  const pending = written.filter((key) => config.pending.has(key)).sort();
+  return { power: guest.power, ...ha, digest: config.digest, pending };
+}
+
+function exitStatus(evidence: Evidence): string | undefined {
+  if (evidence.kind !== 'task' || evidence.end.kind === 'vanished') return undefined;
+  return evidence.end.exitStatus;
+}
+
+function taskLines(evidence: Evidence): Observed {
+  if (evidence.kind !== 'task') return {};
+  const { end } = evidence;
+  if (end.kind === 'warning') return { warnings: end.log };
+  return end.kind === 'error' || end.kind === 'unknown' ? { log: end.log } : {};
+}
+
+/** What to say when the guest is as wanted although PVE did not say so. */
+function contradiction(evidence: Evidence): string | undefined {
+  switch (evidence.kind) {
+    case 'applied':
+      return undefined;
+    case 'refused':
+      return `PVE refused (${evidence.problem.message}), and the guest is as wanted`;
+    case 'nothing':
+      return `no task was found (${evidence.problem.message}), and the guest is as wanted`;
+    case 'task':
+      return taskContradiction(evidence.end);
+    default:
+      return assertNever(evidence);
+  }
+}
+
+function taskContradiction(end: TaskEnd): string | undefined {
+  switch (end.kind) {
+    case 'ok':
+    case 'warning':
+      return undefined;
+    case 'vanished':
+      return 'PVE no longer knows the task, and the guest is as wanted';
+    case 'error':
+    case 'unknown':
+      return `the task ended with "${end.exitStatus}", and the guest is as wanted`;
+    default:
+      return assertNever(end);
+  }
+}
+
+function failure(evidence: Evidence, saw: string): Problem {
+  switch (evidence.kind) {
+    case 'applied':
+      return { code: 'not_converged', message: `PVE accepted it, but ${saw}` };
+    case 'refused':
+    case 'nothing':
+      return evidence.problem;
+    case 'task':
+      return taskFailure(evidence.end, saw);
+    default:
+      return assertNever(evidence);
+  }
+}
+
+function taskFailure(end: TaskEnd, saw: string): Problem {
+  switch (end.kind) {
+    case 'ok':
+    case 'warning':
+      return { code: 'not_converged', message: `the task ended ${end.exitStatus}, but ${saw}` };
+    case 'error':
+      return end.problem;
+    case 'unknown':
+      return { code: 'task_lost', message: `the task's worker died (${end.exitStatus}); ${saw}` };
+    case 'vanished':
+      return { code: 'task_lost', message: `PVE no longer knows the task; ${saw}` };
+    default:
+      return assertNever(end);
+  }
+}

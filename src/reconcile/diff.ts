@@ -1,0 +1,188 @@
+/**
+ * The difference between a guest's desired and actual config, key by key, in three columns:
+ * desired, current, and what PVE holds pending (PVE-FACTS 23). Pure.
+ */
+import type { DesiredGuest } from './desired.ts';
+import { type GatePolicy, judge, worse } from './gate.ts';
+import type { Guest, GuestConfig } from './guest.ts';
+import type { Vmid } from './ids.ts';
+import type { Reversibility } from './op.ts';
+import type { Change } from './plan.ts';
+import type { ValueSemantics } from './ports.ts';
+
+/** What a secret looks like wherever people see it. */
+export const MASK = '********';
+
+export interface DiffContext {
+  readonly semantics: ValueSemantics;
+  readonly policy: GatePolicy;
+  /** Has this write-only value been applied already? Compared by a salted hash. */
+  isSecretApplied(vmid: Vmid, key: string, value: string): boolean;
+}
+
+export interface ConfigDiff {
+  readonly changes: readonly Change[];
+  /** What one set_config would carry; secrets unmasked. */
+  readonly set: Readonly<Record<string, string>>;
+  readonly delete: readonly string[];
+  /** The worst class among `set` and `delete`. */
+  readonly reversibility: Reversibility;
+  /** Written already; PVE applies it when the guest starts again. */
+  readonly restartRequired: readonly string[];
+  /** Policy does not let desired state do this. */
+  readonly denied: readonly { readonly key: string; readonly needs: string }[];
+  /** PVE would refuse the value. */
+  readonly invalid: readonly { readonly key: string; readonly why: string }[];
+}
+
+interface Draft {
+  changes: Change[];
+  set: Record<string, string>;
+  delete: string[];
+  reversibility: Reversibility;
+  restartRequired: string[];
+  denied: { key: string; needs: string }[];
+  invalid: { key: string; why: string }[];
+}
+
+interface Column {
+  readonly key: string;
+  readonly desired: string | null;
+  readonly current: string | null;
+  /** Undefined: nothing pending; null: a delete is. */
+  readonly pending: string | null | undefined;
+}
+
+const NO_DIFFERENCE: ConfigDiff = {
+  changes: [],
+  set: {},
+  delete: [],
+  reversibility: 'benign',
+  restartRequired: [],
+  denied: [],
+  invalid: [],
+};
+
+export function diffConfig(
+  wanted: DesiredGuest,
+  guest: Guest,
+  config: GuestConfig,
+  context: DiffContext,
+): ConfigDiff {
+  let draft: Draft | null = null;
+  for (const [key, desired] of wanted.config) {
+    const current = config.current.get(key) ?? null;
+    const pendingChange = config.pending.get(key);
+    // The common case, kept cheap: the same text, nothing pending.
+    if (current === desired && pendingChange === undefined) continue;
+    if (wanted.ignore.has(key)) continue;
+    const pending = pendingChange?.kind === 'set' ? pendingChange.value : pendingChange && null;
+    draft ??= emptyDraft();
+    compareKey({ key, desired, current, pending }, guest, draft, context);
+  }
+  return draft === null ? NO_DIFFERENCE : sorted(draft);
+}
+
+function emptyDraft(): Draft {
+  return {
+    changes: [],
+    set: {},
+    delete: [],
+    reversibility: 'benign',
+    restartRequired: [],
+    denied: [],
+    invalid: [],
+  };
+}
+
+function byKey(a: { readonly key: string }, b: { readonly key: string }): number {
+  return a.key < b.key ? -1 : 1;
+}
+
+/** Key order in the document must not show in the plan. */
+function sorted(draft: Draft): ConfigDiff {
+  const entries = Object.entries(draft.set).sort(([a], [b]) => (a < b ? -1 : 1));
+  return {
+    changes: draft.changes.sort(byKey),
+    set: Object.fromEntries(entries),
+    delete: draft.delete.sort(),
+    reversibility: draft.reversibility,
+    restartRequired: draft.restartRequired.sort(),
+    denied: draft.denied.sort(byKey),
+    invalid: draft.invalid.sort(byKey),
+  };
+}
+
+function compareKey(column: Column, guest: Guest, draft: Draft, context: DiffContext): void {
+  const { key, desired, current, pending } = column;
+  const isSecret = context.semantics.isWriteOnly(guest.kind, key);
+  const effective = pending === undefined ? current : pending;
+  const isEffective = isSatisfied(column, effective, guest, context, isSecret);
+  const isCurrent = isSatisfied(column, current, guest, context, isSecret);
+  if (isEffective && isCurrent) return;
+  const show = (value: string | null): string | null => (isSecret && value !== null ? MASK : value);
+  const change = (reversibility: Reversibility, isWritten: boolean): Change => ({
+    key,
+    desired: show(desired),
+    current: show(current),
+    ...(pending === undefined ? {} : { pending: show(pending) }),
+    reversibility,
+    isWritten,
+  });
+  if (isEffective) {
+    // A guest that is off takes the pending value when it starts: nothing is missing.
+    if (guest.power === 'stopped') return;
+    draft.restartRequired.push(key);
+    draft.changes.push(change('benign', true));
+    return;
+  }
+  const from = effective ?? current;
+  const to =
+    desired === null
+      ? null
+      : context.semantics.fillIn({ kind: guest.kind, key, desired, actual: from });
+  const reversibility = context.semantics.classify({ kind: guest.kind, key, from, to });
+  draft.changes.push(change(reversibility, false));
+  admit({ key, to, reversibility }, guest, draft, context);
+}
+
+function admit(
+  write: {
+    readonly key: string;
+    readonly to: string | null;
+    readonly reversibility: Reversibility;
+  },
+  guest: Guest,
+  draft: Draft,
+  context: DiffContext,
+): void {
+  const { key, to, reversibility } = write;
+  const why = to === null ? null : context.semantics.refusal(guest.kind, key, to);
+  if (why !== null) {
+    draft.invalid.push({ key, why });
+    return;
+  }
+  const verdict = judge({ origin: 'reconcile', reversibility, signatures: 0 }, context.policy);
+  if (verdict.kind === 'denied') {
+    draft.denied.push({ key, needs: verdict.needs });
+    return;
+  }
+  draft.reversibility = worse(draft.reversibility, reversibility);
+  if (to === null) draft.delete.push(key);
+  else draft.set[key] = to;
+}
+
+function isSatisfied(
+  column: Column,
+  value: string | null,
+  guest: Guest,
+  context: DiffContext,
+  isSecret: boolean,
+): boolean {
+  const { key, desired } = column;
+  if (desired === null) return value === null;
+  if (value === null) return false;
+  // PVE answers a made-up text for a write-only key: only our own memory can tell.
+  if (isSecret) return context.isSecretApplied(guest.vmid, key, desired);
+  return context.semantics.isSatisfied({ kind: guest.kind, key, desired, actual: value });
+}

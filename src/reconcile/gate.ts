@@ -1,0 +1,106 @@
+/**
+ * The reversibility gate: what may run, by what it does and by who asks. Pure.
+ *
+ * Unsigned work (desired state, an operator at the socket) passes up to its policy. A signature
+ * passes benign and disruptive ops; what cannot be undone takes several, by distinct keys.
+ * Desired state never passes the irreversible, signed or not.
+ */
+import { assertNever } from './errors.ts';
+import type { ConfigMap, GuestKind } from './guest.ts';
+import type { Action, OpOrigin, Reversibility, SetConfigParams } from './op.ts';
+import type { EnginePolicy, ValueSemantics } from './ports.ts';
+
+const RANK: Readonly<Record<Reversibility | 'none', number>> = {
+  none: -1,
+  benign: 0,
+  disruptive: 1,
+  irreversible: 2,
+};
+
+export type GateVerdict =
+  | { readonly kind: 'pass' }
+  | { readonly kind: 'denied'; readonly needs: string };
+
+export interface GateRequest {
+  readonly origin: OpOrigin;
+  readonly reversibility: Reversibility;
+  /** Distinct keys whose signature is valid and permitted. */
+  readonly signatures: number;
+}
+
+export type GatePolicy = Pick<EnginePolicy, 'unsigned' | 'operator' | 'irreversibleSignatures'>;
+
+export function judge(request: GateRequest, policy: GatePolicy): GateVerdict {
+  const needed = signaturesNeeded(request.reversibility, policy);
+  const isEnough = isPermitted(request, policy, needed);
+  if (isEnough) return { kind: 'pass' };
+  const plural = needed === 1 ? 'signature' : 'signatures by different keys';
+  return {
+    kind: 'denied',
+    needs: `it is ${request.reversibility} and takes a signed op with ${needed} ${plural}`,
+  };
+}
+
+function isPermitted(request: GateRequest, policy: GatePolicy, needed: number): boolean {
+  switch (request.origin) {
+    case 'reconcile':
+      return RANK[request.reversibility] <= RANK[policy.unsigned];
+    case 'operator':
+      return RANK[request.reversibility] <= RANK[policy.operator];
+    case 'hub':
+      return request.signatures >= needed;
+    default:
+      return assertNever(request.origin);
+  }
+}
+
+export function signaturesNeeded(
+  reversibility: Reversibility,
+  policy: Pick<EnginePolicy, 'irreversibleSignatures'>,
+): number {
+  return reversibility === 'irreversible' ? policy.irreversibleSignatures : 1;
+}
+
+/**
+ * The class of an action from the action alone; `current` (where the config is known) tells what
+ * a changed key was before.
+ */
+export function classifyAction(
+  action: Action,
+  guestKind: GuestKind,
+  semantics: Pick<ValueSemantics, 'classify'>,
+  current: ConfigMap = new Map(),
+): Reversibility {
+  switch (action.kind) {
+    case 'start':
+      return 'benign';
+    case 'stop':
+      return action.params.mode === 'stop' || action.params.force ? 'disruptive' : 'benign';
+    case 'restart':
+      return 'disruptive';
+    case 'set_config':
+      return classifyChanges(action.params, guestKind, semantics, current);
+    default:
+      return assertNever(action);
+  }
+}
+
+function classifyChanges(
+  params: SetConfigParams,
+  kind: GuestKind,
+  semantics: Pick<ValueSemantics, 'classify'>,
+  current: ConfigMap,
+): Reversibility {
+  let worst: Reversibility = 'benign';
+  const consider = (key: string, to: string | null): void => {
+    const found = semantics.classify({ kind, key, from: current.get(key) ?? null, to });
+    worst = worse(worst, found);
+  };
+  for (const [key, value] of Object.entries(params.set)) consider(key, value);
+  for (const key of params.delete) consider(key, null);
+  return worst;
+}
+
+export function worse(a: Reversibility, b: Reversibility): Reversibility {
+  return RANK[a] >= RANK[b] ? a : b;
+}

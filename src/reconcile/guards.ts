@@ -1,0 +1,202 @@
+/**
+ * Guards: small pure functions that turn what was observed into "go", "wait, because" or "never,
+ * because". The first in the list that objects is the one people see; a new guard is a new entry.
+ *
+ * `Holds` stop reconciling only; the `safety` guards stop what an operator or a signature asks
+ * for as well.
+ */
+import type { DesiredGuest, Mode } from './desired.ts';
+import type { BulkTask, Guest, NodeLook, RunningTask } from './guest.ts';
+import type { Upid } from './ids.ts';
+import type { Action } from './op.ts';
+import type { Condition, ConditionCode, Verdict } from './plan.ts';
+import type { Hold, Pause } from './ports.ts';
+
+/** The PVE tag that puts a guest on hold wherever it runs. */
+export const HOLD_TAG = 'reconcile-hold';
+
+/** HA states in which the manager itself is at work on the guest (PVE-FACTS 34, 38). */
+const HA_TRANSITIONS = new Set([
+  'request_start',
+  'request_start_balance',
+  'request_stop',
+  'migrate',
+  'relocate',
+  'queued',
+  'starting',
+  'stopping',
+]);
+/** HA states from which only a person leads out. */
+const HA_BROKEN = new Set(['error', 'fence', 'recovery']);
+
+/** What the agent remembers about a guest. */
+export interface GuestMemory {
+  readonly hold: Hold | null;
+  readonly isInitialDone: boolean;
+  readonly backoff: { readonly untilMs: number; readonly reason: string } | null;
+}
+
+export interface GuardInput {
+  readonly guest: Guest;
+  readonly actions: readonly Action['kind'][];
+  readonly tasks: readonly RunningTask[];
+  readonly bulkTasks: readonly BulkTask[];
+  readonly node: NodeLook | null;
+  /** The task of the op that asks; it does not stand in its own way. */
+  readonly ownUpid: Upid | null;
+}
+
+export interface HoldInput extends GuardInput {
+  readonly wanted: DesiredGuest;
+  readonly memory: GuestMemory;
+  readonly pause: Pause | null;
+  readonly mode: Mode;
+}
+
+type Guard<Input> = (input: Input) => Verdict | null;
+
+const SAFETY: readonly Guard<GuardInput>[] = [
+  refuseTemplate,
+  waitForLock,
+  waitForStranger,
+  waitForBulkTask,
+  refuseWithoutQuorum,
+  guardHa,
+  refusePausedGuest,
+];
+
+const HOLDS: readonly Guard<HoldInput>[] = [
+  holdByMode,
+  holdByPause,
+  holdByTag,
+  holdByPerson,
+  holdByBackoff,
+];
+
+/** What keeps anybody's op from the guest right now. */
+export function guardSafety(input: GuardInput): Verdict {
+  return firstObjection(SAFETY, input);
+}
+
+/** What keeps reconciling from the guest: holds first, then all that is unsafe. */
+export function guardReconcile(input: HoldInput): Verdict {
+  const held = firstObjection(HOLDS, input);
+  return held.kind === 'go' ? guardSafety(input) : held;
+}
+
+function firstObjection<Input>(guards: readonly Guard<Input>[], input: Input): Verdict {
+  for (const guard of guards) {
+    const verdict = guard(input);
+    if (verdict !== null) return verdict;
+  }
+  return { kind: 'go' };
+}
+
+function wait(
+  code: ConditionCode,
+  message: string,
+  more: { untilMs?: number; upid?: string } = {},
+): Verdict {
+  return { kind: 'wait', condition: { code, message, ...more } };
+}
+
+function never(code: ConditionCode, message: string): Verdict {
+  const condition: Condition = { code, message };
+  return { kind: 'never', condition };
+}
+
+function until(untilMs: number | null): { untilMs?: number } {
+  return untilMs === null ? {} : { untilMs };
+}
+
+function holdByMode({ mode }: HoldInput): Verdict | null {
+  if (mode === 'enforce') return null;
+  return mode === 'observe'
+    ? never('observe_only', 'mode is observe: drift is shown, nothing is done')
+    : never('paused', 'mode is paused');
+}
+
+function holdByPause({ pause }: HoldInput): Verdict | null {
+  return pause && wait('paused', `reconciling is paused: ${pause.reason}`, until(pause.untilMs));
+}
+
+function holdByTag({ guest }: HoldInput): Verdict | null {
+  return guest.tags.includes(HOLD_TAG)
+    ? wait('on_hold', `the guest carries the tag ${HOLD_TAG}`)
+    : null;
+}
+
+function holdByPerson({ memory: { hold } }: HoldInput): Verdict | null {
+  if (hold === null) return null;
+  const code = hold.reason.startsWith('flapping') ? 'flapping' : 'on_hold';
+  return wait(code, `on hold: ${hold.reason}`, until(hold.untilMs));
+}
+
+function holdByBackoff({ memory: { backoff } }: HoldInput): Verdict | null {
+  return backoff && wait('backing_off', backoff.reason, { untilMs: backoff.untilMs });
+}
+
+function refuseTemplate({ guest }: GuardInput): Verdict | null {
+  return guest.template ? never('is_template', 'the guest is a template') : null;
+}
+
+function waitForLock({ guest, tasks }: GuardInput): Verdict | null {
+  if (guest.lock === null) return null;
+  if (guest.lock === 'suspended') {
+    return never('suspended', 'the guest is suspended to disk; a start would resume it');
+  }
+  const holder = tasks.find((task) => task.vmid === guest.vmid);
+  const by = holder === undefined ? '' : ` by ${holder.type} of ${holder.user}`;
+  const upid = holder === undefined ? {} : { upid: holder.upid };
+  return wait('guest_locked', `the guest is locked (${guest.lock})${by}`, upid);
+}
+
+function waitForStranger({ guest, tasks, ownUpid }: GuardInput): Verdict | null {
+  const task = tasks.find(({ vmid, upid }) => vmid === guest.vmid && upid !== ownUpid);
+  if (task === undefined) return null;
+  const whose = task.isOurs ? 'a late task of ours' : `a task of ${task.user}`;
+  return wait('guest_busy', `${whose} is under way (${task.type})`, { upid: task.upid });
+}
+
+function waitForBulkTask({ bulkTasks }: GuardInput): Verdict | null {
+  const task = bulkTasks.find(({ isRunning }) => isRunning);
+  return task === undefined
+    ? null
+    : wait('node_bulk_task', `the node is busy with ${task.type}`, { upid: task.upid });
+}
+
+function refuseWithoutQuorum({ node }: GuardInput): Verdict | null {
+  return node?.quorate === false
+    ? wait('no_quorum', 'the cluster has no quorum: nothing can be written')
+    : null;
+}
+
+function guardHa({ guest, node, actions }: GuardInput): Verdict | null {
+  if (guest.ha.kind !== 'managed' || actions.every((kind) => kind === 'set_config')) return null;
+  const { state } = guest.ha;
+  if (node?.ha === 'disarmed' || node?.ha === 'frozen' || state === 'freeze') {
+    return wait('ha_unavailable', `HA is ${node?.ha ?? 'frozen'}: it would drop the request`);
+  }
+  if (state !== null && HA_BROKEN.has(state)) {
+    return never(
+      'ha_error',
+      `HA has the guest in state ${state}: clear it in the HA manager first`,
+    );
+  }
+  if (state === null || HA_TRANSITIONS.has(state)) {
+    return wait('ha_transition', `HA is at work on the guest (state ${state ?? 'new'})`);
+  }
+  return null;
+}
+
+function refusePausedGuest({ guest, actions }: GuardInput): Verdict | null {
+  if (guest.power !== 'running' || guest.qmpStatus === null) return null;
+  if (guest.qmpStatus === 'io-error') {
+    return never('io_error', 'the guest stands still on an I/O error of its storage');
+  }
+  const isPaused = guest.qmpStatus === 'paused' || guest.qmpStatus === 'suspended';
+  // A paused guest cannot answer a shutdown; a config change does it no harm.
+  return isPaused && actions.some((kind) => kind !== 'set_config')
+    ? never('guest_paused', 'the guest is paused; resume it first')
+    : null;
+}

@@ -1,0 +1,94 @@
+/**
+ * Lanes: one FIFO per guest, and a node-wide limit of ops at work.
+ *
+ * - Jobs of one guest run one at a time, in the order they were added.
+ * - At most one reconcile entry per guest waits; a newer one takes its place in the line.
+ * - Signed and operator ops are never dropped and never reordered.
+ * - A lane that is empty is gone.
+ *
+ * p-queue's own `timeout` is not used: it would free the slot while the work still runs.
+ */
+import PQueue from 'p-queue';
+import type { Vmid } from './ids.ts';
+
+/** More than a person or a hub has reason to queue on one guest; beyond it: `queue_full`. */
+export const QUEUED_PER_LANE_MAX = 32;
+/** Well above any node's guests; a bound on memory, not on use. */
+export const LANES_MAX = 10_000;
+
+type Job = () => Promise<void>;
+
+interface Lane {
+  readonly queue: PQueue;
+  /** The newest reconcile entry that has not begun. */
+  waitingReconcile: Job | null;
+}
+
+export interface Lanes {
+  /** Adds an op's job; false: the lane is full. Jobs must not reject. */
+  add(vmid: Vmid, job: Job): boolean;
+  /** Adds or replaces the guest's waiting reconcile entry. */
+  offerReconcile(vmid: Vmid, job: Job): void;
+  /** Room for one more op? */
+  hasRoom(vmid: Vmid): boolean;
+  /** Runs with one of the node's slots, handed out in the order of asking. */
+  withSlot<Result>(run: () => Promise<Result>): Promise<Result>;
+  /** Resolves when no lane has work. */
+  idle(): Promise<void>;
+  /** Jobs that wait or run, by guest. */
+  depths(): ReadonlyMap<Vmid, number>;
+}
+
+export function createLanes(options: { readonly maxParallel: number }): Lanes {
+  const lanes = new Map<Vmid, Lane>();
+  const slots = new PQueue({ concurrency: options.maxParallel });
+
+  function laneOf(vmid: Vmid): Lane {
+    const known = lanes.get(vmid);
+    if (known !== undefined) return known;
+    const lane: Lane = { queue: new PQueue({ concurrency: 1 }), waitingReconcile: null };
+    lane.queue.on('idle', () => {
+      if (lane.queue.size === 0 && lane.queue.pending === 0) lanes.delete(vmid);
+    });
+    lanes.set(vmid, lane);
+    return lane;
+  }
+
+  function hasRoom(vmid: Vmid): boolean {
+    const lane = lanes.get(vmid);
+    return lane === undefined ? lanes.size < LANES_MAX : lane.queue.size < QUEUED_PER_LANE_MAX;
+  }
+
+  function add(vmid: Vmid, job: Job): boolean {
+    if (!hasRoom(vmid)) return false;
+    void laneOf(vmid).queue.add(job);
+    return true;
+  }
+
+  function offerReconcile(vmid: Vmid, job: Job): void {
+    if (!lanes.has(vmid) && lanes.size >= LANES_MAX) return; // the next pass offers it again
+    const lane = laneOf(vmid);
+    const isQueued = lane.waitingReconcile !== null;
+    lane.waitingReconcile = job;
+    if (isQueued) return;
+    void lane.queue.add(async () => {
+      const newest = lane.waitingReconcile;
+      lane.waitingReconcile = null;
+      await newest?.();
+    });
+  }
+
+  async function idle(): Promise<void> {
+    while (lanes.size > 0) await Promise.all([...lanes.values()].map(({ queue }) => queue.onIdle()));
+  }
+
+  return {
+    add,
+    offerReconcile,
+    hasRoom,
+    withSlot: (run) => slots.add(run),
+    idle,
+    depths: () =>
+      new Map([...lanes].map(([vmid, { queue }]) => [vmid, queue.size + queue.pending])),
+  };
+}
