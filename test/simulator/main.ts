@@ -1,0 +1,79 @@
+/**
+ * `node test/simulator/main.ts [options]`: a simulated PVE node in this process. Prints one JSON line
+ * when it is ready (README), and ends at once on SIGTERM or SIGINT.
+ */
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { z } from 'zod';
+import { sampleGuests } from './sample-world.ts';
+import { startServer } from './server.ts';
+import { worldSchema } from './world.ts';
+
+const USAGE = `usage: node test/simulator/main.ts [options]
+  --port N            listen on this port of 127.0.0.1 (default: any free one)
+  --dir DIR           where the CA, the tokens and the look files go (default: a temporary folder)
+  --world FILE.json   the guests and tokens to start with
+  --guests N          made-up guests, besides those of the world file
+  --speed N           divide every duration by N (default 1)
+  --die-with-parent   end when standard input is closed
+`;
+
+function readOptions(): z.infer<typeof optionsSchema> {
+  const { values } = parseArgs({
+    options: {
+      port: { type: 'string' },
+      dir: { type: 'string' },
+      world: { type: 'string' },
+      guests: { type: 'string' },
+      speed: { type: 'string' },
+      'die-with-parent': { type: 'boolean' },
+    },
+  });
+  return optionsSchema.parse(values);
+}
+
+const optionsSchema = z.strictObject({
+  port: z.coerce.number().int().min(0).max(65_535).default(0),
+  dir: z.string().optional(),
+  world: z.string().optional(),
+  guests: z.coerce.number().int().min(0).default(0),
+  speed: z.coerce.number().positive().default(1),
+  'die-with-parent': z.boolean().default(false),
+});
+
+async function main(): Promise<void> {
+  const options = readOptions();
+  const file: unknown =
+    options.world === undefined ? {} : JSON.parse(readFileSync(options.world, 'utf8'));
+  const base = worldSchema.parse(file);
+  const made = worldSchema.parse({ guests: sampleGuests(options.guests) });
+  const isTemporary = options.dir === undefined;
+  const dir = options.dir ?? mkdtempSync(join(tmpdir(), 'pve-simulator-'));
+  const end = (): void => {
+    // At once: whoever waits for an answer sees the connection break, as with a real crash.
+    if (isTemporary) rmSync(dir, { recursive: true, force: true });
+    process.exit(0);
+  };
+  process.once('SIGTERM', end);
+  process.once('SIGINT', end);
+  if (options['die-with-parent']) {
+    process.stdin.on('end', end).on('close', end).resume();
+  }
+  const { ready } = await startServer({
+    world: { ...base, guests: [...base.guests, ...made.guests] },
+    dir,
+    port: options.port,
+    speed: options.speed,
+  });
+  process.stdout.write(`${JSON.stringify(ready)}\n`);
+}
+
+try {
+  await main();
+} catch (error) {
+  const why = error instanceof z.ZodError ? z.prettifyError(error) : String(error);
+  process.stderr.write(`${why}\n${USAGE}`);
+  process.exitCode = 64;
+}

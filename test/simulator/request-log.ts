@@ -1,0 +1,53 @@
+/** Every API request that was received, for tests to compare with what a client says it sent. */
+
+/** Older entries are dropped beyond this; the counts go on. */
+const MAX_ENTRIES = 50_000;
+
+export interface LoggedRequest {
+  readonly n: number;
+  /** RFC 3339, on the real clock, when the request had been read. */
+  readonly at: string;
+  readonly method: string;
+  /** Below /api2/json, decoded, without the query. */
+  readonly path: string;
+  readonly params: Readonly<Record<string, unknown>>;
+  /** `root@pam!root`; null where none was given or it was wrong. */
+  readonly token: string | null;
+  /** null: not answered, or not yet. */
+  status: number | null;
+  reason: string | null;
+  ms: number | null;
+  /** The kind of fault that was applied. */
+  fault: string | null;
+}
+
+export class RequestLog {
+  #entries: LoggedRequest[] = [];
+  #count = 0;
+
+  get count(): number {
+    return this.#count;
+  }
+
+  add(entry: Pick<LoggedRequest, 'method' | 'path' | 'params' | 'token'>): LoggedRequest {
+    this.#count += 1;
+    const logged: LoggedRequest = {
+      n: this.#count,
+      at: new Date().toISOString(),
+      ...entry,
+      ...{ status: null, reason: null, ms: null, fault: null },
+    };
+    this.#entries.push(logged);
+    if (this.#entries.length > 2 * MAX_ENTRIES) this.#entries = this.#entries.slice(-MAX_ENTRIES);
+    return logged;
+  }
+
+  entries(): readonly LoggedRequest[] {
+    return this.#entries.slice(-MAX_ENTRIES);
+  }
+
+  reset(): void {
+    this.#entries = [];
+    this.#count = 0;
+  }
+}

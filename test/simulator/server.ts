@@ -1,0 +1,88 @@
+/** The whole simulated node: world, wire, control port, and the files it leaves in its folder. */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { createHandler } from './api.ts';
+import { createAuthority } from './certificates.ts';
+import { listenControl } from './control.ts';
+import { Faults } from './faults.ts';
+import { RequestLog } from './request-log.ts';
+import { Router } from './router.ts';
+import { clusterRoutes } from './routes-cluster.ts';
+import { guestRoutes } from './routes-guests.ts';
+import { taskRoutes } from './routes-tasks.ts';
+import { listenWire } from './wire.ts';
+import { loadWorld, type World } from './world.ts';
+
+/** What main.ts prints when the node is ready. */
+export interface Ready {
+  readonly url: string;
+  readonly control_url: string;
+  readonly ca_file: string;
+  readonly fingerprint: string;
+  readonly tokens: Readonly<Record<string, string>>;
+  readonly dir: string;
+  readonly pid: number;
+  readonly node: string;
+}
+
+export interface Server {
+  readonly ready: Ready;
+  close(): Promise<void>;
+}
+
+export async function startServer(options: {
+  readonly world: World;
+  readonly dir: string;
+  readonly port: number;
+  readonly speed: number;
+}): Promise<Server> {
+  const { world, dir } = options;
+  mkdirSync(dir, { recursive: true, mode: 0o700 });
+  const authority = createAuthority();
+  const leaf = authority.issue(world.node);
+  const { node, tokenLines } = loadWorld(world, {
+    speed: options.speed,
+    fingerprint: leaf.fingerprint,
+  });
+  const router = new Router(node, { ...guestRoutes, ...taskRoutes, ...clusterRoutes });
+  const api = { node, router, faults: new Faults(), log: new RequestLog() };
+  const handle = createHandler(api);
+  const wire = await listenWire({
+    port: options.port,
+    leaf,
+    handle,
+    nowMs: () => node.clock.nowMs(),
+  });
+  const control = await listenControl({ ...api, wire, authority });
+  const caFile = join(dir, 'ca.pem');
+  writeFileSync(caFile, authority.certificatePem);
+  const ready: Ready = {
+    url: `https://127.0.0.1:${wire.port}`,
+    control_url: `http://127.0.0.1:${control.port}`,
+    ca_file: caFile,
+    fingerprint: leaf.fingerprint,
+    tokens: writeTokens(dir, tokenLines),
+    dir,
+    pid: process.pid,
+    node: node.name,
+  };
+  return {
+    ready,
+    close: async () => {
+      await Promise.all([wire.close(), control.close()]);
+    },
+  };
+}
+
+function writeTokens(
+  dir: string,
+  lines: ReadonlyMap<string, string>,
+): Readonly<Record<string, string>> {
+  const files: Record<string, string> = {};
+  for (const [name, line] of lines) {
+    const file = join(dir, `${name}.token`);
+    writeFileSync(file, `${line}\n`, { mode: 0o600 });
+    files[name] = file;
+  }
+  return files;
+}

@@ -1,0 +1,136 @@
+/**
+ * Starts a simulated node in a process of its own and talks to its control port. For tests and the
+ * demo; the process ends with `stop()`, with the process that started it, or by its pid.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { request as httpRequest } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { z } from 'zod';
+import type { Fault } from './faults.ts';
+import type { LoggedRequest } from './request-log.ts';
+import type { Ready } from './server.ts';
+import type { worldSchema } from './world.ts';
+
+/** The world file's content; every field may be left out. */
+export type WorldInput = z.input<typeof worldSchema>;
+/** A fault as POST /faults takes it. */
+export type FaultInput = Partial<Fault> & Pick<Fault, 'kind'> & Readonly<Record<string, unknown>>;
+
+export interface SimulatorOptions {
+  readonly world?: WorldInput;
+  /** Made-up guests besides those of `world`. */
+  readonly guests?: number;
+  readonly speed?: number;
+  readonly port?: number;
+  /** Left out: a temporary folder, removed by `stop()`. */
+  readonly dir?: string;
+}
+
+export interface Simulator {
+  readonly url: string;
+  readonly controlUrl: string;
+  readonly caFile: string;
+  readonly fingerprint: string;
+  readonly node: string;
+  readonly dir: string;
+  readonly pid: number;
+  /** Path of `root`, `agent`, `audit`, `nobody` or one of the world's own. */
+  tokenFile(name: string): string;
+  /** `USER@REALM!TOKENID=SECRET` */
+  token(name: string): string;
+  /** One request to the control port; throws with its error text. */
+  control(method: string, path: string, body?: unknown): Promise<unknown>;
+  addFault(fault: FaultInput): Promise<void>;
+  /** What was received since the start or the last reset, oldest first. */
+  requests(): Promise<readonly LoggedRequest[]>;
+  resetRequests(): Promise<void>;
+  /** Resolves when no task runs. */
+  settle(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+export async function startSimulator(options: SimulatorOptions = {}): Promise<Simulator> {
+  const isTemporary = options.dir === undefined;
+  const dir = options.dir ?? mkdtempSync(join(tmpdir(), 'pve-simulator-'));
+  const args = [new URL('main.ts', import.meta.url).pathname, '--die-with-parent', '--dir', dir];
+  if (options.world !== undefined) {
+    const file = join(dir, 'world.json');
+    writeFileSync(file, JSON.stringify(options.world));
+    args.push('--world', file);
+  }
+  if (options.guests !== undefined) args.push('--guests', String(options.guests));
+  if (options.speed !== undefined) args.push('--speed', String(options.speed));
+  if (options.port !== undefined) args.push('--port', String(options.port));
+  // Its stdin is our pipe: when we die, it sees the end of it.
+  const child = spawn(process.execPath, args, { stdio: ['pipe', 'pipe', 'inherit'] });
+  const ended = new Promise<void>((resolve) => child.once('close', () => resolve()));
+  const ready = await readReady(child);
+  const control = (method: string, path: string, body?: unknown): Promise<unknown> =>
+    callControl(`${ready.control_url}${path}`, method, body);
+  const tokenFile = (name: string): string => {
+    const file = ready.tokens[name];
+    if (file === undefined) throw new Error(`no token ${name}`);
+    return file;
+  };
+  return {
+    url: ready.url,
+    controlUrl: ready.control_url,
+    caFile: ready.ca_file,
+    fingerprint: ready.fingerprint,
+    node: ready.node,
+    dir,
+    pid: ready.pid,
+    tokenFile,
+    token: (name) => readFileSync(tokenFile(name), 'utf8').trim(),
+    control,
+    addFault: async (fault) => {
+      await control('POST', '/faults', fault);
+    },
+    requests: async () =>
+      ((await control('GET', '/requests')) as { requests: LoggedRequest[] }).requests,
+    resetRequests: async () => {
+      await control('DELETE', '/requests');
+    },
+    settle: async () => {
+      await control('POST', '/settle');
+    },
+    stop: async () => {
+      child.kill('SIGTERM');
+      await ended;
+      if (isTemporary) rmSync(dir, { recursive: true, force: true });
+    },
+  };
+}
+
+/** The one line on stdout; throws when the process ends before it. */
+function readReady(child: ChildProcess): Promise<Ready> {
+  return new Promise((resolve, reject) => {
+    let text = '';
+    child.stdout?.on('data', (chunk: Buffer) => {
+      text += chunk.toString('utf8');
+      const end = text.indexOf('\n');
+      if (end >= 0) resolve(JSON.parse(text.slice(0, end)) as Ready);
+    });
+    child.once('error', reject);
+    child.once('exit', (code) => reject(new Error(`the simulator ended with ${code}`)));
+  });
+}
+
+/** Without keep-alive: nothing of ours stays open after the answer. */
+function callControl(url: string, method: string, body: unknown): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    const request = httpRequest(url, { method, agent: false }, (response) => {
+      const chunks: Buffer[] = [];
+      response.on('data', (chunk: Buffer) => chunks.push(chunk));
+      response.on('end', () => {
+        const parsed: unknown = JSON.parse(Buffer.concat(chunks).toString('utf8'));
+        if (response.statusCode === 200) resolve(parsed);
+        else reject(new Error(`${method} ${url}: ${JSON.stringify(parsed)}`));
+      });
+    });
+    request.once('error', reject);
+    request.end(body === undefined ? undefined : JSON.stringify(body));
+  });
+}
