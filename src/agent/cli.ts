@@ -1,0 +1,65 @@
+/**
+ * Runs one command line: makes the context, turns whatever ends it into lines on stderr and an
+ * exit status. The commands themselves are declared in command-line.ts.
+ */
+import { CommanderError } from 'commander';
+import { ReconcilerError } from '../reconcile/errors.ts';
+import { type CommandContext, failureOf, printFailure, usageError } from './command.ts';
+import { createProgram } from './command-line.ts';
+import { EXIT, type ExitCode } from './errors.ts';
+import { createTerminal } from './terminal.ts';
+
+/** `argv` without node and script. Never rejects. */
+export async function runCli(argv: readonly string[]): Promise<ExitCode> {
+  const terminal = createTerminal({ out: process.stdout, err: process.stderr }, process.env);
+  const interruption = abortOnSignals();
+  let exit: ExitCode = EXIT.ok;
+  const program = createProgram({
+    terminal,
+    run:
+      (body) =>
+      async (...args) => {
+        const { config, json } = program.opts<{ config: string; json?: boolean }>();
+        const context: CommandContext = {
+          terminal,
+          isJson: json === true,
+          configFile: config,
+          signal: interruption.signal,
+        };
+        exit = await body(context, ...args);
+      },
+  });
+  try {
+    await program.parseAsync([...argv], { from: 'user' });
+    return exit;
+  } catch (error) {
+    if (!(error instanceof CommanderError)) return printFailure(terminal, failureOf(error));
+    if (error.exitCode === 0) return EXIT.ok;
+    // Its help is printed; there was no command.
+    if (error.code === 'commander.help') return EXIT.usage;
+    return printFailure(terminal, failureOf(readUsage(error)));
+  } finally {
+    interruption.release();
+  }
+}
+
+function readUsage(error: CommanderError): ReconcilerError {
+  const [message = '', suggestion] = error.message.replace(/^error: /, '').split('\n');
+  return usageError(message, suggestion?.replace(/^\((.*)\)$/, '$1'));
+}
+
+/** The first signal asks for an orderly end; the second one kills, as it would without us. */
+function abortOnSignals(): { readonly signal: AbortSignal; readonly release: () => void } {
+  const controller = new AbortController();
+  const onSignal = (name: NodeJS.Signals): void => {
+    release();
+    controller.abort(new ReconcilerError('interrupted', `stopped by ${name}`));
+  };
+  const release = (): void => {
+    process.off('SIGINT', onSignal);
+    process.off('SIGTERM', onSignal);
+  };
+  process.on('SIGINT', onSignal);
+  process.on('SIGTERM', onSignal);
+  return { signal: controller.signal, release };
+}

@@ -1,0 +1,161 @@
+/**
+ * The commands: names, arguments, options and help, as CONTRACT 2 has them. What a command does
+ * is in commands/, and is loaded only when it runs.
+ */
+import { Command, Option } from 'commander';
+import packageJson from '../../package.json' with { type: 'json' };
+import type { CommandContext } from './command.ts';
+import { DEFAULT_CONFIG_FILE } from './config.ts';
+import type { ExitCode } from './errors.ts';
+import type { Terminal } from './terminal.ts';
+
+type Run = <Args extends unknown[]>(
+  body: (context: CommandContext, ...args: Args) => Promise<ExitCode>,
+) => (...args: Args) => Promise<void>;
+
+export function createProgram({
+  terminal,
+  run,
+}: {
+  readonly terminal: Terminal;
+  readonly run: Run;
+}): Command {
+  const program = new Command('pve-reconciler')
+    .description('Keeps the guests of a Proxmox VE host in their desired state.')
+    .version(packageJson.version)
+    .addOption(
+      new Option('--config <file>', 'the configuration')
+        .env('PVE_RECONCILER_CONFIG')
+        .default(DEFAULT_CONFIG_FILE),
+    )
+    .option('--json', 'print data as JSON')
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => terminal.out.line(text.trimEnd()),
+      writeErr: (text) => terminal.err.line(text.trimEnd()),
+      // Errors are printed once, by whoever catches them.
+      outputError: () => undefined,
+    });
+  addReconcileCommands(program, run);
+  addOpsCommands(program, run);
+  addJournalCommands(program, run);
+  addOfflineCommands(program, run);
+  return program;
+}
+
+function addReconcileCommands(program: Command, run: Run): void {
+  program
+    .command('agent')
+    .description('the daemon, in the foreground')
+    .option('--once', 'passes until everything has settled, then end')
+    .action(
+      run(async (context, options: { once?: boolean }) => {
+        const { runAgent } = await import('./commands/agent.ts');
+        return runAgent(context, options);
+      }),
+    );
+  program
+    .command('plan [refs...]')
+    .description('show what differs and what would be done; changes nothing (exit 2: differences)')
+    .action(
+      run(async (context, refs: string[]) => {
+        const { runPlan } = await import('./commands/plan.ts');
+        return runPlan(context, { refs });
+      }),
+    );
+  program
+    .command('apply [refs...]')
+    .description('one pass now, with progress per op')
+    .option('--yes', 'do not ask')
+    .action(
+      run(async (context, refs: string[], options: { yes?: boolean }) => {
+        const { runApply } = await import('./commands/apply.ts');
+        return runApply(context, { refs, ...options });
+      }),
+    );
+  program
+    .command('status [refs...]')
+    .description('a row per guest: desired, actual, drift, phase, conditions, last op')
+    .option('--watch', 'again and again, until interrupted')
+    .action(
+      run(async (context, refs: string[], options: { watch?: boolean }) => {
+        const { runStatus } = await import('./commands/status.ts');
+        return runStatus(context, { refs, ...options });
+      }),
+    );
+}
+
+function addOpsCommands(program: Command, run: Run): void {
+  const ops = program.command('ops').description('the journal, as ops');
+  ops
+    .command('list')
+    .description('ops, newest first')
+    .option('--in-flight', 'only those under way')
+    .option('--failed', 'only those that failed')
+    .option('--guest <ref>', 'only those of one guest')
+    .option('--since <time>', 'only those since a time (RFC 3339) or for a duration (1h)')
+    .action(
+      run(
+        async (
+          context,
+          options: { inFlight?: boolean; failed?: boolean; guest?: string; since?: string },
+        ) => {
+          const { runOpsList } = await import('./commands/ops-list.ts');
+          return runOpsList(context, options);
+        },
+      ),
+    );
+  ops
+    .command('show <id>')
+    .description('one op, from its first record to its last')
+    .action(
+      run(async (context, id: string) => {
+        const { runOpsShow } = await import('./commands/ops-show.ts');
+        return runOpsShow(context, { id });
+      }),
+    );
+}
+
+function addJournalCommands(program: Command, run: Run): void {
+  const journal = program.command('journal').description('the journal, as records');
+  journal
+    .command('verify')
+    .description('check every record, the chain and the order of states')
+    .action(
+      run(async (context) => {
+        const { runJournalVerify } = await import('./commands/journal-verify.ts');
+        return runJournalVerify(context);
+      }),
+    );
+  journal
+    .command('tail')
+    .description('the newest records')
+    .option('--follow', 'and those that come, until interrupted')
+    .action(
+      run(async (context, options: { follow?: boolean }) => {
+        const { runJournalTail } = await import('./commands/journal-tail.ts');
+        return runJournalTail(context, options);
+      }),
+    );
+}
+
+function addOfflineCommands(program: Command, run: Run): void {
+  program
+    .command('validate <files...>')
+    .description('check desired-state files, offline')
+    .action(
+      run(async (context, files: string[]) => {
+        const { runValidate } = await import('./commands/validate.ts');
+        return runValidate(context, { files });
+      }),
+    );
+  program
+    .command('schema')
+    .description('print the JSON Schema of desired-state files')
+    .action(
+      run(async (context) => {
+        const { runSchema } = await import('./commands/schema.ts');
+        return runSchema(context);
+      }),
+    );
+}

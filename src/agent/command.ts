@@ -1,0 +1,63 @@
+/**
+ * What every command is given, and how a command says that it failed. A command resolves with its
+ * exit status, or throws a `ReconcilerError` where it cannot go on.
+ */
+import { ReconcilerError } from '../reconcile/errors.ts';
+import { ERROR_TABLE, type ExitCode } from './errors.ts';
+import { printable, type Terminal } from './terminal.ts';
+
+export interface CommandContext {
+  readonly terminal: Terminal;
+  /** One JSON document on stdout (one per line where a stream is followed), nothing else there. */
+  readonly isJson: boolean;
+  readonly configFile: string;
+  /** Aborted by SIGINT or SIGTERM. */
+  readonly signal: AbortSignal;
+}
+
+export interface Failure {
+  readonly code: ReconcilerError['code'];
+  readonly message: string;
+  readonly hint?: string | undefined;
+  /** `op_id`, `request_id`, … */
+  readonly ids?: Readonly<Record<string, string | number>>;
+}
+
+/** `error [code] message` on stderr, one line for each thing to mend, then the next step. */
+export function printFailure(terminal: Terminal, failure: Failure): ExitCode {
+  const { err } = terminal;
+  const { exit, hint } = ERROR_TABLE[failure.code];
+  const label = err.paint('red', `error [${failure.code}]`);
+  const ids = Object.entries(failure.ids ?? {}).map(([name, value]) => ` (${name} ${value})`);
+  for (const line of failure.message.split('\n')) {
+    err.line(`${label} ${printable(line)}${printable(ids.join(''))}`);
+  }
+  err.line(`${err.paint('cyan', 'hint:')} ${printable(failure.hint ?? hint)}`);
+  return exit;
+}
+
+/** Ids that belong on an error line. */
+const ID_NAMES: readonly string[] = ['op_id', 'request_id', 'vmid', 'upid'];
+
+export function failureOf(error: unknown): Failure {
+  if (!(error instanceof ReconcilerError)) {
+    const message = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    return { code: 'internal_error', message };
+  }
+  const ids = Object.entries(error.context).filter(([name]) => ID_NAMES.includes(name));
+  return {
+    code: error.code,
+    message: error.detail,
+    hint: error.hint,
+    ids: Object.fromEntries(ids),
+  };
+}
+
+export function usageError(message: string, hint?: string): ReconcilerError {
+  return new ReconcilerError('invalid_request', message, hint === undefined ? {} : { hint });
+}
+
+/** The JSON document of a command. */
+export function printJson({ out }: Terminal, value: unknown): void {
+  out.line(JSON.stringify(value, null, out.isTerminal ? 2 : 0));
+}

@@ -1,0 +1,89 @@
+/**
+ * `validate FILE…`: checks desired-state files and folders without touching anything else. All
+ * that can be known offline is checked: the document, every value against what PVE accepts, and
+ * that no guest is claimed twice.
+ */
+import type { DesiredGuest } from '../../reconcile/desired.ts';
+import type { Vmid } from '../../reconcile/ids.ts';
+import type { ValueSemantics } from '../../reconcile/ports.ts';
+import { type CommandContext, printFailure, printJson } from '../command.ts';
+import { readDesiredFile } from '../desired/document.ts';
+import { listDocuments } from '../desired/file.ts';
+import { EXIT, type ExitCode } from '../errors.ts';
+import { type Finding, findingText, type Place, pathText, wholeFile } from '../positioned-yaml.ts';
+import type { KeyPath } from '../schema-issue.ts';
+import { printable } from '../terminal.ts';
+
+interface CheckedFile {
+  readonly file: string;
+  readonly guests: number;
+  readonly findings: readonly Finding[];
+}
+
+export async function runValidate(
+  context: CommandContext,
+  { files }: { readonly files: readonly string[] },
+): Promise<ExitCode> {
+  const semantics = await loadSemantics();
+  const claims = new Map<Vmid, string>();
+  const checked: CheckedFile[] = [];
+  for (const path of files) {
+    const listing = await listDocuments(path);
+    if (listing.kind === 'unreadable') {
+      const finding = wholeFile(path, listing.reason);
+      checked.push({ file: path, guests: 0, findings: [finding] });
+    } else {
+      for (const file of listing.files) checked.push(await checkFile(file, { semantics, claims }));
+    }
+  }
+  return report(context, checked);
+}
+
+async function checkFile(
+  file: string,
+  { semantics, claims }: { semantics: ValueSemantics; claims: Map<Vmid, string> },
+): Promise<CheckedFile> {
+  const document = await readDesiredFile(file);
+  if (document.kind === 'invalid') return { file, guests: 0, findings: document.findings };
+  const findings: Finding[] = [];
+  const find = (path: KeyPath, message: string): void => {
+    const place: Place = document.placeOf(path);
+    findings.push({ file, ...place, path: pathText(path), message });
+  };
+  for (const guest of document.guests) {
+    const claimant = claims.get(guest.vmid);
+    if (claimant !== undefined) find(['guests', String(guest.vmid)], `also in ${claimant}`);
+    claims.set(guest.vmid, file);
+    for (const [key, value] of guest.config) {
+      const refusal = value === null ? null : refuseValue(semantics, guest, { key, value });
+      if (refusal !== null) find(['guests', String(guest.vmid), 'config', key], refusal);
+    }
+  }
+  return { file, guests: document.guests.length, findings };
+}
+
+/** Without a kind in the document, what either kind takes is not refused. */
+function refuseValue(
+  semantics: ValueSemantics,
+  guest: DesiredGuest,
+  { key, value }: { readonly key: string; readonly value: string },
+): string | null {
+  const kinds = guest.kind === null ? (['qemu', 'lxc'] as const) : [guest.kind];
+  const refusals = kinds.map((kind) => semantics.refusal(kind, key, value));
+  return refusals.includes(null) ? null : refusals.join('; ');
+}
+
+function report({ terminal, isJson }: CommandContext, checked: readonly CheckedFile[]): ExitCode {
+  const findings = checked.flatMap((each) => each.findings);
+  if (isJson) {
+    printJson(terminal, { valid: findings.length === 0, files: checked });
+  } else {
+    for (const { file, guests, findings } of checked) {
+      if (findings.length > 0) continue;
+      terminal.out.line(`${printable(file)}: ok, ${guests} ${guests === 1 ? 'guest' : 'guests'}`);
+    }
+  }
+  if (findings.length === 0) return EXIT.ok;
+  const message = findings.map(findingText).join('\n');
+  return printFailure(terminal, { code: 'desired_invalid', message, hint: 'mend the document' });
+}

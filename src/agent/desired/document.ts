@@ -1,0 +1,46 @@
+/**
+ * One file of desired state, from its bytes to its guests. Any error refuses the whole document
+ * (CONTRACT 4); what to do with the refusal is the provider's business.
+ */
+import { type DesiredGuest, documentSchema, readDocument } from '../../reconcile/desired.ts';
+import type { Problem } from '../../reconcile/errors.ts';
+import { type Finding, findingText, type Place, parsePositioned } from '../positioned-yaml.ts';
+import type { KeyPath } from '../schema-issue.ts';
+import { readTextFile } from '../text-file.ts';
+
+/** About 4,000 guests with 30 keys each; more go into more files. */
+export const DESIRED_MAX_BYTES = 4 * 1024 * 1024;
+
+export type DesiredFile =
+  | {
+      readonly kind: 'valid';
+      readonly guests: readonly DesiredGuest[];
+      readonly placeOf: (path: KeyPath) => Place;
+    }
+  | { readonly kind: 'invalid'; readonly findings: readonly Finding[] };
+
+export async function readDesiredFile(file: string): Promise<DesiredFile> {
+  const read = await readTextFile(file, { maxBytes: DESIRED_MAX_BYTES });
+  if (read.kind === 'unreadable') {
+    const { message, line = 0, column = 0 } = read.problem;
+    return { kind: 'invalid', findings: [{ file, line, column, path: '', message }] };
+  }
+  const parsed = parsePositioned(read.text, { file, schema: documentSchema });
+  if (parsed.kind === 'invalid') return parsed;
+  return {
+    kind: 'valid',
+    guests: readDocument(parsed.value, file),
+    placeOf: parsed.placeOf,
+  };
+}
+
+/** The findings as one problem: the first in full, the others counted. */
+export function documentProblem(findings: readonly Finding[]): Problem {
+  const [first] = findings;
+  const text = first === undefined ? 'refused' : findingText(first);
+  const more = findings.length - 1;
+  return {
+    code: 'desired_invalid',
+    message: more > 0 ? `${text} (and ${more} more)` : text,
+  };
+}

@@ -1,0 +1,169 @@
+/**
+ * Desired state from a file, or from a folder of *.yaml, *.yml and *.json.
+ *
+ * Invariants:
+ * - A half-written file is never taken: a file is read only after it has been left alone for
+ *   `SETTLE_MS`, and only if it is the same file before and after the read.
+ * - A document with any error is refused whole, and its last good version stays in force, also
+ *   while the path cannot be read at all. A file that is gone from its folder is gone.
+ * - An unchanged file costs one stat.
+ */
+import type { BigIntStats } from 'node:fs';
+import { readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Clock } from '../../reconcile/clock.ts';
+import type { DesiredGuest, DesiredState } from '../../reconcile/desired.ts';
+import type { Problem } from '../../reconcile/errors.ts';
+import type { DesiredProvider } from '../../reconcile/ports.ts';
+import { findingText, wholeFile } from '../positioned-yaml.ts';
+import { describeIoError } from '../text-file.ts';
+import { mergeDesired } from './composite.ts';
+import { documentProblem, readDesiredFile } from './document.ts';
+import { watchPath } from './watch.ts';
+
+/** Longer than the pauses of an editor or a copy that writes in place. */
+const SETTLE_MS = 300;
+/** A file that never rests is reported instead of waited for. */
+const SETTLE_TRIES = 10;
+/** Bounds what a folder can make us hold. */
+const FILES_MAX = 10_000;
+
+const DOCUMENT_NAME = /^[^.].*\.(?:yaml|yml|json)$/;
+
+/** What is remembered of a file between reads. */
+interface KnownDocument {
+  readonly stamp: string;
+  readonly good: readonly DesiredGuest[] | null;
+  readonly problem: Problem | null;
+}
+
+export function createFileProvider({
+  path,
+  clock,
+}: {
+  readonly path: string;
+  readonly clock: Clock;
+}): DesiredProvider {
+  const known = new Map<string, KnownDocument>();
+  const watch = watchPath(path);
+
+  const refresh = async (file: string, signal: AbortSignal): Promise<void> => {
+    const before = known.get(file);
+    const document = await readSettled(file, { before, clock, signal });
+    if (document !== null) known.set(file, document);
+  };
+
+  return {
+    async read(signal) {
+      watch.arm();
+      const listing = await listDocuments(path);
+      if (listing.kind === 'unreadable') {
+        const message = findingText(wholeFile(path, listing.reason));
+        const problem: Problem = { code: 'desired_invalid', message };
+        return assemble(known, { source: path, problem });
+      }
+      const files = new Set(listing.files);
+      for (const file of known.keys()) if (!files.has(file)) known.delete(file);
+      for (const file of files) await refresh(file, signal);
+      return assemble(known, null);
+    },
+    onChange: (listener) => watch.onChange(listener),
+    async close() {
+      watch.close();
+    },
+  };
+}
+
+type Listing =
+  | { readonly kind: 'listed'; readonly files: readonly string[] }
+  | { readonly kind: 'unreadable'; readonly reason: string };
+
+/** The documents a path stands for, sorted by name. */
+export async function listDocuments(path: string): Promise<Listing> {
+  try {
+    if (!(await stat(path)).isDirectory()) return { kind: 'listed', files: [path] };
+    const names = (await readdir(path)).filter((name) => DOCUMENT_NAME.test(name)).sort();
+    if (names.length > FILES_MAX) {
+      return { kind: 'unreadable', reason: `more than ${FILES_MAX} documents in one folder` };
+    }
+    return { kind: 'listed', files: names.map((name) => join(path, name)) };
+  } catch (error) {
+    return { kind: 'unreadable', reason: `cannot be read: ${describeIoError(error)}` };
+  }
+}
+
+/** The file once it rests, or null where nothing is new (or the signal ends the wait). */
+async function readSettled(
+  file: string,
+  {
+    before,
+    clock,
+    signal,
+  }: {
+    readonly before: KnownDocument | undefined;
+    readonly clock: Clock;
+    readonly signal: AbortSignal;
+  },
+): Promise<KnownDocument | null> {
+  for (let i = 0; i < SETTLE_TRIES && !signal.aborted; i++) {
+    const stats = await statFile(file);
+    if (stats.stamp === before?.stamp) return null;
+    const restMs = SETTLE_MS - (clock.now() - stats.changedAtMs);
+    // A change time in the future means a clock that stepped: wait once, then compare.
+    if (restMs > 0) {
+      await clock.sleep(Math.min(restMs, SETTLE_MS), signal);
+      if (restMs <= SETTLE_MS || (await statFile(file)).stamp !== stats.stamp) continue;
+    }
+    const document = await readDesiredFile(file);
+    if ((await statFile(file)).stamp !== stats.stamp) continue;
+    return document.kind === 'valid'
+      ? { stamp: stats.stamp, good: document.guests, problem: null }
+      : {
+          stamp: stats.stamp,
+          good: before?.good ?? null,
+          problem: documentProblem(document.findings),
+        };
+  }
+  if (signal.aborted) return null;
+  const message = findingText(wholeFile(file, 'is being written to all the time'));
+  return {
+    stamp: 'unsettled',
+    good: before?.good ?? null,
+    problem: { code: 'desired_invalid', message },
+  };
+}
+
+/** What tells one state of a file from another, and when it last changed. */
+async function statFile(file: string): Promise<{ stamp: string; changedAtMs: number }> {
+  try {
+    const stats: BigIntStats = await stat(file, { bigint: true });
+    const { dev, ino, size, mtimeNs, ctimeNs } = stats;
+    return {
+      stamp: [dev, ino, size, mtimeNs, ctimeNs].join(':'),
+      // The change time, not the modification time: a copy may bring the latter along.
+      changedAtMs: Number(stats.ctimeMs),
+    };
+  } catch (error) {
+    return { stamp: `unreadable: ${describeIoError(error)}`, changedAtMs: 0 };
+  }
+}
+
+function assemble(
+  known: ReadonlyMap<string, KnownDocument>,
+  whole: { readonly source: string; readonly problem: Problem } | null,
+): DesiredState {
+  const parts: DesiredState[] = [];
+  let isAnyInForce = false;
+  for (const [source, { good, problem }] of known) {
+    const isInForce = good !== null;
+    isAnyInForce ||= isInForce;
+    parts.push({
+      guests: new Map((good ?? []).map((guest) => [guest.vmid, guest])),
+      claimedTwice: new Map(),
+      rejected: problem === null ? [] : [{ source, problem, isInForce }],
+    });
+  }
+  const merged = mergeDesired(parts);
+  if (whole === null) return merged;
+  return { ...merged, rejected: [...merged.rejected, { ...whole, isInForce: isAnyInForce }] };
+}

@@ -1,0 +1,275 @@
+/**
+ * YAML (and so JSON) that knows where everything stood, checked by a zod schema: every finding
+ * has file, line, column, path and what was expected. It serves the configuration and desired
+ * state alike, and never throws for what a text holds.
+ *
+ * Invariants: YAML 1.2, one document, no key twice. What a text expands to is bounded before it
+ * is built, so neither aliases nor nesting can be used against the process.
+ */
+import {
+  type Alias,
+  type Document,
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  Lexer,
+  LineCounter,
+  type Node,
+  type Pair,
+  parseDocument,
+  type YAMLMap,
+} from 'yaml';
+import type { z } from 'zod';
+import { describeIssue, type KeyPath } from './schema-issue.ts';
+
+export interface Finding {
+  readonly file: string;
+  /** From 1; 0 where the file as a whole is meant. */
+  readonly line: number;
+  readonly column: number;
+  /** `guests.101.power`; empty for the document. */
+  readonly path: string;
+  readonly message: string;
+}
+
+export interface Place {
+  readonly line: number;
+  readonly column: number;
+}
+
+export type PositionedDocument<Value> =
+  | {
+      readonly kind: 'valid';
+      readonly value: Value;
+      /** Where the value at that path stands, or the nearest thing around it. */
+      readonly placeOf: (path: KeyPath) => Place;
+    }
+  | { readonly kind: 'invalid'; readonly findings: readonly Finding[] };
+
+/** The parser's memory grows with tokens: a million is about 100,000 lines, or 400 MB. */
+const TOKENS_MAX = 1_000_000;
+/** Nobody nests this deep by hand; the parser recurses. */
+const FLOW_DEPTH_MAX = 64;
+/** What aliases may expand to. */
+const VALUES_MAX = 1_000_000;
+/** More findings than this help nobody. */
+const FINDINGS_MAX = 50;
+
+export function parsePositioned<Value>(
+  text: string,
+  { file, schema }: { readonly file: string; readonly schema: z.ZodType<Value> },
+): PositionedDocument<Value> {
+  const whole = refuseText(text);
+  if (whole !== null) return { kind: 'invalid', findings: [wholeFile(file, whole)] };
+
+  const lines = new LineCounter();
+  const document = parseDocument(text, {
+    version: '1.2',
+    lineCounter: lines,
+    prettyErrors: false,
+    // Its check is quadratic; `toPlain` has its own.
+    uniqueKeys: false,
+    logLevel: 'silent',
+  });
+  const found: Found[] = syntaxFindings(document);
+  let value: unknown;
+  if (found.length === 0) value = toPlain(document, found);
+  if (found.length === 0) {
+    const checked = schema.safeParse(value);
+    if (checked.success) {
+      return {
+        kind: 'valid',
+        value: checked.data,
+        placeOf: (path) => place(lines, offsetOf(document, path, 'value')),
+      };
+    }
+    found.push(...schemaFindings(document, value, checked.error.issues));
+  }
+  return {
+    kind: 'invalid',
+    findings: found.slice(0, FINDINGS_MAX).map(({ offset, path, message }) => ({
+      file,
+      ...place(lines, offset),
+      path: pathText(path),
+      message,
+    })),
+  };
+}
+
+/** `file:line:column path: message`, as editors and people read it. */
+export function findingText({ file, line, column, path, message }: Finding): string {
+  const where = line === 0 ? file : `${file}:${line}:${column}`;
+  return path === '' ? `${where}: ${message}` : `${where} ${path}: ${message}`;
+}
+
+export function pathText(path: KeyPath): string {
+  return path
+    .map((part, i) => (typeof part === 'number' ? `[${part}]` : `${i === 0 ? '' : '.'}${part}`))
+    .join('');
+}
+
+export function wholeFile(file: string, message: string): Finding {
+  return { file, line: 0, column: 0, path: '', message };
+}
+
+interface Found {
+  readonly offset: number;
+  readonly path: KeyPath;
+  readonly message: string;
+}
+
+function refuseText(text: string): string | null {
+  let tokens = 0;
+  let depth = 0;
+  for (const token of new Lexer().lex(text)) {
+    if (token === '[' || token === '{') depth += 1;
+    if (token === ']' || token === '}') depth -= 1;
+    tokens += 1;
+    if (depth > FLOW_DEPTH_MAX) return `nested more than ${FLOW_DEPTH_MAX} levels deep`;
+    if (tokens > TOKENS_MAX) return 'too large: split it over several files';
+  }
+  return null;
+}
+
+function syntaxFindings(document: Document.Parsed): Found[] {
+  const version = document.directives.yaml;
+  if (version.explicit === true && version.version !== '1.2') {
+    const message = `expected YAML 1.2, found %YAML ${version.version}`;
+    return [{ offset: 0, path: [], message }];
+  }
+  return [...document.errors, ...document.warnings].map((error) => ({
+    offset: error.pos[0],
+    path: [],
+    message: syntaxMessage(error.code, error.message),
+  }));
+}
+
+function syntaxMessage(code: string, message: string): string {
+  if (code === 'MULTIPLE_DOCS') return 'expected one document, found a second one';
+  if (code === 'RESOURCE_EXHAUSTION') return 'nested too deeply';
+  return message;
+}
+
+/** Thrown to leave the walk when the text expands to too much. */
+class TooManyValues extends Error {}
+
+/** Plain values; a number whose text would change (1.10, 0x1f, 007) stays the text it was. */
+function toPlain(document: Document.Parsed, found: Found[]): unknown {
+  const anchors = new Map<string, Node>();
+  let values = 0;
+
+  const convert = (node: unknown, path: KeyPath): unknown => {
+    values += 1;
+    if (values > VALUES_MAX) throw new TooManyValues();
+    if (isScalar(node)) {
+      if (node.anchor !== undefined) anchors.set(node.anchor, node);
+      return scalarValue(node);
+    }
+    if (isAlias(node)) return convert(target(node, path), path);
+    let value: unknown = null;
+    if (isSeq(node)) value = node.items.map((item, i) => convert(item, [...path, i]));
+    if (isMap(node)) value = convertMap(node, path);
+    // Only now: an alias inside its own anchor must not find it.
+    if ((isSeq(node) || isMap(node)) && node.anchor !== undefined) anchors.set(node.anchor, node);
+    return value;
+  };
+
+  const target = (alias: Alias, path: KeyPath): Node | null => {
+    const node = anchors.get(alias.source);
+    if (node !== undefined) return node;
+    const message = `*${alias.source} has no anchor before it`;
+    found.push({ offset: startOf(alias), path, message });
+    return null;
+  };
+
+  const convertMap = (map: YAMLMap, path: KeyPath): Record<string, unknown> => {
+    const plain: Record<string, unknown> = Object.create(null);
+    for (const pair of map.items) {
+      const key = keyText(pair);
+      const keyPath = key === null ? path : [...path, key];
+      const problem = refuseKey(key, plain);
+      if (problem !== null) {
+        found.push({ offset: startOf(pair.key), path: keyPath, message: problem });
+      }
+      const value = convert(pair.value, keyPath);
+      if (key !== null && problem === null) plain[key] = value;
+    }
+    return plain;
+  };
+
+  try {
+    return convert(document.contents, []);
+  } catch (error) {
+    const isTooMuch = error instanceof TooManyValues || error instanceof RangeError;
+    if (!isTooMuch) throw error;
+    found.push({ offset: 0, path: [], message: 'its aliases or its nesting expand to too much' });
+    return null;
+  }
+}
+
+function refuseKey(key: string | null, seen: Record<string, unknown>): string | null {
+  if (key === null) return 'expected a plain key';
+  if (key === '__proto__') return 'unknown key';
+  return Object.hasOwn(seen, key) ? 'the key stands here twice' : null;
+}
+
+function keyText(pair: Pair): string | null {
+  const { key } = pair;
+  if (!isScalar(key)) return null;
+  const value = scalarValue(key);
+  return value === null ? null : String(value);
+}
+
+function scalarValue(scalar: { readonly value: unknown; readonly source?: string }): unknown {
+  const { value, source } = scalar;
+  if (typeof value === 'bigint') return source ?? String(value);
+  if (typeof value !== 'number' || source === undefined) return value;
+  return String(value) === source ? value : source;
+}
+
+function schemaFindings(
+  document: Document.Parsed,
+  value: unknown,
+  issues: readonly z.core.$ZodIssue[],
+): Found[] {
+  return issues
+    .flatMap((issue) => describeIssue(issue, value))
+    .slice(0, FINDINGS_MAX)
+    .map(({ path, message, isAboutKey }) => ({
+      offset: offsetOf(document, path, isAboutKey ? 'key' : 'value'),
+      path,
+      message,
+    }));
+}
+
+/** Where the key or the value at a path begins; for what is missing, what it is missing from. */
+function offsetOf(document: Document.Parsed, path: KeyPath, end: 'key' | 'value'): number {
+  let node: unknown = document.contents;
+  let offset = startOf(node);
+  for (const [i, part] of path.entries()) {
+    if (isAlias(node)) node = node.resolve(document);
+    if (isMap(node)) {
+      const pair: Pair | undefined = node.items.find((item) => keyText(item) === String(part));
+      if (pair === undefined) break;
+      const isLast = i === path.length - 1;
+      node = pair.value;
+      offset = (isLast && end === 'key') || node === null ? startOf(pair.key) : startOf(node);
+    } else if (isSeq(node)) {
+      node = node.items[Number(part)];
+      if (node === undefined) break;
+      offset = startOf(node);
+    } else break;
+  }
+  return offset;
+}
+
+function startOf(node: unknown): number {
+  const isNode = isScalar(node) || isMap(node) || isSeq(node) || isAlias(node);
+  return isNode ? (node.range?.[0] ?? 0) : 0;
+}
+
+function place(lines: LineCounter, offset: number): Place {
+  const { line, col } = lines.linePos(offset);
+  return { line: Math.max(1, line), column: Math.max(1, col) };
+}

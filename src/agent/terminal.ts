@@ -1,0 +1,90 @@
+/**
+ * Where a command writes. Data goes to stdout, everything else to stderr. A reader that has gone
+ * away (`| head`) ends the writing, never the work. Colour only where somebody sees it.
+ */
+import type { WriteStream } from 'node:tty';
+
+export type Colour = 'red' | 'green' | 'yellow' | 'cyan' | 'dim' | 'bold';
+
+const SGR: Readonly<Record<Colour, number>> = {
+  bold: 1,
+  dim: 2,
+  red: 31,
+  green: 32,
+  yellow: 33,
+  cyan: 36,
+};
+
+/** A terminal that does not say: what most people have at least. */
+const DEFAULT_COLUMNS = 100;
+
+export interface Channel {
+  readonly isTerminal: boolean;
+  /** Infinity where nobody looks: files and pipes get lines in full. */
+  readonly columns: number;
+  /** One line, or several; the newline at the end is added. */
+  line(text: string): void;
+  paint(colour: Colour, text: string): string;
+  /** Ended by the reader; followers stop on it. */
+  readonly closed: AbortSignal;
+}
+
+export interface Terminal {
+  readonly out: Channel;
+  readonly err: Channel;
+}
+
+type Stream = NodeJS.WritableStream & Partial<Pick<WriteStream, 'isTTY' | 'columns'>>;
+
+export function createTerminal(
+  streams: { readonly out: Stream; readonly err: Stream },
+  env: Readonly<Record<string, string | undefined>>,
+): Terminal {
+  // NO_COLOR counts when it is set to anything but nothing (no-color.org).
+  const mayColour = (env['NO_COLOR'] ?? '') === '' && env['TERM'] !== 'dumb';
+  return {
+    out: createChannel(streams.out, mayColour),
+    err: createChannel(streams.err, mayColour),
+  };
+}
+
+function createChannel(stream: Stream, mayColour: boolean): Channel {
+  const closed = new AbortController();
+  const isTerminal = stream.isTTY === true;
+  // EPIPE and its kin: nobody reads any more, and that is all it means.
+  stream.on('error', () => closed.abort());
+  return {
+    isTerminal,
+    closed: closed.signal,
+    get columns() {
+      return isTerminal ? (stream.columns ?? DEFAULT_COLUMNS) : Number.POSITIVE_INFINITY;
+    },
+    line(text) {
+      if (!closed.signal.aborted) stream.write(`${text}\n`);
+    },
+    paint(colour, text) {
+      return isTerminal && mayColour ? `\u001B[${SGR[colour]}m${text}\u001B[0m` : text;
+    },
+  };
+}
+
+/**
+ * A text that somebody else chose, safe to print on one line: control characters (C0, C1, DEL),
+ * line separators and direction overrides are shown as escapes.
+ */
+export function printable(text: string): string {
+  return text.replaceAll(
+    /[\p{Cc}\u2028\u2029\u061C\u200E\u200F\u202A-\u202E\u2066-\u2069]/gu,
+    escapeCharacter,
+  );
+}
+
+function escapeCharacter(character: string): string {
+  const code = character.codePointAt(0) ?? 0;
+  if (character === '\n') return '\\n';
+  if (character === '\t') return '\\t';
+  if (character === '\r') return '\\r';
+  return code < 0x100
+    ? `\\x${code.toString(16).padStart(2, '0')}`
+    : `\\u${code.toString(16).padStart(4, '0')}`;
+}
