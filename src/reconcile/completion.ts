@@ -104,10 +104,12 @@ export function effectiveValue(config: GuestConfig, key: string): string | null 
 /** The one truthful end of an attempt, from what PVE told and what was seen. */
 export function decideOutcome(wanted: Wanted, evidence: Evidence, seen: Seen): Outcome {
   const exit = exitStatus(evidence);
-  const base = { ...(exit === undefined ? {} : { exit_status: exit }) };
+  const base = exit === undefined ? {} : { exit_status: exit };
   const observed = { ...observe(wanted, seen.guest), ...taskLines(evidence) };
   if (seen.fulfilment.kind === 'yes') {
-    const note = [seen.fulfilment.note, contradiction(evidence)].filter((text) => text !== undefined);
+    const note = [seen.fulfilment.note, contradiction(evidence)].filter(
+      (text) => text !== undefined,
+    );
     return {
       ...base,
       state: 'succeeded',

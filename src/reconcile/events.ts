@@ -17,7 +17,7 @@ export interface Wait {
 }
 
 export type EngineEvent =
-  /** A record is durable; `durationMs` since the op's previous record. */
+  /** A record is durable. */
   | { readonly kind: 'op'; readonly record: OpRecord }
   | { readonly kind: 'waiting'; readonly vmid: Vmid; readonly wait: Wait | null }
   | {
@@ -26,4 +26,6 @@ export type EngineEvent =
       readonly plan: Plan;
       readonly durationMs: number;
     }
-  | { readonly kind: 'problem'; readonly problem: Problem; readonly vmid?: Vmid };
+  | { readonly kind: 'problem'; readonly problem: Problem; readonly vmid?: Vmid }
+  /** The engine cannot go on; the process must end (a poisoned journal, a broken invariant). */
+  | { readonly kind: 'halted'; readonly error: unknown };

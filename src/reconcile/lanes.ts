@@ -47,11 +47,16 @@ export function createLanes(options: { readonly maxParallel: number }): Lanes {
     const known = lanes.get(vmid);
     if (known !== undefined) return known;
     const lane: Lane = { queue: new PQueue({ concurrency: 1 }), waitingReconcile: null };
-    lane.queue.on('idle', () => {
-      if (lane.queue.size === 0 && lane.queue.pending === 0) lanes.delete(vmid);
-    });
     lanes.set(vmid, lane);
     return lane;
+  }
+
+  /** The last job out closes the lane; what is added later opens a new one. */
+  function enqueue(vmid: Vmid, lane: Lane, job: Job): void {
+    void lane.queue.add(async () => {
+      await job();
+      if (lane.queue.size === 0) lanes.delete(vmid);
+    });
   }
 
   function hasRoom(vmid: Vmid): boolean {
@@ -61,7 +66,7 @@ export function createLanes(options: { readonly maxParallel: number }): Lanes {
 
   function add(vmid: Vmid, job: Job): boolean {
     if (!hasRoom(vmid)) return false;
-    void laneOf(vmid).queue.add(job);
+    enqueue(vmid, laneOf(vmid), job);
     return true;
   }
 
@@ -71,7 +76,7 @@ export function createLanes(options: { readonly maxParallel: number }): Lanes {
     const isQueued = lane.waitingReconcile !== null;
     lane.waitingReconcile = job;
     if (isQueued) return;
-    void lane.queue.add(async () => {
+    enqueue(vmid, lane, async () => {
       const newest = lane.waitingReconcile;
       lane.waitingReconcile = null;
       await newest?.();
@@ -79,7 +84,8 @@ export function createLanes(options: { readonly maxParallel: number }): Lanes {
   }
 
   async function idle(): Promise<void> {
-    while (lanes.size > 0) await Promise.all([...lanes.values()].map(({ queue }) => queue.onIdle()));
+    while (lanes.size > 0)
+      await Promise.all([...lanes.values()].map(({ queue }) => queue.onIdle()));
   }
 
   return {

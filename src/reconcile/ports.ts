@@ -2,6 +2,7 @@
  * The ports: everything the core knows of the world outside it. Each has one real make (in
  * src/proxmox, src/journal, src/agent) and one in the tests.
  */
+import type { Clock, Random } from './clock.ts';
 import type { DesiredState } from './desired.ts';
 import type { Problem } from './errors.ts';
 import type { EngineEvent } from './events.ts';
@@ -213,6 +214,8 @@ export interface OpLedger {
   opsInFlight(): readonly OpView[];
   /** An op in flight, or one whose end is still remembered. */
   findOp(opId: OpId): OpView | null;
+  /** The parts of a composite op in flight, ended ones too, oldest first. */
+  childrenOf(opId: OpId): readonly OpView[];
   findKey(idempKey: string): KeptKey | null;
   lastUpid(vmid: Vmid): Upid | null;
   /** When we started this guest in the last 10 minutes, wall clock ms. */
@@ -240,4 +243,23 @@ export interface EnginePolicy {
   readonly maxParallel: number;
   readonly intervalMs: number;
   readonly configIntervalMs: number;
+}
+
+/** May an op that waits still run? Asked at every turn: a signer may have been removed. */
+export interface Authority {
+  /** Null: yes. Else why not (`gate_denied`, `signature_invalid`, …). */
+  objection(op: OpView): Problem | null;
+}
+
+/** All that the core is given. */
+export interface CorePorts {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly guests: GuestApi;
+  readonly ledger: OpLedger;
+  readonly semantics: ValueSemantics;
+  readonly desired: DesiredProvider;
+  readonly authority: Authority;
+  readonly events: Events;
+  readonly policy: EnginePolicy;
 }

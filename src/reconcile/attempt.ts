@@ -1,0 +1,95 @@
+/**
+ * One attempt of an op: `started` is durable, then the request, then the task, then the look, then
+ * the terminal record. Crash points: after `started` the request may or may not have been sent
+ * (settled by settle.ts); after `task_running` the task tells.
+ */
+import { judgeFulfilment } from './completion.ts';
+import {
+  type Attempt,
+  type AttemptEnd,
+  close,
+  conclude,
+  followNewTask,
+  wantedOf,
+} from './conclusion.ts';
+import { assertNever } from './errors.ts';
+import type { Guest } from './guest.ts';
+import { describeBefore, guestOf, maskedParams, type Op, recordBase } from './op-shape.ts';
+import type { Submission } from './ports.ts';
+import { settleUnanswered } from './settle.ts';
+import type { Workroom } from './workroom.ts';
+
+/** Runs an attempt on a guest that has just been looked at under the lane. */
+export async function runAttempt(
+  op: Op,
+  number: number,
+  guest: Guest,
+  room: Workroom,
+): Promise<AttemptEnd> {
+  room.signal.throwIfAborted();
+  const before = describeBefore(op, guest, room.ledger.lastUpid(op.vmid));
+  const attempt: Attempt = { op, number, before };
+  const params = maskedParams(op, room.semantics);
+  const signers = op.signers === undefined ? {} : { signers: op.signers };
+  await room.record({
+    ...recordBase(op),
+    ...signers,
+    state: 'started',
+    attempt: number,
+    params,
+    before,
+  });
+  const already = judgeFulfilment(wantedOf(attempt), guest, room.semantics);
+  if (already.kind === 'yes' && op.action.kind !== 'set_config') {
+    const note = 'it was so already; nothing was sent';
+    return close(
+      attempt,
+      { state: 'succeeded', observed: { power: guest.power, note } },
+      guest,
+      room,
+    );
+  }
+  const submission = await submit(op, guest, room);
+  return followSubmission(attempt, submission, room);
+}
+
+async function submit(op: Op, guest: Guest, room: Workroom): Promise<Submission> {
+  const { action } = op;
+  switch (action.kind) {
+    case 'start':
+      return room.guests.start(guestOf(op), room.signal);
+    case 'stop':
+      return room.guests.stop(guestOf(op), action.params, room.signal);
+    case 'set_config': {
+      const digest = guest.config.kind === 'known' ? guest.config.config.digest : '';
+      return room.guests.setConfig(guestOf(op), { ...action.params, digest }, room.signal);
+    }
+    case 'restart':
+      // A restart is run as its two parts (restart.ts) and never sent itself.
+      return {
+        kind: 'refused',
+        problem: { code: 'internal_error', message: 'restart has no request' },
+      };
+    default:
+      return assertNever(action);
+  }
+}
+
+async function followSubmission(
+  attempt: Attempt,
+  submission: Submission,
+  room: Workroom,
+): Promise<AttemptEnd> {
+  switch (submission.kind) {
+    case 'task':
+      return followNewTask(attempt, submission.upid, room);
+    case 'done':
+      return conclude(attempt, { kind: 'applied' }, room);
+    case 'refused':
+      return conclude(attempt, { kind: 'refused', problem: submission.problem }, room);
+    case 'unsure':
+      return settleUnanswered(attempt, submission.problem, room);
+    default:
+      return assertNever(submission);
+  }
+}

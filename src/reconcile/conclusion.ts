@@ -1,0 +1,195 @@
+/**
+ * How an attempt comes to its end: the task is awaited, the guest is looked at, the terminal
+ * record is written. Nothing here sends anything.
+ */
+import {
+  decideOutcome,
+  type Evidence,
+  type Fulfilment,
+  judgeFulfilment,
+  type Outcome,
+  type Seen,
+  type Wanted,
+} from './completion.ts';
+import type { Problem } from './errors.ts';
+import type { Guest } from './guest.ts';
+import type { Upid } from './ids.ts';
+import type { Before, OpRecord } from './op.ts';
+import { guestOf, type Op, recordBase } from './op-shape.ts';
+import type { LookResult } from './ports.ts';
+import type { Workroom } from './workroom.ts';
+
+/** Between two looks at a guest whose HA request is under way; the manager works in 10 s rounds. */
+const HA_LOOK_INTERVAL_MS = 2_000;
+/** HA needs 3 to 10 s for a start, 28 s behind a shutdown (PVE-FACTS 33). */
+const HA_START_BUDGET_MS = 30_000;
+/** 17 to 29 s seen for a stop (PVE-FACTS 34). */
+const HA_STOP_BUDGET_MS = 40_000;
+/** On top of a shutdown's own timeout (PVE-FACTS 35). */
+const HA_SHUTDOWN_EXTRA_MS = 30_000;
+/** Between two tries to see a guest while PVE does not answer. */
+const UNSEEN_FIRST_MS = 1_000;
+const UNSEEN_MAX_MS = 30_000;
+
+export interface AttemptEnd {
+  readonly record: OpRecord;
+  /** The guest as it was seen last; null if it is gone. */
+  readonly guest: Guest | null;
+}
+
+/** What an attempt is about, once `started` is durable. */
+export interface Attempt {
+  readonly op: Op;
+  readonly number: number;
+  readonly before: Before;
+}
+
+/** J2: the UPID is durable as soon as it is known. */
+export async function followNewTask(
+  attempt: Attempt,
+  upid: Upid,
+  room: Workroom,
+): Promise<AttemptEnd> {
+  const { op, number } = attempt;
+  await room.record({ ...recordBase(op), state: 'task_running', attempt: number, upid });
+  return followTask(attempt, upid, room);
+}
+
+/** Waits for the task, however long: a deadline that passes would only mean *unknown*. */
+export async function followTask(
+  attempt: Attempt,
+  upid: Upid,
+  room: Workroom,
+): Promise<AttemptEnd> {
+  const end = await room.guests.awaitTask(upid, room.signal);
+  return conclude(attempt, { kind: 'task', upid, end }, room);
+}
+
+/** Looks at the guest and writes the one truthful end of the attempt. */
+export async function conclude(
+  attempt: Attempt,
+  evidence: Evidence,
+  room: Workroom,
+): Promise<AttemptEnd> {
+  const seen = await seeGuest(attempt, evidence, room);
+  const upid = evidence.kind === 'task' ? { upid: evidence.upid } : {};
+  if (seen.kind === 'gone') return closeGone(attempt, seen.node, upid, room);
+  const outcome = decideOutcome(wantedOf(attempt), evidence, seen);
+  return close(attempt, { ...upid, ...outcome }, seen.guest, room);
+}
+
+export async function close(
+  attempt: Attempt,
+  outcome: Outcome & { readonly upid?: Upid },
+  guest: Guest | null,
+  room: Workroom,
+): Promise<AttemptEnd> {
+  const { op, number } = attempt;
+  room.showWait(op.vmid, null);
+  const record = await room.record({ ...recordBase(op), attempt: number, ...outcome });
+  return { record, guest };
+}
+
+export async function closeGone(
+  attempt: Attempt,
+  node: string | null,
+  upid: { readonly upid?: Upid },
+  room: Workroom,
+): Promise<AttemptEnd> {
+  const error: Problem =
+    node === null
+      ? { code: 'not_found', message: 'the guest is no longer listed on this node' }
+      : { code: 'guest_moved', message: `the guest is on node ${node}` };
+  return close(attempt, { ...upid, state: 'failed', error }, null, room);
+}
+
+export function wantedOf(attempt: Attempt): Wanted {
+  return { action: attempt.op.action, before: attempt.before };
+}
+
+type SeenGuest = (Seen & { readonly kind: 'seen' }) | Extract<LookResult, { kind: 'gone' }>;
+
+/**
+ * Sees the guest after the event, waiting while PVE does not answer. An HA guest is given its
+ * budget: the task only filed a request with the manager (PVE-FACTS 32).
+ */
+async function seeGuest(attempt: Attempt, evidence: Evidence, room: Workroom): Promise<SeenGuest> {
+  const { op } = attempt;
+  const startedMs = room.clock.monotonicMs();
+  let isHa = false;
+  for (;;) {
+    const look = await lookUntilKnown(op, isHa, room);
+    if (look.kind === 'gone') return look;
+    const { guest } = look;
+    const fulfilment = judgeFulfilment(wantedOf(attempt), guest, room.semantics);
+    const elapsedMs = room.clock.monotonicMs() - startedMs;
+    const isOver = !isHaRequestUnderWay(guest, op, evidence) || elapsedMs >= haBudgetMs(op);
+    if (fulfilment.kind === 'yes' || isOver) return seen(guest, fulfilment);
+    isHa = true;
+    const untilMs = room.clock.now() + HA_LOOK_INTERVAL_MS;
+    const message = `HA is working on it (${fulfilment.saw})`;
+    room.showWait(op.vmid, { code: 'ha_transition', message, untilMs });
+    await room.clock.sleep(HA_LOOK_INTERVAL_MS, room.signal);
+  }
+}
+
+function seen(guest: Guest, fulfilment: Fulfilment): SeenGuest {
+  return { kind: 'seen', guest, fulfilment };
+}
+
+function isHaRequestUnderWay(guest: Guest, op: Op, evidence: Evidence): boolean {
+  if (guest.ha.kind !== 'managed' || op.action.kind === 'set_config') return false;
+  if (evidence.kind !== 'task') return evidence.kind === 'nothing';
+  return evidence.end.kind !== 'error';
+}
+
+function haBudgetMs({ action }: Op): number {
+  if (action.kind === 'stop' && action.params.mode === 'shutdown') {
+    return action.params.timeout_s * 1_000 + HA_SHUTDOWN_EXTRA_MS;
+  }
+  return action.kind === 'stop' ? HA_STOP_BUDGET_MS : HA_START_BUDGET_MS;
+}
+
+/** Looks again and again until PVE answers: nothing is guessed, the op stays in flight. */
+export async function lookUntilKnown(
+  op: Op,
+  isDetailed: boolean,
+  room: Workroom,
+): Promise<Exclude<LookResult, { kind: 'unknown' }>> {
+  let pauseMs = UNSEEN_FIRST_MS;
+  for (;;) {
+    const look = await room.guests.look(
+      {
+        guest: guestOf(op),
+        sinceMs: room.clock.monotonicMs(),
+        tasksSinceMs: null,
+        config: op.action.kind === 'set_config',
+        details: isDetailed,
+      },
+      room.signal,
+    );
+    const isBlind =
+      look.kind === 'found' &&
+      op.action.kind === 'set_config' &&
+      look.guest.config.kind === 'unknown';
+    if (look.kind !== 'unknown' && !isBlind) return look;
+    await waitUnseen(op, look, pauseMs, room);
+    pauseMs = Math.min(pauseMs * 2, UNSEEN_MAX_MS);
+  }
+}
+
+async function waitUnseen(
+  op: Op,
+  look: LookResult,
+  pauseMs: number,
+  room: Workroom,
+): Promise<void> {
+  const problem = look.kind === 'unknown' ? look.problem.message : 'its config could not be read';
+  room.showWait(op.vmid, {
+    code: 'unknown',
+    message: `the guest cannot be seen: ${problem}`,
+    untilMs: room.clock.now() + pauseMs,
+  });
+  await room.clock.sleep(pauseMs, room.signal);
+  room.signal.throwIfAborted();
+}

@@ -1,0 +1,203 @@
+/**
+ * The engine: passes over the node, lanes that do the work, one way in for ops, recovery. It owns
+ * no timer and no loop: the daemon (or a simulation) calls `pass`.
+ *
+ * Invariants
+ * - E1 At most one op works on a guest at a time; its lane is held from first look to last record.
+ * - E2 Nothing is sent on a picture older than the lane's own look.
+ * - E3 Every op ends in exactly one terminal record of its latest attempt.
+ * - E4 What cannot be seen is waited for, never guessed.
+ */
+import type { AttemptEnd } from './conclusion.ts';
+import { type Problem, ReconcilerError } from './errors.ts';
+import type { Wait } from './events.ts';
+import type { Guest, NodeLook } from './guest.ts';
+import type { OpId, Vmid } from './ids.ts';
+import { Intake, type OpRequest, type SubmitResult } from './intake.ts';
+import { createLanes, type Lanes } from './lanes.ts';
+import { Memory } from './memory.ts';
+import type { OpRecord, OpRecordDraft } from './op.ts';
+import { OpQueue } from './op-queue.ts';
+import type { Op } from './op-shape.ts';
+import { Passes, type PassOptions } from './pass.ts';
+import { createPicture, type Picture } from './picture.ts';
+import type { Plan, PlanEntry } from './plan.ts';
+import type { Surroundings } from './planner.ts';
+import type { CorePorts, LookResult } from './ports.ts';
+import { strangers } from './upkeep.ts';
+import type { Workroom } from './workroom.ts';
+
+/** Quorum and HA as of a few seconds ago serve every turn of the same pass. */
+const NODE_LOOK_MAX_AGE_MS = 10_000;
+
+export class Engine {
+  readonly #ports: CorePorts;
+  readonly #controller = new AbortController();
+  readonly #lanes: Lanes;
+  readonly #picture: Picture = createPicture();
+  readonly #waits = new Map<Vmid, Wait>();
+  readonly #memory: Memory;
+  readonly #queue: OpQueue;
+  readonly #passes: Passes;
+  readonly #intake: Intake;
+  #nodeLook: { readonly look: NodeLook; readonly readMs: number } | null = null;
+
+  constructor(ports: CorePorts) {
+    this.#ports = ports;
+    this.#lanes = createLanes({ maxParallel: ports.policy.maxParallel });
+    this.#memory = new Memory(ports);
+    const room = this.#workroom();
+    const surroundings = this.#surroundings.bind(this);
+    const guarded = this.#guarded.bind(this);
+    this.#queue = new OpQueue({ room, surroundings, guarded, ended: this.#noteEnd.bind(this) });
+    this.#passes = new Passes({
+      room,
+      surroundings,
+      guarded,
+      picture: this.#picture,
+      context: () => this.#memory.context(),
+      lookAtNode: this.#lookAtNode.bind(this),
+      mayStart: (vmid) => this.#memory.mayStart(vmid),
+      ended: this.#noteReconciled.bind(this),
+    });
+    this.#intake = new Intake({
+      room,
+      wantedOf: (vmid) => this.#passes.wantedOf(vmid),
+      findGuest: (vmid) => this.#passes.findGuest(vmid),
+      enqueue: (view) => this.#queue.enqueue(view),
+    });
+  }
+
+  /** Takes up every op the journal says is in flight. Call once, before the first pass. */
+  recover(): void {
+    this.#queue.recover();
+  }
+
+  /** One look, plan, gate and admission; lanes work on after it resolves. */
+  pass(options: PassOptions = {}): Promise<Plan> {
+    return this.#passes.pass(options);
+  }
+
+  /** Looks and plans; changes nothing and notes nothing. */
+  plan(options: Pick<PassOptions, 'only'> = {}): Promise<Plan> {
+    return this.#passes.plan(options);
+  }
+
+  /** Passes until nothing more can be done now; resolves with the plan that is left. */
+  async converge(options: PassOptions = {}): Promise<Plan> {
+    for (;;) {
+      await this.#passes.pass({ ...options, isFull: true });
+      await this.#lanes.idle();
+      this.#controller.signal.throwIfAborted();
+      const left = this.#passes.planAgain(options);
+      if (!left.entries.some(isReady)) return left;
+    }
+  }
+
+  submit(request: OpRequest): Promise<SubmitResult> {
+    return this.#intake.submit(request);
+  }
+
+  /** Queued: ends it as `cancelled`. Begun: a conflict, and nothing is stopped in PVE. */
+  cancel(opId: OpId): Promise<Problem | null> {
+    return this.#queue.cancel(opId);
+  }
+
+  /** Why each waiting lane waits. */
+  waits(): ReadonlyMap<Vmid, Wait> {
+    return this.#waits;
+  }
+
+  /** Forgets the failures of a guest: somebody has looked. */
+  forgive(vmid: Vmid): void {
+    this.#memory.forgive(vmid);
+  }
+
+  /** The guest as last seen. */
+  lastSeen(vmid: Vmid): Guest | undefined {
+    return this.#picture.actual?.guests.get(vmid);
+  }
+
+  /** Resolves when no lane has work. */
+  idle(): Promise<void> {
+    return this.#lanes.idle();
+  }
+
+  /** Ends every wait; ops stay in the journal as they are and no attempt is charged (J7). */
+  async stop(): Promise<void> {
+    this.#controller.abort(new ReconcilerError('interrupted', 'the agent is stopping'));
+    await this.#lanes.idle();
+  }
+
+  #workroom(): Workroom {
+    return {
+      ...this.#ports,
+      lanes: this.#lanes,
+      signal: this.#controller.signal,
+      showWait: this.#showWait.bind(this),
+      cancelSignal: (opId) => this.#queue.cancelSignal(opId),
+      record: this.#record.bind(this),
+    };
+  }
+
+  #showWait(vmid: Vmid, wait: Wait | null): void {
+    if (wait === null && !this.#waits.has(vmid)) return;
+    if (wait === null) this.#waits.delete(vmid);
+    else this.#waits.set(vmid, wait);
+    this.#ports.events.emit({ kind: 'waiting', vmid, wait });
+  }
+
+  async #record(draft: OpRecordDraft): Promise<OpRecord> {
+    this.#queue.noteRecord(draft);
+    const record = await this.#ports.ledger.append(draft);
+    this.#ports.events.emit({ kind: 'op', record });
+    return record;
+  }
+
+  async #lookAtNode(): Promise<NodeLook> {
+    const nowMs = this.#ports.clock.monotonicMs();
+    const kept = this.#nodeLook;
+    if (kept !== null && nowMs - kept.readMs < NODE_LOOK_MAX_AGE_MS) return kept.look;
+    const look = await this.#ports.guests.lookAtNode(this.#controller.signal);
+    this.#nodeLook = { look, readMs: nowMs };
+    return look;
+  }
+
+  async #surroundings(look: Extract<LookResult, { kind: 'found' }>): Promise<Surroundings> {
+    return {
+      tasks: strangers(look.tasks, this.#ports.ledger),
+      bulkTasks: this.#picture.actual?.bulkTasks ?? [],
+      node: await this.#lookAtNode(),
+    };
+  }
+
+  /** A lane's job never rejects: a stop leaves the op to recovery, anything else halts. */
+  async #guarded(vmid: Vmid, job: () => Promise<void>): Promise<void> {
+    const { signal } = this.#controller;
+    if (signal.aborted) return;
+    try {
+      await job();
+    } catch (error) {
+      if (signal.aborted) return;
+      this.#controller.abort(new ReconcilerError('interrupted', 'the engine has halted'));
+      this.#ports.events.emit({ kind: 'halted', error });
+    } finally {
+      this.#showWait(vmid, null);
+    }
+  }
+
+  #noteEnd(end: AttemptEnd): void {
+    this.#picture.remember(end.record.vmid, end.guest, this.#ports.clock.monotonicMs());
+    this.#memory.noteFailure(end);
+  }
+
+  async #noteReconciled(op: Op, end: AttemptEnd): Promise<void> {
+    this.#noteEnd(end);
+    if (end.record.state !== 'succeeded') return;
+    await this.#memory.noteSuccess(op, this.#passes.wantedOf(op.vmid));
+  }
+}
+
+function isReady({ verdict, actions }: PlanEntry): boolean {
+  return verdict.kind === 'go' && actions.length > 0;
+}

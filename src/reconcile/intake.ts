@@ -1,0 +1,220 @@
+/**
+ * The one way in for a hub's and an operator's op. In this order: key, parameters, gate, guest,
+ * desired state, room in the lane; nothing is written before all have passed. `received` is
+ * durable before the caller hears yes (J1).
+ *
+ * A key is reserved in memory from the first check to its durable record, so that two senders at
+ * the same moment are one op (J6).
+ */
+import type { DesiredGuest } from './desired.ts';
+import type { Problem } from './errors.ts';
+import { classifyAction, judge, worse } from './gate.ts';
+import type { Guest, GuestKind } from './guest.ts';
+import { type CorrelationId, makeCorrelationId, makeOpId, type OpId, type Vmid } from './ids.ts';
+import type { Action, OpOrigin, OpRecord, OpRecordDraft, OpSigner } from './op.ts';
+import type { OpView } from './ports.ts';
+import type { Workroom } from './workroom.ts';
+
+/** An operator who asked ten minutes ago has gone to look for another way. */
+export const OPERATOR_OP_LIFETIME_MS = 10 * 60_000;
+/** Received ops that wait; far more than people or hubs queue, a bound on memory. */
+export const OPS_IN_FLIGHT_MAX = 4_096;
+
+export interface OpRequest {
+  readonly origin: Exclude<OpOrigin, 'reconcile'>;
+  readonly vmid: Vmid;
+  readonly action: Action;
+  readonly actor?: string;
+  readonly correlationId?: CorrelationId;
+  /** How long reconciling leaves the guest alone after it, ms. */
+  readonly holdMs?: number;
+  readonly precondition?: NonNullable<OpRecordDraft['precondition']>;
+  /** For a hub's op: what its envelope proved. */
+  readonly signed?: {
+    readonly idempKey: string;
+    readonly payloadHmac: string;
+    readonly expiresAtMs: number;
+    readonly signers: readonly OpSigner[];
+  };
+}
+
+export type SubmitResult =
+  | { readonly kind: 'accepted'; readonly record: OpRecord }
+  /** The same key and payload came before: that op, whatever became of it. */
+  | { readonly kind: 'repeat'; readonly opId: OpId }
+  | { readonly kind: 'refused'; readonly problem: Problem };
+
+export interface IntakePorts {
+  readonly room: Workroom;
+  wantedOf(vmid: Vmid): DesiredGuest | null;
+  /** The guest as last seen, or looked for now if it was not. */
+  findGuest(vmid: Vmid): Promise<Guest | Problem>;
+  /** Queues the op on its lane. */
+  enqueue(view: OpView): void;
+}
+
+export class Intake {
+  readonly #ports: IntakePorts;
+  readonly #reserved = new Map<string, Promise<SubmitResult>>();
+
+  constructor(ports: IntakePorts) {
+    this.#ports = ports;
+  }
+
+  async submit(request: OpRequest): Promise<SubmitResult> {
+    const key = request.signed?.idempKey;
+    if (key === undefined) return admit(request, this.#ports);
+    // Whoever holds the key is answered first; the others then find its record.
+    const earlier = this.#reserved.get(key);
+    if (earlier !== undefined) {
+      await earlier;
+      return this.submit(request);
+    }
+    const result = this.#answer(request);
+    this.#reserved.set(key, result);
+    try {
+      return await result;
+    } finally {
+      this.#reserved.delete(key);
+    }
+  }
+
+  async #answer(request: OpRequest): Promise<SubmitResult> {
+    return answerRepeat(request, this.#ports) ?? admit(request, this.#ports);
+  }
+}
+
+function refused(code: Problem['code'], message: string): SubmitResult {
+  return { kind: 'refused', problem: { code, message } };
+}
+
+function answerRepeat({ signed }: OpRequest, { room }: IntakePorts): SubmitResult | null {
+  if (signed === undefined) return null;
+  const kept = room.ledger.findKey(signed.idempKey);
+  if (kept === null) return null;
+  return kept.payloadHmac === signed.payloadHmac
+    ? { kind: 'repeat', opId: kept.opId }
+    : refused('idemp_key_reused', `the key ${signed.idempKey} belongs to op ${kept.opId}`);
+}
+
+async function admit(request: OpRequest, ports: IntakePorts): Promise<SubmitResult> {
+  const { room } = ports;
+  const gate = checkGate(request, ports);
+  if (gate !== null) return { kind: 'refused', problem: gate };
+  const guest = await ports.findGuest(request.vmid);
+  if ('code' in guest) return { kind: 'refused', problem: guest };
+  const problem = checkParams(request, guest.kind, room) ?? checkDesired(request, guest, ports);
+  if (problem !== null) return { kind: 'refused', problem };
+  if (!room.lanes.hasRoom(request.vmid) || room.ledger.opsInFlight().length >= OPS_IN_FLIGHT_MAX) {
+    return refused('queue_full', 'too many ops wait already; try again when some have ended');
+  }
+  return { kind: 'accepted', record: await receive(request, guest.kind, ports) };
+}
+
+/** The class of the action, where the guest is not known yet by the stricter of both kinds. */
+function checkGate(request: OpRequest, { room }: IntakePorts): Problem | null {
+  const [asQemu, asLxc] = (['qemu', 'lxc'] as const).map((kind) =>
+    classifyAction(request.action, kind, room.semantics),
+  );
+  const reversibility = worse(asQemu ?? 'irreversible', asLxc ?? 'irreversible');
+  const signatures = request.signed?.signers.length ?? 0;
+  const verdict = judge({ origin: request.origin, reversibility, signatures }, room.policy);
+  if (verdict.kind === 'pass') return null;
+  return { code: 'gate_denied', message: `${request.action.kind}: ${verdict.needs}` };
+}
+
+function checkParams({ action }: OpRequest, kind: GuestKind, room: Workroom): Problem | null {
+  if (action.kind !== 'set_config') return null;
+  const { params } = action;
+  const keys = [...Object.keys(params.set), ...params.delete];
+  if (keys.length === 0) return { code: 'invalid_request', message: 'set_config names no key' };
+  for (const key of keys) {
+    if (room.semantics.isWriteOnly(kind, key)) {
+      const message = `${key}: a secret is set by desired state only, it would stand in the journal`;
+      return { code: 'invalid_request', message };
+    }
+  }
+  for (const [key, value] of Object.entries(params.set)) {
+    const why = room.semantics.refusal(kind, key, value);
+    if (why !== null) return { code: 'invalid_request', message: `${key}: ${why}` };
+  }
+  return null;
+}
+
+/** What the next pass would undo needs a hold, or is refused. */
+function checkDesired(request: OpRequest, guest: Guest, ports: IntakePorts): Problem | null {
+  if (request.holdMs !== undefined || ports.room.ledger.holds().has(request.vmid)) return null;
+  const wanted = ports.wantedOf(request.vmid);
+  if (wanted === null) return null;
+  const against = contradiction(request.action, wanted, guest, ports.room);
+  if (against === null) return null;
+  const message = `desired state (${wanted.source}) says ${against}; ask with a hold to keep it so`;
+  return { code: 'conflict', message };
+}
+
+function contradiction(
+  action: Action,
+  wanted: DesiredGuest,
+  guest: Guest,
+  { semantics, ledger }: Workroom,
+): string | null {
+  const { kind } = guest;
+  if (action.kind === 'start') return wanted.power === 'stopped' ? 'power: stopped' : null;
+  if (action.kind === 'restart') return wanted.power === 'stopped' ? 'power: stopped' : null;
+  if (action.kind === 'stop') {
+    const isWanted =
+      wanted.power === 'running' ||
+      (wanted.power === 'initial' && !ledger.isInitialDone(wanted.vmid));
+    return isWanted ? `power: ${wanted.power}` : null;
+  }
+  for (const [key, desired] of wanted.config) {
+    const value = action.params.set[key];
+    const isDeleted = action.params.delete.includes(key);
+    if (value === undefined && !isDeleted) continue;
+    const isSame =
+      value === undefined
+        ? desired === null
+        : desired !== null && semantics.isSatisfied({ kind, key, desired, actual: value });
+    if (!isSame) return `${key} = ${desired ?? '(not set)'}`;
+  }
+  return null;
+}
+
+async function receive(
+  request: OpRequest,
+  guestKind: GuestKind,
+  ports: IntakePorts,
+): Promise<OpRecord> {
+  const { room } = ports;
+  const nowMs = room.clock.now();
+  const { signed, holdMs } = request;
+  const holdUntilMs = holdMs === undefined ? undefined : nowMs + holdMs;
+  const record = await room.record({
+    op_id: makeOpId(room.random),
+    vmid: request.vmid,
+    guest_kind: guestKind,
+    kind: request.action.kind,
+    state: 'received',
+    attempt: 0,
+    origin: request.origin,
+    params: request.action.params,
+    correlation_id: request.correlationId ?? makeCorrelationId(room.random),
+    expires_at_ms: signed?.expiresAtMs ?? nowMs + OPERATOR_OP_LIFETIME_MS,
+    ...(request.actor === undefined ? {} : { actor: request.actor }),
+    ...(request.precondition === undefined ? {} : { precondition: request.precondition }),
+    ...(holdUntilMs === undefined ? {} : { hold_until_ms: holdUntilMs }),
+    ...(signed === undefined
+      ? {}
+      : { idemp_key: signed.idempKey, payload_hmac: signed.payloadHmac, signers: signed.signers }),
+  });
+  if (holdUntilMs !== undefined) await holdForOp(record, holdUntilMs, room);
+  const view = room.ledger.findOp(record.op_id);
+  if (view !== null) ports.enqueue(view);
+  return record;
+}
+
+/** Also after a crash between the two records: recovery calls it for every received op. */
+export async function holdForOp(record: OpRecord, untilMs: number, room: Workroom): Promise<void> {
+  const reason = `asked for with op ${record.op_id}`;
+  await room.ledger.note({ kind: 'hold', hold: { vmid: record.vmid, untilMs, reason } });
+}

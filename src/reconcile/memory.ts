@@ -1,0 +1,89 @@
+/**
+ * What the agent remembers about guests between passes: pauses after failures (in memory), and
+ * through the journal holds, starts done, secrets applied.
+ */
+import type { AttemptEnd } from './conclusion.ts';
+import type { DesiredGuest } from './desired.ts';
+import type { Vmid } from './ids.ts';
+import type { Op } from './op-shape.ts';
+import type { PlanContext } from './planner.ts';
+import type { CorePorts } from './ports.ts';
+import { BACKOFF_RESET_MS, type Backoff, isFlapping, nextBackoff } from './retry.ts';
+
+type MemoryPorts = Pick<CorePorts, 'clock' | 'random' | 'ledger' | 'policy' | 'semantics'>;
+
+export class Memory {
+  readonly #ports: MemoryPorts;
+  readonly #backoffs = new Map<Vmid, Backoff>();
+
+  constructor(ports: MemoryPorts) {
+    this.#ports = ports;
+  }
+
+  /** What the planner is to know, as of now. */
+  context(): PlanContext {
+    const { ledger, policy, semantics } = this.#ports;
+    return {
+      semantics,
+      policy,
+      pause: ledger.pause(),
+      memoryOf: (vmid) => ({
+        hold: ledger.holds().get(vmid) ?? null,
+        isInitialDone: ledger.isInitialDone(vmid),
+        backoff: this.#backoffOf(vmid),
+      }),
+      isSecretApplied: (vmid, key, value) =>
+        ledger.appliedSecret(vmid, key) === ledger.hashSecret(value),
+    };
+  }
+
+  #backoffOf(vmid: Vmid): Backoff | null {
+    const backoff = this.#backoffs.get(vmid);
+    if (backoff === undefined) return null;
+    const nowMs = this.#ports.clock.now();
+    if (nowMs - backoff.untilMs > BACKOFF_RESET_MS) this.#backoffs.delete(vmid);
+    return backoff.untilMs > nowMs ? backoff : null;
+  }
+
+  /** A failure of reconciling's own makes it wait; others' ops are theirs to repeat. */
+  noteFailure({ record }: AttemptEnd): void {
+    // A stale digest means that somebody was faster: there is nothing to wait for.
+    const isOwn = record.origin === 'reconcile' && record.error?.code !== 'digest_stale';
+    if (!isOwn || record.error === undefined) return;
+    const { clock, random } = this.#ports;
+    const reason = `${record.kind} failed: ${record.error.message}`;
+    const previous = this.#backoffs.get(record.vmid);
+    this.#backoffs.set(record.vmid, nextBackoff(previous, clock.now(), reason, random));
+  }
+
+  async noteSuccess(op: Op, wanted: DesiredGuest | null): Promise<void> {
+    const { ledger } = this.#ports;
+    if (op.action.kind === 'start' && wanted?.power === 'initial') {
+      await ledger.note({ kind: 'initial_done', vmid: op.vmid });
+    }
+    if (op.action.kind === 'set_config') await this.#noteSecrets(op, op.action.params.set);
+  }
+
+  async #noteSecrets(op: Op, set: Readonly<Record<string, string>>): Promise<void> {
+    const { ledger, semantics } = this.#ports;
+    for (const [key, value] of Object.entries(set)) {
+      if (!semantics.isWriteOnly(op.guestKind, key)) continue;
+      const hash = ledger.hashSecret(value);
+      await ledger.note({ kind: 'secret_applied', vmid: op.vmid, key, hash });
+    }
+  }
+
+  /** A guest that needs start after start is left to a person, and stays so over a restart. */
+  async mayStart(vmid: Vmid): Promise<boolean> {
+    const { ledger, clock } = this.#ports;
+    if (!isFlapping(ledger.recentStarts(vmid), clock.now())) return true;
+    const reason = 'flapping: it needed too many starts within ten minutes';
+    await ledger.note({ kind: 'hold', hold: { vmid, untilMs: null, reason } });
+    return false;
+  }
+
+  /** Somebody has looked: the guest may be acted on at once. */
+  forgive(vmid: Vmid): void {
+    this.#backoffs.delete(vmid);
+  }
+}

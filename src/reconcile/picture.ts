@@ -1,0 +1,124 @@
+/**
+ * The engine's picture of the node: the last look, kept up with what is seen when ops end, and
+ * the configs read so far. It decides which configs are due; it never decides what is done: that
+ * takes a look under the lane.
+ */
+import type { DesiredState } from './desired.ts';
+import type { ActualState, Guest, GuestConfig } from './guest.ts';
+import type { Vmid } from './ids.ts';
+
+interface KeptConfig {
+  readonly config: GuestConfig;
+  /** `Clock.monotonicMs` of the pass or look that read it. */
+  readonly readMs: number;
+  /** What the list showed with it: a change hints that the config changed. */
+  readonly hint: string;
+}
+
+export interface Picture {
+  /** The last look with the kept configs filled in; null before the first. */
+  readonly actual: ActualState | null;
+  /** Takes a new look in. */
+  update(actual: ActualState, nowMs: number): ActualState;
+  /** Takes one guest as it was seen at the end of an op; null: it is gone. */
+  remember(vmid: Vmid, guest: Guest | null, nowMs: number): void;
+  /** Guests whose config is to be read in the pass that begins now. */
+  configsDue(desired: DesiredState, due: DueRule): Set<Vmid>;
+  /** Something happened to the guest: its config is due at the next pass. */
+  distrust(vmid: Vmid): void;
+}
+
+export interface DueRule {
+  readonly nowMs: number;
+  readonly intervalMs: number;
+  readonly configIntervalMs: number;
+  /** Read every managed config (`plan`, `apply`, `--once`, a full look). */
+  readonly isFull: boolean;
+}
+
+export function createPicture(): Picture {
+  const configs = new Map<Vmid, KeptConfig>();
+  let actual: ActualState | null = null;
+
+  function withConfig(guest: Guest, nowMs: number): Guest {
+    const hint = hintOf(guest);
+    if (guest.config.kind === 'known') {
+      configs.set(guest.vmid, { config: guest.config.config, readMs: nowMs, hint });
+      return guest;
+    }
+    const kept = configs.get(guest.vmid);
+    if (guest.config.kind === 'unknown' || kept === undefined) return guest;
+    if (kept.hint !== hint) {
+      configs.delete(guest.vmid);
+      return guest;
+    }
+    return { ...guest, config: { kind: 'known', config: kept.config } };
+  }
+
+  return {
+    get actual() {
+      return actual;
+    },
+    update(look, nowMs) {
+      const guests = new Map<Vmid, Guest>();
+      for (const [vmid, guest] of look.guests) guests.set(vmid, withConfig(guest, nowMs));
+      for (const vmid of configs.keys()) if (!guests.has(vmid)) configs.delete(vmid);
+      actual = { ...look, guests };
+      return actual;
+    },
+    remember(vmid, guest, nowMs) {
+      if (actual === null) return;
+      const guests = new Map(actual.guests);
+      if (guest === null) guests.delete(vmid);
+      else guests.set(vmid, withConfig(afterPowerChange(guest, actual, configs), nowMs));
+      actual = { ...actual, guests };
+    },
+    configsDue: (desired, due) => configsDue(desired, due, configs, actual),
+    distrust: (vmid) => void configs.delete(vmid),
+  };
+}
+
+/** Starting or stopping a guest applies what was pending: the kept config is then history. */
+function afterPowerChange(
+  guest: Guest,
+  actual: ActualState,
+  configs: Map<Vmid, KeptConfig>,
+): Guest {
+  const kept = configs.get(guest.vmid);
+  const hasPending = kept !== undefined && kept.config.pending.size > 0;
+  if (hasPending && actual.guests.get(guest.vmid)?.power !== guest.power) {
+    configs.delete(guest.vmid);
+  }
+  return guest;
+}
+
+/** What a list answer shows of a config. */
+function hintOf(guest: Guest): string {
+  return JSON.stringify([guest.name, guest.tags, guest.lock, guest.template, guest.power]);
+}
+
+function configsDue(
+  desired: DesiredState,
+  due: DueRule,
+  configs: ReadonlyMap<Vmid, KeptConfig>,
+  actual: ActualState | null,
+): Set<Vmid> {
+  const managed = [...desired.guests.values()].filter(({ config }) => config.size > 0);
+  const chosen = new Set<Vmid>();
+  const ages: { vmid: Vmid; readMs: number }[] = [];
+  for (const { vmid } of managed) {
+    const kept = configs.get(vmid);
+    if (due.isFull || kept === undefined) chosen.add(vmid);
+    else ages.push({ vmid, readMs: kept.readMs });
+  }
+  for (const task of actual?.tasks ?? []) {
+    if (task.vmid !== null && configs.has(task.vmid)) chosen.add(task.vmid);
+  }
+  // In turn, a share a pass, so that none grows older than the interval.
+  const share = Math.ceil((managed.length * due.intervalMs) / due.configIntervalMs);
+  ages.sort((a, b) => a.readMs - b.readMs);
+  for (const { vmid, readMs } of ages.slice(0, share)) {
+    if (due.nowMs - readMs >= due.configIntervalMs - due.intervalMs) chosen.add(vmid);
+  }
+  return chosen;
+}

@@ -1,0 +1,18 @@
+/** What every turn of a lane has at hand: the ports, the lanes, and where waits are shown. */
+import type { Wait } from './events.ts';
+import type { OpId, Vmid } from './ids.ts';
+import type { Lanes } from './lanes.ts';
+import type { OpRecord, OpRecordDraft } from './op.ts';
+import type { CorePorts } from './ports.ts';
+
+export interface Workroom extends CorePorts {
+  readonly lanes: Lanes;
+  /** Ends every wait when the agent stops; ops stay in the journal as they are. */
+  readonly signal: AbortSignal;
+  /** Why this guest's lane waits, or null when it goes on. */
+  showWait(vmid: Vmid, wait: Wait | null): void;
+  /** Aborted when the op is cancelled while it waits. */
+  cancelSignal(opId: OpId): AbortSignal;
+  /** Appends and announces: the record is durable when this resolves. */
+  record(draft: OpRecordDraft): Promise<OpRecord>;
+}
