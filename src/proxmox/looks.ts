@@ -1,0 +1,264 @@
+/**
+ * Looking at the node: all of it (`observe`), one guest under its lane (`look`), quorum and HA
+ * (`lookAtNode`). Reads only. What could not be read is said to be unknown; that a guest is gone
+ * is said only where complete answers show it.
+ */
+import type { Clock } from '../reconcile/clock.ts';
+import type {
+  ActualState,
+  Completeness,
+  ConfigLook,
+  Guest,
+  GuestKind,
+  GuestRef,
+  NodeLook,
+} from '../reconcile/guest.ts';
+import type { Vmid } from '../reconcile/ids.ts';
+import type { LookRequest, LookResult, ObserveRequest } from '../reconcile/ports.ts';
+import type { Access } from './access.ts';
+import {
+  type ClusterGuest,
+  clusterGuests,
+  guestRow,
+  haStatus,
+  pendingRows,
+  type TaskRow,
+} from './answers.ts';
+import type { PveApi, Result } from './api.ts';
+import type { GuestLists, GuestMap } from './guest-lists.ts';
+import { readConfig, readGuest } from './guest-values.ts';
+import { readNodeLook, readNodeLookFromResources } from './ha.ts';
+import type { NodeClock } from './node-clock.ts';
+import { readRequest } from './request.ts';
+import type { TaskReader } from './tasks.ts';
+
+const KINDS: readonly GuestKind[] = ['qemu', 'lxc'];
+
+export interface LooksOptions {
+  readonly api: PveApi;
+  readonly lists: GuestLists;
+  readonly access: Access;
+  readonly tasks: TaskReader;
+  readonly nodeClock: NodeClock;
+  readonly clock: Clock;
+}
+
+export class Looks {
+  readonly #api: PveApi;
+  readonly #lists: GuestLists;
+  readonly #access: Access;
+  readonly #tasks: TaskReader;
+  readonly #nodeClock: NodeClock;
+  readonly #clock: Clock;
+  /** What the last complete lists held, to notice what is missing now. */
+  #known: Readonly<Record<GuestKind, GuestMap>> = { qemu: new Map(), lxc: new Map() };
+  #observedAtMs: number | null = null;
+
+  constructor(options: LooksOptions) {
+    this.#api = options.api;
+    this.#lists = options.lists;
+    this.#access = options.access;
+    this.#tasks = options.tasks;
+    this.#nodeClock = options.nodeClock;
+    this.#clock = options.clock;
+  }
+
+  async observe(request: ObserveRequest, signal: AbortSignal): Promise<ActualState> {
+    const lookedAtMs = this.#clock.now();
+    const sinceMs = this.#clock.monotonicMs();
+    const sinceTasksMs = this.#observedAtMs;
+    this.#lists.reachBackTo(sinceTasksMs);
+    const [qemu, lxc, tasks] = await Promise.all([
+      this.#lists.guests('qemu', sinceMs, signal),
+      this.#lists.guests('lxc', sinceMs, signal),
+      this.#lists.tasks(sinceMs, signal),
+    ]);
+    const listed = { qemu, lxc };
+    const seen = await this.#judge(listed, request.wanted, sinceMs, signal);
+    const guests = new Map<Vmid, Guest>();
+    for (const kind of KINDS) {
+      const result = listed[kind];
+      if (result.kind === 'value')
+        for (const [vmid, guest] of result.value) guests.set(vmid, guest);
+    }
+    const rows = tasks.kind === 'value' ? tasks.value : [];
+    if (rows.length > 0) await this.#nodeClock.offsetMs(signal);
+    const [tasksKnown, elsewhere] = await Promise.all([
+      this.#judgeTasks(tasks, signal),
+      this.#findElsewhere(request.wanted, guests, signal),
+      this.#readConfigs(request.configs, guests, signal),
+    ]);
+    if (tasks.kind === 'value') this.#observedAtMs = lookedAtMs;
+    return {
+      lookedAtMs,
+      guests,
+      qemu: seen.qemu,
+      lxc: seen.lxc,
+      tasks: this.#tasks.toRunning(rows),
+      tasksKnown,
+      bulkTasks: this.#tasks.toBulk(rows, sinceTasksMs),
+      elsewhere,
+    };
+  }
+
+  async look(request: LookRequest, signal: AbortSignal): Promise<LookResult> {
+    const { guest: ref, sinceMs, tasksSinceMs } = request;
+    const [found, config, tasks] = await Promise.all([
+      request.details ? this.#readDetails(ref, signal) : this.#readListed(ref, sinceMs, signal),
+      request.config ? this.#readConfig(ref, signal) : NOT_READ,
+      tasksSinceMs === null ? null : this.#lists.tasks(tasksSinceMs, signal),
+    ]);
+    if (tasks?.kind === 'failure') return { kind: 'unknown', problem: tasks.problem };
+    const guest = found.kind === 'value' ? found.value : null;
+    if (guest === null) {
+      const isMissing = found.kind === 'value' || found.problem.code === 'not_found';
+      if (!isMissing) return { kind: 'unknown', problem: found.problem };
+      return this.#confirmGone(request, signal);
+    }
+    const rows = tasks?.value ?? [];
+    return { kind: 'found', guest: { ...guest, config }, tasks: this.#tasks.toRunning(rows) };
+  }
+
+  async lookAtNode(signal: AbortSignal): Promise<NodeLook> {
+    if (await this.#access.haStatus(signal)) {
+      const result = await this.#api.ask(haStatus, readRequest(HA_STATUS), signal);
+      if (result.kind === 'value') return readNodeLook(result.value, this.#api.node);
+    }
+    const result = await this.#readCluster(signal);
+    return result.kind === 'value'
+      ? readNodeLookFromResources(result.value)
+      : { quorate: null, ha: 'unknown', managed: null };
+  }
+
+  /** A list that did not come is unknown; so is one from which something is missing, unless the
+   * token's privileges, read after it went missing, show that it would be there. */
+  async #judge(
+    listed: Readonly<Record<GuestKind, Result<GuestMap>>>,
+    wanted: ReadonlySet<Vmid>,
+    sinceMs: number,
+    signal: AbortSignal,
+  ): Promise<Readonly<Record<GuestKind, Completeness>>> {
+    const isSurprising = KINDS.some((kind) => {
+      const result = listed[kind];
+      return result.kind === 'value' && isMissingAny(this.#known[kind], result.value);
+    });
+    const access = await this.#access.guests(isSurprising ? sinceMs : null, signal);
+    const judge = (kind: GuestKind): Completeness => {
+      const result = listed[kind];
+      if (result.kind === 'failure') return { kind: 'unknown', problem: result.problem };
+      if (access.kind === 'complete') this.#known = { ...this.#known, [kind]: result.value };
+      return access;
+    };
+    return { qemu: judge('qemu'), lxc: judge('lxc') };
+  }
+
+  async #judgeTasks(tasks: Result<readonly TaskRow[]>, signal: AbortSignal): Promise<Completeness> {
+    if (tasks.kind === 'failure') return { kind: 'unknown', problem: tasks.problem };
+    return this.#access.tasks(signal);
+  }
+
+  /** In which of both lists is it now, and may the token see all of them? */
+  async #confirmGone(request: LookRequest, signal: AbortSignal): Promise<LookResult> {
+    const { guest: ref } = request;
+    const sinceMs = this.#clock.monotonicMs();
+    const [qemu, lxc, access, cluster] = await Promise.all([
+      this.#lists.guests('qemu', sinceMs, signal),
+      this.#lists.guests('lxc', sinceMs, signal),
+      this.#access.guests(sinceMs, signal),
+      this.#readCluster(signal),
+    ]);
+    for (const result of [qemu, lxc]) {
+      if (result.kind === 'failure') return { kind: 'unknown', problem: result.problem };
+      const guest = result.value.get(ref.vmid);
+      if (guest === undefined) continue;
+      // It came back, or it is of the other kind now: the caller compares the kind.
+      const config = request.config ? await this.#readConfig(guest, signal) : NOT_READ;
+      return { kind: 'found', guest: { ...guest, config }, tasks: [] };
+    }
+    if (access.kind === 'unknown') return { kind: 'unknown', problem: access.problem };
+    const node = cluster.kind === 'value' ? findNode(cluster.value, ref.vmid) : null;
+    return { kind: 'gone', node: node === this.#api.node ? null : node };
+  }
+
+  async #readListed(
+    ref: GuestRef,
+    sinceMs: number,
+    signal: AbortSignal,
+  ): Promise<Result<Guest | null>> {
+    const result = await this.#lists.guests(ref.kind, sinceMs, signal);
+    if (result.kind === 'failure') return result;
+    return { kind: 'value', value: result.value.get(ref.vmid) ?? null, total: 1 };
+  }
+
+  async #readDetails(ref: GuestRef, signal: AbortSignal): Promise<Result<Guest | null>> {
+    const route = `/nodes/{node}/${ref.kind}/{vmid}/status/current`;
+    const request = readRequest(route, { node: this.#api.node, vmid: ref.vmid });
+    const result = await this.#api.ask(guestRow, request, signal);
+    if (result.kind === 'failure') return result;
+    const guest = readGuest(ref.kind, result.value, this.#clock.now());
+    return { kind: 'value', value: guest, total: 1 };
+  }
+
+  async #readConfig(ref: GuestRef, signal: AbortSignal): Promise<ConfigLook> {
+    const route = `/nodes/{node}/${ref.kind}/{vmid}/pending`;
+    const request = readRequest(route, { node: this.#api.node, vmid: ref.vmid });
+    const result = await this.#api.ask(pendingRows, request, signal);
+    return result.kind === 'failure'
+      ? { kind: 'unknown', problem: result.problem }
+      : readConfig(result.value, this.#clock.now());
+  }
+
+  /** Puts each config into its guest. */
+  async #readConfigs(
+    due: ReadonlySet<Vmid>,
+    guests: Map<Vmid, Guest>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const reads = [...due].map(async (vmid) => {
+      const guest = guests.get(vmid);
+      if (guest !== undefined) {
+        guests.set(vmid, { ...guest, config: await this.#readConfig(guest, signal) });
+      }
+    });
+    await Promise.all(reads);
+  }
+
+  async #findElsewhere(
+    wanted: ReadonlySet<Vmid>,
+    guests: ReadonlyMap<Vmid, Guest>,
+    signal: AbortSignal,
+  ): Promise<ReadonlyMap<Vmid, string>> {
+    const missing = [...wanted].filter((vmid) => !guests.has(vmid));
+    const elsewhere = new Map<Vmid, string>();
+    if (missing.length === 0) return elsewhere;
+    const cluster = await this.#readCluster(signal);
+    if (cluster.kind === 'failure') return elsewhere;
+    for (const vmid of missing) {
+      const node = findNode(cluster.value, vmid);
+      if (node !== null && node !== this.#api.node) elsewhere.set(vmid, node);
+    }
+    return elsewhere;
+  }
+
+  #readCluster(signal: AbortSignal): Promise<Result<ClusterGuests>> {
+    return this.#api.ask(
+      clusterGuests,
+      readRequest('/cluster/resources', {}, { type: 'vm' }),
+      signal,
+    );
+  }
+}
+
+type ClusterGuests = readonly ClusterGuest[];
+
+const HA_STATUS = '/cluster/ha/status/current';
+const NOT_READ: ConfigLook = { kind: 'not_read' };
+
+function findNode(guests: ClusterGuests, vmid: Vmid): string | null {
+  return guests.find((guest) => guest.vmid === vmid)?.node ?? null;
+}
+
+function isMissingAny(before: GuestMap, now: GuestMap): boolean {
+  for (const vmid of before.keys()) if (!now.has(vmid)) return true;
+  return false;
+}

@@ -1,0 +1,251 @@
+/**
+ * Tasks: their status and end, the lists they stand in, and what their types mean to the core.
+ */
+import type * as z from 'zod';
+import { assertNever, type Problem } from '../reconcile/errors.ts';
+import type { BulkTask, RunningTask } from '../reconcile/guest.ts';
+import { parseVmid, type Upid } from '../reconcile/ids.ts';
+import type {
+  FoundTask,
+  TaskEnd,
+  TaskRole,
+  TaskSearch,
+  TaskSearchResult,
+  TaskStatus,
+} from '../reconcile/ports.ts';
+import { type TaskRow, taskLog, taskRows, taskStatus } from './answers.ts';
+import type { PveApi, Result } from './api.ts';
+import { classifyText } from './errors.ts';
+import type { NodeClock } from './node-clock.ts';
+import { readRequest } from './request.ts';
+import { isNewer, readUpid, upidVmid } from './upid.ts';
+
+/** The first lines say what was tried, the last ones why it failed. */
+export const LOG_LINES_KEPT = 50;
+/** Running tasks stand first in the list [task_list_filters], the newest ended ones after them. */
+const RECENT_LIMIT = 50;
+/** PVE keeps about 1,000 (PVE-FACTS 17); one guest has a few of them. */
+const SEARCH_LIMIT = 500;
+/** Tasks are dated in whole seconds, and so is what the offset is taken from. */
+const SEARCH_MARGIN_MS = 5_000;
+
+const ROLES: Readonly<Record<string, TaskRole>> = {
+  qmstart: 'start',
+  vzstart: 'start',
+  hastart: 'start',
+  qmstop: 'stop',
+  qmshutdown: 'stop',
+  vzstop: 'stop',
+  vzshutdown: 'stop',
+  hastop: 'stop',
+  qmreboot: 'restart',
+  vzreboot: 'restart',
+  qmconfig: 'set_config',
+  qmcreate: 'replaces',
+  qmrestore: 'replaces',
+  qmdestroy: 'replaces',
+  qmrollback: 'replaces',
+  qmclone: 'replaces',
+  qmtemplate: 'replaces',
+  vzcreate: 'replaces',
+  vzrestore: 'replaces',
+  vzdestroy: 'replaces',
+  vzrollback: 'replaces',
+  vzclone: 'replaces',
+  vztemplate: 'replaces',
+  qmigrate: 'moves',
+  vzmigrate: 'moves',
+  hamigrate: 'moves',
+  harelocate: 'moves',
+};
+
+const BULK_TYPES: ReadonlySet<string> = new Set<BulkTask['type']>([
+  'startall',
+  'stopall',
+  'migrateall',
+  'suspendall',
+]);
+
+function isBulkType(type: string): type is BulkTask['type'] {
+  return BULK_TYPES.has(type);
+}
+
+export interface TaskReaderOptions {
+  readonly api: PveApi;
+  readonly nodeClock: NodeClock;
+  /** `user@realm!tokenid` of our own token. */
+  readonly user: string;
+}
+
+export class TaskReader {
+  readonly #api: PveApi;
+  readonly #nodeClock: NodeClock;
+  readonly #user: string;
+
+  constructor(options: TaskReaderOptions) {
+    this.#api = options.api;
+    this.#nodeClock = options.nodeClock;
+    this.#user = options.user;
+  }
+
+  async status(upid: Upid, signal: AbortSignal): Promise<TaskStatus> {
+    const values = { node: this.#api.node, upid };
+    const request = readRequest('/nodes/{node}/tasks/{upid}/status', values);
+    const result = await this.#api.ask(taskStatus, request, signal);
+    if (result.kind === 'failure') {
+      const isUnknown = result.status === 400 && result.errors['upid'] !== undefined;
+      return isUnknown
+        ? { kind: 'ended', end: { kind: 'vanished' } }
+        : { kind: 'unreadable', problem: result.problem };
+    }
+    if (result.value.upid !== upid) {
+      const message = `asked for ${upid}, PVE answered for ${result.value.upid}`;
+      return { kind: 'unreadable', problem: { code: 'service_unavailable', message } };
+    }
+    if (result.value.status === 'running') return { kind: 'running' };
+    return { kind: 'ended', end: await this.#end(upid, result.value, signal) };
+  }
+
+  /** UPIDs of all running tasks that the token may see; null: could not be read. */
+  async running(signal: AbortSignal): Promise<ReadonlySet<Upid> | null> {
+    const result = await this.#list({ source: 'active', limit: SEARCH_LIMIT }, signal);
+    return result.kind === 'value' ? new Set(result.value.map((row) => row.upid)) : null;
+  }
+
+  /** Running tasks and those that ended lately, enough of them to reach back to `sinceMs`. */
+  async recent(sinceMs: number | null, signal: AbortSignal): Promise<Result<readonly TaskRow[]>> {
+    const first = await this.#list({ source: 'all', limit: RECENT_LIMIT }, signal);
+    if (first.kind === 'failure') return first;
+    const last = first.value.at(-1);
+    if (last === undefined || first.value.length < RECENT_LIMIT) return first;
+    const reachesMs = this.#nodeClock.toAgentMs(readUpid(last.upid).startedS);
+    const isEnough = !isRunning(last) && (sinceMs === null || reachesMs <= sinceMs);
+    return isEnough ? first : this.#list({ source: 'all', limit: SEARCH_LIMIT }, signal);
+  }
+
+  async find(search: TaskSearch, signal: AbortSignal): Promise<TaskSearchResult> {
+    const offsetMs = await this.#nodeClock.offsetMs(signal);
+    // Without the offset a bound in time could hide the task: the newest 500 must do.
+    const since =
+      offsetMs === null
+        ? {}
+        : { since: Math.floor((search.sinceMs + offsetMs - SEARCH_MARGIN_MS) / 1000) };
+    const { vmid } = search.guest;
+    const query = { source: 'all', vmid, limit: SEARCH_LIMIT, ...since };
+    const result = await this.#list(query, signal);
+    if (result.kind === 'failure') return { kind: 'unknown', problem: result.problem };
+    const bound = search.newerThan === null ? null : readUpid(search.newerThan);
+    const rows = result.value.filter((row) => {
+      const fields = readUpid(row.upid);
+      return upidVmid(fields) === vmid && (bound === null || isNewer(fields, bound));
+    });
+    return { kind: 'found', tasks: rows.map((row) => this.#toFound(row)) };
+  }
+
+  toRunning(rows: readonly TaskRow[]): readonly RunningTask[] {
+    return rows.filter(isRunning).map(({ upid }) => {
+      const { type, id, user, startedS } = readUpid(upid);
+      return {
+        upid,
+        type,
+        vmid: parseVmid(id),
+        user,
+        startedAtMs: this.#nodeClock.toAgentMs(startedS),
+        isOurs: user === this.#user,
+      };
+    });
+  }
+
+  /** Bulk tasks running, or begun since `sinceMs` (our clock). */
+  toBulk(rows: readonly TaskRow[], sinceMs: number | null): readonly BulkTask[] {
+    const found: BulkTask[] = [];
+    for (const row of rows) {
+      const { type, startedS } = readUpid(row.upid);
+      if (!isBulkType(type)) continue;
+      const startedAtMs = this.#nodeClock.toAgentMs(startedS);
+      const isRecent = sinceMs !== null && startedAtMs >= sinceMs - SEARCH_MARGIN_MS;
+      if (isRunning(row) || isRecent) {
+        found.push({ upid: row.upid, type, startedAtMs, isRunning: isRunning(row) });
+      }
+    }
+    return found;
+  }
+
+  #toFound(row: TaskRow): FoundTask {
+    const { type, user, startedS } = readUpid(row.upid);
+    return {
+      upid: row.upid,
+      role: ROLES[type] ?? 'other',
+      isOurs: user === this.#user,
+      isRunning: isRunning(row),
+      startedAtMs: this.#nodeClock.toAgentMs(startedS),
+    };
+  }
+
+  #list(
+    query: Readonly<Record<string, string | number>>,
+    signal: AbortSignal,
+  ): Promise<Result<TaskRow[]>> {
+    const request = readRequest('/nodes/{node}/tasks', { node: this.#api.node }, query);
+    return this.#api.ask(taskRows, request, signal);
+  }
+
+  async #end(
+    upid: Upid,
+    status: z.output<typeof taskStatus>,
+    signal: AbortSignal,
+  ): Promise<TaskEnd> {
+    const exitStatus = status.exitstatus?.trim() || 'unexpected status';
+    const kind = exitKind(exitStatus);
+    switch (kind) {
+      case 'ok':
+        return { kind, exitStatus };
+      case 'warning':
+      case 'unknown':
+        return { kind, exitStatus, log: await this.#log(upid, signal) };
+      case 'error': {
+        const problem: Problem = { code: classifyText(exitStatus), message: exitStatus };
+        return { kind, exitStatus, problem, log: await this.#log(upid, signal) };
+      }
+      default:
+        return assertNever(kind);
+    }
+  }
+
+  /** First and last lines; empty where the log cannot be read (any more). */
+  async #log(upid: Upid, signal: AbortSignal): Promise<readonly string[]> {
+    const head = await this.#logPage(upid, 0, signal);
+    if (head.kind === 'failure') return [];
+    const lines = head.value.map((line) => line.t);
+    if (head.total > lines.length && lines.length >= LOG_LINES_KEPT) {
+      const start = Math.max(LOG_LINES_KEPT, head.total - LOG_LINES_KEPT);
+      const tail = await this.#logPage(upid, start, signal);
+      if (tail.kind === 'value') lines.push(...tail.value.map((line) => line.t));
+    }
+    // PVE's words for an empty log and for a missing one [task_log_paging, task_status_errors].
+    const isMadeUp =
+      lines.length === 1 && /^(?:no content|unable to open file)/.test(lines[0] ?? '');
+    return isMadeUp ? [] : lines;
+  }
+
+  #logPage(
+    upid: Upid,
+    start: number,
+    signal: AbortSignal,
+  ): Promise<Result<z.output<typeof taskLog>>> {
+    const values = { node: this.#api.node, upid };
+    const query = { start, limit: LOG_LINES_KEPT };
+    const request = readRequest('/nodes/{node}/tasks/{upid}/log', values, query);
+    return this.#api.ask(taskLog, request, signal);
+  }
+}
+
+function exitKind(exitStatus: string): 'ok' | 'warning' | 'error' | 'unknown' {
+  if (exitStatus === 'OK') return 'ok';
+  if (/^WARNINGS: \d+$/.test(exitStatus)) return 'warning';
+  return exitStatus === 'unexpected status' ? 'unknown' : 'error';
+}
+
+function isRunning(row: TaskRow): boolean {
+  return row.endtime === undefined && (row.status === undefined || row.status === 'RUNNING');
+}
