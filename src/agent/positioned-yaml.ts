@@ -70,7 +70,8 @@ export function parsePositioned<Value>(
     prettyErrors: false,
     // Its check is quadratic; `toPlain` has its own.
     uniqueKeys: false,
-    logLevel: 'silent',
+    // `silent` would also swallow a second document.
+    logLevel: 'error',
   });
   const found: Found[] = syntaxFindings(document);
   let value: unknown;
@@ -138,17 +139,16 @@ function syntaxFindings(document: Document.Parsed): Found[] {
     const message = `expected YAML 1.2, found %YAML ${version.version}`;
     return [{ offset: 0, path: [], message }];
   }
-  return [...document.errors, ...document.warnings].map((error) => ({
-    offset: error.pos[0],
+  // The parser says so once for every level.
+  const tooDeep = document.errors.find(({ code }) => code === 'RESOURCE_EXHAUSTION');
+  if (tooDeep !== undefined) {
+    return [{ offset: tooDeep.pos[0], path: [], message: 'nested too deeply' }];
+  }
+  return [...document.errors, ...document.warnings].map(({ code, message, pos }) => ({
+    offset: pos[0],
     path: [],
-    message: syntaxMessage(error.code, error.message),
+    message: code === 'MULTIPLE_DOCS' ? 'expected one document, found a second one' : message,
   }));
-}
-
-function syntaxMessage(code: string, message: string): string {
-  if (code === 'MULTIPLE_DOCS') return 'expected one document, found a second one';
-  if (code === 'RESOURCE_EXHAUSTION') return 'nested too deeply';
-  return message;
 }
 
 /** Thrown to leave the walk when the text expands to too much. */
