@@ -2,6 +2,7 @@
 import type { GuestKind } from './guest.ts';
 import type { PveNode } from './node.ts';
 import type { Principal } from './principal.ts';
+import { paramText } from './request-params.ts';
 
 export interface Call {
   readonly node: PveNode;
@@ -31,7 +32,9 @@ export class Params {
   readonly #values: ReadonlyMap<string, string | null>;
 
   constructor(given: ReadonlyMap<string, unknown>) {
-    this.#values = new Map([...given].map(([key, value]) => [key, toText(value)]));
+    this.#values = new Map(
+      [...given].map(([key, value]) => [key, value === null ? null : paramText(value)]),
+    );
   }
 
   entries(): [string, string | null][] {
@@ -54,11 +57,6 @@ export class Params {
   get vmid(): number {
     return Number(this.text('vmid'));
   }
-}
-
-function toText(value: unknown): string | null {
-  if (value === null) return null;
-  return typeof value === 'boolean' ? String(Number(value)) : String(value as string);
 }
 
 /** For routes that exist for both kinds. */

@@ -233,6 +233,18 @@ export const ACTIONS: Readonly<Record<string, Action>> = {
   'POST /reboot': action(z.strictObject({ down_ms: z.number().min(0).default(0) }), (world, body) =>
     rebootNode(world, body.down_ms),
   ),
+  'POST /ha': action(
+    z.strictObject({ quorate: z.boolean().optional(), crm_down: z.boolean().optional() }),
+    ({ node: { ha } }, wanted) => {
+      ha.isQuorate = wanted.quorate ?? ha.isQuorate;
+      ha.isCrmDown = wanted.crm_down ?? ha.isCrmDown;
+      return { quorate: ha.isQuorate, crm_down: ha.isCrmDown };
+    },
+  ),
+  'POST /ha/services/*': action(z.strictObject({ state: z.string() }), (world, body, sid) => {
+    world.node.ha.forceState(decodeURIComponent(sid), body.state);
+    return {};
+  }),
   'POST /clock': action(z.strictObject({ offset_s: z.number() }), ({ node }, body) => {
     node.clock.setOffset(body.offset_s * 1000);
     return { now_s: node.clock.nowS() };

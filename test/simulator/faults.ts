@@ -3,6 +3,7 @@
  * `effect` says whether the request takes effect although its answer goes wrong.
  */
 import { z } from 'zod';
+import { assertNever } from './assert-never.ts';
 import { type Answer, type Reply, renderAnswer } from './wire.ts';
 
 const pattern = {
@@ -175,6 +176,8 @@ function distort(fault: Distortion, answer: Answer): Answer {
       return { ...answer, body: Buffer.from('{"data":[{"vmid":100,') };
     case 'content_type':
       return { ...answer, contentType: fault.value };
+    default:
+      return assertNever(fault);
   }
 }
 

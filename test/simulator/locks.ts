@@ -34,9 +34,8 @@ export class ConfigLocks {
     const mine = Promise.withResolvers<void>();
     const tail = (before ?? Promise.resolve()).then(() => mine.promise);
     this.#tails.set(vmid, tail);
-    void tail.then(() => {
-      if (this.#tails.get(vmid) === tail) this.#tails.delete(vmid);
-    });
+    const forget = (): boolean => this.#tails.get(vmid) === tail && this.#tails.delete(vmid);
+    void tail.then(forget);
     try {
       if (before !== undefined) await this.#orTimeout(before, timeoutMs);
       return await work();

@@ -3,6 +3,7 @@
  * once throws ApiError; what its worker finds out later is the exit status of the task.
  */
 import { internalError, parameterError } from './api-error.ts';
+import { assertNever } from './assert-never.ts';
 import type { Call } from './call.ts';
 import {
   configFile,
@@ -38,6 +39,11 @@ export function requestPower(call: Call, kind: GuestKind, action: PowerAction): 
   if (guest !== null && isHaAction && node.ha.isManaged(haSid(guest))) {
     return requestFromHa(call, guest, action);
   }
+  if (kind === 'qemu' && action === 'suspend' && params.flag('todisk') && guest !== null) {
+    if (node.ha.isManaged(haSid(guest))) {
+      throw internalError('Cannot suspend HA managed VM to disk');
+    }
+  }
   const type = taskType(kind, action);
   const work = workOf(call, kind, action);
   return node.tasks.start(type, String(params.vmid), principal, work).upid;
@@ -57,7 +63,6 @@ function refuseAtOnce(call: Call, kind: GuestKind, action: PowerAction, guest: G
       throw internalError(`CT ${vmid} already running`);
     }
     if ((action === 'stop' || action === 'shutdown' || action === 'suspend') && !isRunning) {
-      if (guest !== null && call.node.ha.isManaged(haSid(guest))) return;
       throw internalError(`CT ${vmid} not running`);
     }
   }
@@ -71,8 +76,7 @@ function refuseAtOnce(call: Call, kind: GuestKind, action: PowerAction, guest: G
 function requestFromHa(call: Call, guest: Guest, action: 'start' | 'stop' | 'shutdown'): string {
   const { node, params, principal } = call;
   if (params.flag('overrule-shutdown')) {
-    const why = 'cannot be used for HA-managed guests';
-    throw parameterError({ 'overrule-shutdown': why });
+    throw parameterError({ 'overrule-shutdown': 'Not applicable for HA resources.' });
   }
   const word = action === 'start' ? 'start' : 'stop';
   const timeoutS = action === 'stop' ? 0 : (params.integer('timeout') ?? DEFAULT_TIMEOUT_S);
@@ -107,6 +111,8 @@ function workOf(call: Call, kind: GuestKind, action: PowerAction): TaskWork {
       return setQmpStatus(node, vmid, 'running');
     case 'reset':
       return (task) => node.clock.sleep(node.durationMs('qmreset'), task.signal);
+    default:
+      return assertNever(action);
   }
 }
 
@@ -241,9 +247,21 @@ function rebootWork(node: PveNode, kind: GuestKind, vmid: number, timeoutS: numb
     }
     await shutDown(node, guest, task, { timeoutS, isForced: false });
     await node.clock.sleep(REBOOT_LINGER_MS, task.signal);
-    void node.clock
-      .sleep(REBOOT_START_DELAY_MS)
-      .then(() => node.tasks.start('qmstart', String(vmid), ROOT, startWork(node, kind, vmid)));
+    void startAfterReboot(node, guest);
+  });
+}
+
+/** Somebody else's task, or the HA manager's (transcript ha_106_acpi). */
+async function startAfterReboot(node: PveNode, guest: Guest): Promise<void> {
+  await node.clock.sleep(REBOOT_START_DELAY_MS);
+  const id = String(guest.vmid);
+  if (!node.ha.isManaged(haSid(guest))) {
+    node.tasks.start('qmstart', id, ROOT, startWork(node, guest.kind, guest.vmid));
+    return;
+  }
+  node.tasks.start('hastart', id, ROOT, async (task) => {
+    await node.clock.sleep(node.durationMs('hastart'), task.signal);
+    node.ha.request(guest, 'start', 0, task.log);
   });
 }
 

@@ -35,7 +35,10 @@ export class RequestLog {
       n: this.#count,
       at: new Date().toISOString(),
       ...entry,
-      ...{ status: null, reason: null, ms: null, fault: null },
+      status: null,
+      reason: null,
+      ms: null,
+      fault: null,
     };
     this.#entries.push(logged);
     if (this.#entries.length > 2 * MAX_ENTRIES) this.#entries = this.#entries.slice(-MAX_ENTRIES);

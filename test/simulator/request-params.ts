@@ -8,6 +8,12 @@ import type { WireRequest } from './wire-request.ts';
 /** As given: text from forms, real types from JSON, an array where a key was given twice. */
 export type GivenParams = ReadonlyMap<string, unknown>;
 
+/** A value as PVE sees it: JSON true is 1, and numbers are their digits. */
+export function paramText(value: unknown): string {
+  if (typeof value === 'boolean') return value ? '1' : '0';
+  return typeof value === 'string' ? value : JSON.stringify(value);
+}
+
 /** The body could not be read at all; answered without JSON (transcript put_bad_params). */
 export class UnreadableBody extends ApiError {}
 
@@ -68,7 +74,7 @@ function decodeBody(request: WireRequest, into: Map<string, unknown>): void {
 
 /** Path and parameters; throws UnreadableBody. */
 export function decodeRequest(request: WireRequest): { path: string; params: GivenParams } {
-  const [rawPath = '/', query = ''] = splitOnce(request.target, '?');
+  const [rawPath, query] = splitOnce(request.target, '?');
   const params = new Map<string, unknown>();
   if (request.method === 'PUT' || request.method === 'POST') decodeBody(request, params);
   decodeForm(query, params);

@@ -114,7 +114,7 @@ function checkValue(
     const kind = Array.isArray(value) ? 'ARRAY' : 'HASH';
     return `type check ('${schema.type ?? 'string'}') failed - got ${kind}`;
   }
-  const text = typeof value === 'boolean' ? String(Number(value)) : String(value as string);
+  const text = paramText(value);
   if (!hasType(text, schema.type ?? 'string', isInside)) {
     return `type check ('${schema.type}') failed - got '${text}'`;
   }

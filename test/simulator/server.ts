@@ -2,6 +2,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createHandler } from './api.ts';
+import { bulkRoutes } from './bulk.ts';
 import { createAuthority } from './certificates.ts';
 import { listenControl } from './control.ts';
 import { Faults } from './faults.ts';
@@ -9,6 +10,7 @@ import { RequestLog } from './request-log.ts';
 import { Router } from './router.ts';
 import { clusterRoutes } from './routes-cluster.ts';
 import { guestRoutes } from './routes-guests.ts';
+import { haRoutes } from './routes-ha.ts';
 import { taskRoutes } from './routes-tasks.ts';
 import { listenWire } from './wire.ts';
 import { loadWorld, type World } from './world.ts';
@@ -44,7 +46,13 @@ export async function startServer(options: {
     speed: options.speed,
     fingerprint: leaf.fingerprint,
   });
-  const router = new Router(node, { ...guestRoutes, ...taskRoutes, ...clusterRoutes });
+  const router = new Router(node, {
+    ...guestRoutes,
+    ...taskRoutes,
+    ...clusterRoutes,
+    ...haRoutes,
+    ...bulkRoutes,
+  });
   const api = { node, router, faults: new Faults(), log: new RequestLog() };
   const handle = createHandler(api);
   const wire = await listenWire({

@@ -94,7 +94,14 @@ export class Tasks {
     const controller = new AbortController();
     const settled = Promise.withResolvers<string>();
     const task: Task = {
-      ...{ upid, node: this.#node, pid, pstart, starttime, type, id, owner },
+      upid,
+      node: this.#node,
+      pid,
+      pstart,
+      starttime,
+      type,
+      id,
+      owner,
       log: [],
       signal: controller.signal,
       end: null,

@@ -8,6 +8,7 @@
  */
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { createSecureContext, type SecureContext, TLSSocket } from 'node:tls';
+import { assertNever } from './assert-never.ts';
 import type { Leaf } from './certificates.ts';
 import { parseHead, type WireRequest } from './wire-request.ts';
 
@@ -211,6 +212,8 @@ async function sendReply(
       }
       socket.end();
       return false;
+    default:
+      return assertNever(reply);
   }
 }
 

@@ -5,7 +5,7 @@
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import { Clock } from './clock.ts';
-import type { Behaviour, Guest } from './guest.ts';
+import { type Behaviour, type Guest, haSid } from './guest.ts';
 import { GuestConfig } from './guest-config.ts';
 import { PveNode, type Token } from './node.ts';
 import { AGENT_PRIVILEGES, ALL_PRIVILEGES, type Principal } from './principal.ts';
@@ -127,6 +127,7 @@ export function addGuest(node: PveNode, entry: z.infer<typeof guestSchema>): voi
     guest.run = { kind: 'running', pid, sinceMs, qmpStatus: 'running' };
   }
   node.guests.set(guest.vmid, guest);
+  if (entry.ha !== undefined) node.ha.addResource(haSid(guest), entry.ha, []);
 }
 
 const DEFAULT_BEHAVIOUR: Readonly<Record<Guest['kind'], Behaviour>> = {
