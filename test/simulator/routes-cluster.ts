@@ -150,7 +150,12 @@ function guestResources(call: Call): Record<string, unknown>[] {
   const there = [...node.elsewhere]
     .filter(([vmid]) => isVisible(vmid))
     .map(([vmid, { node: at, kind }]) => ({
-      ...{ id: `${kind}/${vmid}`, vmid, type: kind, node: at, status: 'unknown', template: 0 },
+      id: `${kind}/${vmid}`,
+      vmid,
+      type: kind,
+      node: at,
+      status: 'unknown',
+      template: 0,
     }));
   return [...here, ...there];
 }

@@ -115,7 +115,10 @@ function armedRows(ha: HaManager): Row[] {
     },
     fencing,
     {
-      ...{ id: `lrm:${node}`, type: 'lrm', node, timestamp: ha.lastLrmS },
+      id: `lrm:${node}`,
+      type: 'lrm',
+      node,
+      timestamp: ha.lastLrmS,
       status: `${node} (${lrmMode}, ${asctime(ha.lastLrmS)})`,
     },
   ];

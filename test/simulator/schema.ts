@@ -10,6 +10,7 @@ import {
   PropertyStringError,
   parsePropertyString,
 } from './property-string.ts';
+import { paramText } from './request-params.ts';
 
 export interface PropertySchema {
   readonly type?: string;
