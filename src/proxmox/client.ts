@@ -158,23 +158,25 @@ function isRepeatable(request: PveRequest, exchange: Exchange): boolean {
 
 function readReply(request: PveRequest, exchange: Exchange): Reply {
   if (exchange.kind === 'no_response') return readNoResponse(request, exchange);
-  return readRefusal(request, exchange) ?? readAnswer(request, exchange);
+  const body = parseObject(exchange.text);
+  const refusal = readRefusal(request, exchange, body);
+  if (refusal !== null) return refusal;
+  if (!/^application\/json\b/i.test(exchange.contentType)) {
+    return unusable(request, exchange, `content type ${exchange.contentType || 'missing'}`);
+  }
+  if (body === null) return unusable(request, exchange, 'not a JSON object');
+  if (!('data' in body)) return unusable(request, exchange, 'no `data` in it');
+  return { kind: 'answer', data: body['data'], total: body['total'] };
 }
 
-function readAnswer(request: PveRequest, response: Response): Reply {
-  if (!/^application\/json\b/i.test(response.contentType)) {
-    return unusable(request, response, `content type ${response.contentType || 'missing'}`);
-  }
-  let body: unknown;
+function parseObject(text: string): Record<string, unknown> | null {
+  if (!text.startsWith('{')) return null;
   try {
-    body = JSON.parse(response.text);
+    const value: Record<string, unknown> = JSON.parse(text);
+    return value;
   } catch {
-    return unusable(request, response, 'not valid JSON');
+    return null;
   }
-  if (typeof body !== 'object' || body === null || !('data' in body)) {
-    return unusable(request, response, 'no `data` in it');
-  }
-  return { kind: 'answer', data: body.data, total: 'total' in body ? body.total : undefined };
 }
 
 /** It answered, but not as PVE does: a proxy, a captive portal, another service on the port. */

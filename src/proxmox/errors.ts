@@ -80,9 +80,13 @@ function findText(text: string): Text | undefined {
   return TEXTS.find((known) => known.pattern.test(text));
 }
 
-/** A failure for an answer that is no success; null for a success. */
-export function readRefusal(request: PveRequest, response: Response): Failure | null {
-  const said = readSaid(response);
+/** A failure for an answer that is no success; null for a success. `body`: what it parsed to. */
+export function readRefusal(
+  request: PveRequest,
+  response: Response,
+  body: Readonly<Record<string, unknown>> | null,
+): Failure | null {
+  const said = readSaid(response, body);
   if (response.status >= 200 && response.status < 300 && !said.isError) return null;
   const { status } = response;
   const words = joinWords(response.reason, said);
@@ -139,8 +143,7 @@ interface Said {
   readonly isError: boolean;
 }
 
-function readSaid(response: Response): Said {
-  const body = response.text.startsWith('{') ? parseObject(response.text) : null;
+function readSaid(response: Response, body: Readonly<Record<string, unknown>> | null): Said {
   if (body === null) {
     const isPlain = response.status >= 400 && !/html/i.test(response.contentType);
     return { message: isPlain ? response.text.trim() : '', errors: {}, isError: false };
@@ -153,15 +156,6 @@ function readSaid(response: Response): Said {
   const hasData = body['data'] !== null && body['data'] !== undefined;
   const isError = Object.keys(errors).length > 0 || (message !== '' && !hasData);
   return { message, errors, isError };
-}
-
-function parseObject(text: string): Record<string, unknown> | null {
-  try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === 'object' && value !== null ? { ...value } : null;
-  } catch {
-    return null;
-  }
 }
 
 /** Reason phrase, message and errors, each once, on one line. */
