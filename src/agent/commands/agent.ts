@@ -1,0 +1,30 @@
+/** `agent`: the daemon; with `--once` passes until everything has settled. */
+import type { CommandContext } from '../command.ts';
+import { runDaemon } from '../daemon.ts';
+import { EXIT, type ExitCode } from '../errors.ts';
+import { createLog } from '../log.ts';
+import { openSession } from '../session.ts';
+import { convergeOnce } from './apply.ts';
+
+/** CONTRACT 2: SIGTERM ends it within 5 s, whatever hangs. */
+const STOP_DEADLINE_MS = 4_500;
+
+export async function runAgent(
+  context: CommandContext,
+  { once = false }: { readonly once?: boolean },
+): Promise<ExitCode> {
+  if (once) {
+    await using session = await openSession(context.configFile, { access: 'write' });
+    session.engine.recover();
+    return await convergeOnce(context, session, {});
+  }
+  const log = createLog(context.terminal.err);
+  context.signal.addEventListener('abort', () => {
+    // Whatever hangs then (a disk, a socket) is settled by the next start, from the journal.
+    setTimeout(() => process.exit(EXIT.ok), STOP_DEADLINE_MS).unref();
+  });
+  await using session = await openSession(context.configFile, { access: 'write' });
+  await runDaemon(session, { log, signal: context.signal, services: [] });
+  log.info('agent has stopped');
+  return EXIT.ok;
+}

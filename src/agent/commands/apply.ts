@@ -1,0 +1,87 @@
+/**
+ * `apply [REF…]`: one pass now, by ourselves under the journal's lock, with progress per op.
+ * `agent --once` is the same over all guests, with recovery first and without a question.
+ */
+import { createInterface } from 'node:readline/promises';
+import type { Vmid } from '../../reconcile/ids.ts';
+import type { Plan } from '../../reconcile/plan.ts';
+import type { CommandContext } from '../command.ts';
+import { EXIT, type ExitCode } from '../errors.ts';
+import { planLines } from '../plan-text.ts';
+import { createProgress } from '../progress.ts';
+import { assertSighted, openSession, type Session } from '../session.ts';
+import { reportFailures, resolveRefs, showPlan } from './plan.ts';
+
+export async function runApply(
+  context: CommandContext,
+  { refs, yes = false }: { readonly refs: readonly string[]; readonly yes?: boolean },
+): Promise<ExitCode> {
+  await using session = await openSession(context.configFile, { access: 'write' });
+  const only = await resolveRefs(session, refs, context.signal);
+  const options = only === null ? {} : { only };
+  if (!yes && process.stdin.isTTY && context.terminal.err.isTerminal) {
+    const plan = await session.engine.plan(options);
+    assertSighted(session);
+    if (!hasWork(plan)) {
+      showPlan(context, plan, session.looks.desired);
+      return reportFailures(context, session, plan);
+    }
+    if (!(await confirm(context, plan))) return EXIT.failed;
+  }
+  session.engine.recover();
+  return await convergeOnce(context, session, options);
+}
+
+/** Passes until nothing more can be done, then the plan that is left, on stdout. */
+export async function convergeOnce(
+  context: CommandContext,
+  session: Session,
+  options: { readonly only?: ReadonlySet<Vmid> },
+): Promise<ExitCode> {
+  const { engine, events, looks } = session;
+  const nameOf = (vmid: Vmid): string | null => looks.actual?.guests.get(vmid)?.name ?? null;
+  const outcome = watchOutcome(session);
+  events.subscribe(createProgress(context.terminal.err, nameOf));
+  const stop = (): void => void engine.stop();
+  context.signal.addEventListener('abort', stop);
+  try {
+    const plan = await engine.converge(options);
+    outcome.halted.throwIfAborted();
+    assertSighted(session);
+    showPlan(context, plan, looks.desired);
+    const failed = reportFailures(context, session, plan);
+    return outcome.hasFailure() ? EXIT.failed : failed;
+  } catch (error) {
+    // What ended the engine says more than its being ended.
+    outcome.halted.throwIfAborted();
+    context.signal.throwIfAborted();
+    throw error;
+  } finally {
+    context.signal.removeEventListener('abort', stop);
+  }
+}
+
+function watchOutcome({ events }: Session): { halted: AbortSignal; hasFailure: () => boolean } {
+  const halt = new AbortController();
+  let failures = 0;
+  events.subscribe((event) => {
+    if (event.kind === 'op' && event.record.state === 'failed') failures += 1;
+    if (event.kind === 'halted') halt.abort(event.error);
+  });
+  return { halted: halt.signal, hasFailure: () => failures > 0 };
+}
+
+function hasWork({ entries }: Plan): boolean {
+  return entries.some(({ verdict, actions }) => verdict.kind === 'go' && actions.length > 0);
+}
+
+async function confirm({ terminal, signal }: CommandContext, plan: Plan): Promise<boolean> {
+  for (const line of planLines(plan, terminal.err)) terminal.err.line(line);
+  const questions = createInterface({ input: process.stdin, output: process.stderr });
+  try {
+    const answer = await questions.question('Apply this? [y/N] ', { signal });
+    return /^y(?:es)?$/i.test(answer.trim());
+  } finally {
+    questions.close();
+  }
+}

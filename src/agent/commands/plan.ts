@@ -1,0 +1,78 @@
+/** `plan [REF…]`: what differs and what would be done. Changes nothing, notes nothing. */
+import type { DesiredState } from '../../reconcile/desired.ts';
+import type { Vmid } from '../../reconcile/ids.ts';
+import type { Plan } from '../../reconcile/plan.ts';
+import { type CommandContext, printFailure, printJson } from '../command.ts';
+import { EXIT, type ExitCode } from '../errors.ts';
+import { type Nameable, resolveRef } from '../guest-ref.ts';
+import { desiredProblems } from '../last-look.ts';
+import { planDocument } from '../plan-document.ts';
+import { planLines } from '../plan-text.ts';
+import { assertSighted, openSession, type Session } from '../session.ts';
+
+export async function runPlan(
+  context: CommandContext,
+  { refs }: { readonly refs: readonly string[] },
+): Promise<ExitCode> {
+  await using session = await openSession(context.configFile, { access: 'read' });
+  const plan = await planRefs(session, refs, context.signal);
+  showPlan(context, plan, session.looks.desired);
+  const failed = reportFailures(context, session, plan);
+  if (failed !== EXIT.ok) return failed;
+  return plan.entries.some(({ status }) => status === 'drift') ? EXIT.differs : EXIT.ok;
+}
+
+/** The plan of the guests that the refs name; of all desired guests without any. */
+export async function planRefs(
+  session: Session,
+  refs: readonly string[],
+  signal: AbortSignal,
+): Promise<Plan> {
+  const only = await resolveRefs(session, refs, signal);
+  const plan = await session.engine.plan(only === null ? {} : { only });
+  assertSighted(session);
+  return plan;
+}
+
+/** Null without refs: all. A ref may name a desired guest or one that PVE lists. */
+export async function resolveRefs(
+  { engine, looks }: Session,
+  refs: readonly string[],
+  signal: AbortSignal,
+): Promise<ReadonlySet<Vmid> | null> {
+  if (refs.length === 0) return null;
+  const desired = await looks.desiredProvider.read(signal);
+  const actual = await looks.guests.observe({ configs: new Set(), wanted: new Set() }, signal);
+  const known = new Map<Vmid, Nameable>();
+  for (const { vmid, name } of desired.guests.values()) known.set(vmid, { vmid, name });
+  for (const vmid of desired.claimedTwice.keys()) known.set(vmid, { vmid, name: null });
+  for (const { vmid, name } of actual.guests.values()) known.set(vmid, { vmid, name });
+  return new Set(refs.map((ref) => resolveRef(ref, known.values())));
+}
+
+export function showPlan(
+  { terminal, isJson }: CommandContext,
+  plan: Plan,
+  desired: DesiredState | null,
+): void {
+  if (isJson) return printJson(terminal, planDocument(plan, desired?.rejected ?? []));
+  for (const line of planLines(plan, terminal.out)) terminal.out.line(line);
+}
+
+/** Prints what could not be read, of the node and of the documents; 1 if there was anything. */
+export function reportFailures(
+  { terminal }: CommandContext,
+  { looks }: Session,
+  plan: Plan,
+): ExitCode {
+  const problems = desiredProblems(looks.desired);
+  for (const { code, message } of problems) printFailure(terminal, { code, message });
+  let isBlind = false;
+  for (const { vmid, status, conditions } of plan.entries) {
+    if (status !== 'unknown') continue;
+    isBlind = true;
+    const message = conditions.map((condition) => condition.message).join('; ');
+    printFailure(terminal, { code: 'service_unavailable', message, ids: { vmid } });
+  }
+  return problems.length > 0 || isBlind ? EXIT.failed : EXIT.ok;
+}

@@ -1,0 +1,74 @@
+/**
+ * The daemon: recovery, then passes until it is told to stop. What else an agent runs (its control
+ * API, the hub) is a service: begun after recovery, ended first.
+ *
+ * Ends with 0 on a signal, within `STOP_DEADLINE_MS`; ops under way stay in the journal as they
+ * are, and the next start takes them up (J7).
+ */
+import { ReconcilerError } from '../reconcile/errors.ts';
+import { createEventLogger, type Log, logProblem } from './log.ts';
+import { blindness, desiredProblems } from './last-look.ts';
+import { createPassLoop, type PassLoop } from './pass-loop.ts';
+import type { Session } from './session.ts';
+import { systemClock } from './system.ts';
+
+/** CONTRACT 2: within 5 s, whatever hangs. */
+const STOP_DEADLINE_MS = 4_000;
+
+export interface Agent extends Session {
+  readonly log: Log;
+  readonly loop: PassLoop;
+}
+
+export interface Service {
+  stop(): Promise<void>;
+}
+
+export type StartService = (agent: Agent) => Promise<Service>;
+
+/** Resolves when the signal has ended it in order; throws what made it impossible to go on. */
+export async function runDaemon(
+  session: Session,
+  { log, signal, services }: { log: Log; signal: AbortSignal; services: readonly StartService[] },
+): Promise<void> {
+  const { engine, config, events, looks } = session;
+  const loop = createPassLoop({
+    clock: systemClock,
+    intervalMs: config.policy.intervalMs,
+    engine,
+  });
+  const halt = new AbortController();
+  const unsubscribe = [
+    events.subscribe(createEventLogger(log)),
+    events.subscribe((event) => {
+      if (event.kind === 'halted') halt.abort(event.error);
+      if (event.kind === 'pass') reportProblems();
+    }),
+    looks.desiredProvider.onChange(loop.wake),
+  ];
+  const reportProblems = createProblemReporter(session, log);
+  engine.recover();
+  const running: Service[] = [];
+  for (const start of services) running.push(await start({ ...session, log, loop }));
+  log.info({ agent: config.agent, node: config.node }, 'agent is up');
+  try {
+    await loop.run(AbortSignal.any([signal, halt.signal]));
+    halt.signal.throwIfAborted();
+  } finally {
+    for (const stop of unsubscribe) stop();
+    for (const service of running.reverse()) await service.stop();
+  }
+}
+
+/** A problem is logged when it is new, and once more when it is over: not at every pass. */
+function createProblemReporter({ looks }: Session, log: Log): () => void {
+  let known = new Set<string>();
+  return () => {
+    const blind = blindness(looks.actual);
+    const problems = [...desiredProblems(looks.desired), ...(blind === null ? [] : [blind])];
+    const now = new Set(problems.map(({ message }) => message));
+    for (const problem of problems) if (!known.has(problem.message)) logProblem(log, problem);
+    for (const message of known) if (!now.has(message)) log.info(`over: ${message}`);
+    known = now;
+  };
+}

@@ -1,0 +1,83 @@
+/**
+ * The composition root: one configuration put together into an engine and what it stands on.
+ * Opened in the order config → journal (and its lock) → node → engine, closed the other way round.
+ *
+ * With `access: 'read'` nothing is ever written: the journal is read without its lock, and the
+ * engine is only asked for plans.
+ */
+import { createProxmox, type Proxmox } from '../proxmox/node.ts';
+import { createValueSemantics } from '../proxmox/value-semantics.ts';
+import { ReconcilerError } from '../reconcile/errors.ts';
+import { Engine } from '../reconcile/engine.ts';
+import type { OpLedger } from '../reconcile/ports.ts';
+import { type Config, loadConfig, readTlsTrust, readToken } from './config.ts';
+import { createCompositeProvider } from './desired/composite.ts';
+import { createFileProvider } from './desired/file.ts';
+import { createEventHub, type EventHub } from './event-hub.ts';
+import { blindness, type LastLook, rememberLooks } from './last-look.ts';
+import { type OpenedLedger, openLedger } from './open-ledger.ts';
+import { systemClock, systemRandom } from './system.ts';
+
+export interface Session extends AsyncDisposable {
+  readonly config: Config;
+  readonly engine: Engine;
+  readonly ledger: OpLedger;
+  readonly proxmox: Proxmox;
+  readonly looks: LastLook;
+  readonly events: EventHub;
+}
+
+export async function openSession(
+  configFile: string,
+  { access }: { readonly access: 'read' | 'write' },
+): Promise<Session> {
+  const config = await loadConfig(configFile);
+  const node = { token: await readToken(config), tls: await readTlsTrust(config) };
+  const events = createEventHub();
+  await using opened = new AsyncDisposableStack();
+  const journal: OpenedLedger = opened.use(await openLedger(config, { access, events }));
+  const clock = systemClock;
+  const random = systemRandom;
+  const proxmox = createProxmox({
+    url: config.proxmox.url,
+    node: config.node,
+    ...node,
+    clock,
+    random,
+  });
+  opened.defer(() => proxmox.close());
+  const desired = createCompositeProvider(
+    config.desired.map((path) => createFileProvider({ path, clock })),
+  );
+  opened.defer(() => desired.close());
+  const looks = rememberLooks({ guests: proxmox.guests, desired });
+  const engine = new Engine({
+    clock,
+    random,
+    guests: looks.guests,
+    desired: looks.desiredProvider,
+    ledger: journal.ledger,
+    semantics: createValueSemantics(),
+    authority: { objection: () => null },
+    events,
+    policy: config.policy,
+  });
+  opened.defer(() => engine.stop());
+  const stack = opened.move();
+  return {
+    config,
+    engine,
+    ledger: journal.ledger,
+    proxmox,
+    looks,
+    events,
+    [Symbol.asyncDispose]: () => stack.disposeAsync(),
+  };
+}
+
+/** Throws where nothing could be seen: there is no plan then, and no reason to go on. */
+export function assertSighted({ looks, config }: Session): void {
+  const problem = blindness(looks.actual);
+  if (problem === null) return;
+  throw new ReconcilerError(problem.code, `${config.proxmox.url}: ${problem.message}`);
+}
