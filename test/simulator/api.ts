@@ -95,11 +95,11 @@ async function answerStranger(
 ): Promise<Answer> {
   if (path === '/access/ticket') {
     if (method === 'GET') return jsonAnswer(200, 'OK', { data: null });
-    await new Promise((resolve) => setTimeout(resolve, api.node.authDelayMs));
+    await api.node.clock.sleep(api.node.authDelayMs);
     const message = 'authentication failure';
     return jsonAnswer(401, message, { data: null, message: `${message}\n` });
   }
-  await new Promise((resolve) => setTimeout(resolve, api.node.authDelayMs));
+  await api.node.clock.sleep(api.node.authDelayMs);
   return bare(401, reason);
 }
 

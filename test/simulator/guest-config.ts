@@ -35,6 +35,14 @@ export class GuestConfig {
     return this.pending.size > 0 || this.pendingDeletes.size > 0;
   }
 
+  /**
+   * `key: ` is read back as a blank and written as `key:  `, so the first write of any other option
+   * changes the digest too (transcripts put_config_running_pending and nonexistent).
+   */
+  rewriteEmptyValues(): void {
+    for (const [key, value] of this.current) if (value === '') this.current.set(key, ' ');
+  }
+
   text(): string {
     const sections = [section(this.current)];
     if (this.hasPending) {

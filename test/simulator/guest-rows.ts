@@ -14,8 +14,8 @@ const DEFAULT_MEMORY_MIB = 512;
 /** A container's root file system whose size the config does not give. */
 const SUBVOLUME_BYTES = 4_294_967_296;
 
-function uptimeS(guest: Guest): number {
-  return guest.run.kind === 'running' ? Math.floor((Date.now() - guest.run.sinceMs) / 1000) : 0;
+function uptimeS(guest: Guest, nowMs: number): number {
+  return guest.run.kind === 'running' ? Math.floor((nowMs - guest.run.sinceMs) / 1000) : 0;
 }
 
 function memoryBytes(guest: Guest): number {
@@ -50,7 +50,7 @@ function diskBytes(guest: Guest): number {
   return sizeBytes(propertyOf(disk?.[1], 'size'));
 }
 
-function commonRow(guest: Guest): Row {
+function commonRow(guest: Guest, nowMs: number): Row {
   const isRunning = guest.run.kind === 'running';
   const used = isRunning ? Math.floor(memoryBytes(guest) * 0.8) : 0;
   const { current } = guest.config;
@@ -59,7 +59,7 @@ function commonRow(guest: Guest): Row {
     vmid: guest.vmid,
     name: guestName(guest),
     status: guest.run.kind,
-    uptime: uptimeS(guest),
+    uptime: uptimeS(guest, nowMs),
     cpus: cpuCount(guest),
     cpu: isRunning ? 0.0746 : 0,
     mem: used,
@@ -84,8 +84,9 @@ function pressures(guest: Guest): Row {
   return Object.fromEntries(PRESSURES.map((name) => [`pressure${name}`, none]));
 }
 
-export function listRow(guest: Guest, isFull: boolean): Row {
-  const row = commonRow(guest);
+/** `nowMs`: the clock's monotonic time, as for all rows here. */
+export function listRow(guest: Guest, nowMs: number, isFull: boolean): Row {
+  const row = commonRow(guest, nowMs);
   if (guest.kind === 'qemu') {
     return {
       ...row,
@@ -111,8 +112,8 @@ function qmpStatus(guest: Guest): string {
 }
 
 /** `ha`: as the HA manager answers it. */
-export function statusRow(guest: Guest, ha: unknown): Row {
-  const row = { ...listRow(guest, true), ha };
+export function statusRow(guest: Guest, nowMs: number, ha: unknown): Row {
+  const row = { ...listRow(guest, nowMs, true), ha };
   if (guest.kind === 'lxc') return row;
   const { current } = guest.config;
   const keys = [...current.keys()];
@@ -138,17 +139,17 @@ function nics(vmid: number, nets: readonly string[]): Row {
 /** `status` and `uptime` are those of the last broadcast, some seconds old (PVE-FACTS 18). */
 export function resourceRow(
   guest: Guest,
-  node: string,
-  seen: { readonly status: string; readonly hastate: string | null },
+  nowMs: number,
+  seen: { readonly node: string; readonly status: string; readonly hastate: string | null },
 ): Row {
-  const row = commonRow(guest);
+  const row = commonRow(guest, nowMs);
   const isRunning = seen.status === 'running';
   const { cpus, pid: _pid, ...rest } = row;
   return {
     ...rest,
     id: `${guest.kind}/${guest.vmid}`,
     type: guest.kind,
-    node,
+    node: seen.node,
     status: seen.status,
     uptime: isRunning ? row['uptime'] : 0,
     maxcpu: cpus,

@@ -9,7 +9,7 @@ export type Run =
       readonly kind: 'running';
       /** null while a container reboots. */
       readonly pid: number | null;
-      /** Real milliseconds, for the uptime. */
+      /** On the clock's monotonic time, for the uptime. */
       readonly sinceMs: number;
       /** `shutdown`: the guest was asked to go and has not yet gone. */
       readonly qmpStatus: 'running' | 'paused' | 'shutdown';

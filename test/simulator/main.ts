@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { z } from 'zod';
+import { realTicker } from './clock.ts';
 import { sampleGuests } from './sample-world.ts';
 import { startServer } from './server.ts';
 import { worldSchema } from './world.ts';
@@ -66,6 +67,7 @@ async function main(): Promise<void> {
     dir,
     port: options.port,
     speed: options.speed,
+    ticker: realTicker,
   });
   process.stdout.write(`${JSON.stringify(ready)}\n`);
 }

@@ -109,7 +109,7 @@ export class PveNode {
    * The status as pvestatd last broadcast it: up to `resourcesLagMs` old (PVE-FACTS 18).
    */
   broadcastStatus(guest: Guest): Guest['run']['kind'] {
-    const now = Date.now();
+    const now = this.clock.monotonicMs();
     if (now >= this.#nextBroadcastMs) {
       this.#nextBroadcastMs = now + this.clock.scaled(this.resourcesLagMs);
       this.#broadcast = new Map([...this.guests].map(([vmid, { run }]) => [vmid, run.kind]));
@@ -119,6 +119,6 @@ export class PveNode {
 
   setRunning(guest: Guest): void {
     const pid = this.tasks.takePid();
-    guest.run = { kind: 'running', pid, sinceMs: Date.now(), qmpStatus: 'running' };
+    guest.run = { kind: 'running', pid, sinceMs: this.clock.monotonicMs(), qmpStatus: 'running' };
   }
 }

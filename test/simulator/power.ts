@@ -272,8 +272,9 @@ async function rebootContainer(
   task: Task,
   timeoutS: number,
 ): Promise<void> {
+  const before = guest.run;
   await shutDown(node, guest, task, { timeoutS, isForced: false });
-  guest.run = { kind: 'running', pid: null, sinceMs: Date.now(), qmpStatus: 'running' };
+  guest.run = before.kind === 'running' ? { ...before, pid: null } : before;
   await node.clock.sleep(node.durationMs('vzstart') * 2, task.signal);
   node.setRunning(guest);
 }

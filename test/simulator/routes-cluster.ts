@@ -145,7 +145,8 @@ function guestResources(call: Call): Record<string, unknown>[] {
     .filter((guest) => isVisible(guest.vmid))
     .map((guest) => {
       const status = node.broadcastStatus(guest);
-      return resourceRow(guest, node.name, { status, hastate: node.ha.hastate(haSid(guest)) });
+      const hastate = node.ha.hastate(haSid(guest));
+      return resourceRow(guest, node.clock.monotonicMs(), { node: node.name, status, hastate });
     });
   const there = [...node.elsewhere]
     .filter(([vmid]) => isVisible(vmid))

@@ -41,7 +41,11 @@ function routesOf(kind: GuestKind): Routes {
   ]);
   return {
     [`GET ${base}`]: (call) =>
-      ok(visibleGuests(call, kind).map((guest) => listRow(guest, call.params.flag('full')))),
+      ok(
+        visibleGuests(call, kind).map((guest) =>
+          listRow(guest, call.node.clock.monotonicMs(), call.params.flag('full')),
+        ),
+      ),
     [`GET ${one}`]: () => subdirs(kind === 'qemu' ? QEMU_SUBDIRS : LXC_SUBDIRS),
     [`DELETE ${one}`]: (call) => ok(destroyGuest(call, guestOf(call))),
     [`GET ${one}/config`]: (call) => ok(configView(guestOf(call), call.params.flag('current'))),
@@ -50,7 +54,9 @@ function routesOf(kind: GuestKind): Routes {
     [`GET ${one}/status`]: () => subdirs(`current ${POWER[kind].join(' ')}`),
     [`GET ${one}/status/current`]: (call) => {
       const guest = guestOf(call);
-      return ok(statusRow(guest, call.node.ha.guestState(haSid(guest))));
+      return ok(
+        statusRow(guest, call.node.clock.monotonicMs(), call.node.ha.guestState(haSid(guest))),
+      );
     },
     ...Object.fromEntries(power),
   };

@@ -1,9 +1,10 @@
 /** The whole simulated node: world, wire, control port, and the files it leaves in its folder. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { createHandler } from './api.ts';
+import { type Api, createHandler } from './api.ts';
 import { bulkRoutes } from './bulk.ts';
 import { createAuthority } from './certificates.ts';
+import type { Ticker } from './clock.ts';
 import { listenControl } from './control.ts';
 import { Faults } from './faults.ts';
 import { RequestLog } from './request-log.ts';
@@ -29,6 +30,8 @@ export interface Ready {
 
 export interface Server {
   readonly ready: Ready;
+  /** For tests that run the server in their own process. */
+  readonly api: Api;
   close(): Promise<void>;
 }
 
@@ -37,6 +40,7 @@ export async function startServer(options: {
   readonly dir: string;
   readonly port: number;
   readonly speed: number;
+  readonly ticker: Ticker;
 }): Promise<Server> {
   const { world, dir } = options;
   mkdirSync(dir, { recursive: true, mode: 0o700 });
@@ -45,6 +49,7 @@ export async function startServer(options: {
   const { node, tokenLines } = loadWorld(world, {
     speed: options.speed,
     fingerprint: leaf.fingerprint,
+    ticker: options.ticker,
   });
   const router = new Router(node, {
     ...guestRoutes,
@@ -76,6 +81,7 @@ export async function startServer(options: {
   };
   return {
     ready,
+    api,
     close: async () => {
       await Promise.all([wire.close(), control.close()]);
     },

@@ -172,6 +172,7 @@ function requireWritable(guest: Guest, update: Update): void {
 function applyUpdate(guest: Guest, update: Update): string[] {
   const { config } = guest;
   const log: string[] = [];
+  config.rewriteEmptyValues();
   for (const key of update.reverts) {
     config.pending.delete(key);
     config.pendingDeletes.delete(key);

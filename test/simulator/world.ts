@@ -4,7 +4,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
-import { Clock } from './clock.ts';
+import { Clock, type Ticker } from './clock.ts';
 import { type Behaviour, type Guest, haSid } from './guest.ts';
 import { GuestConfig } from './guest-config.ts';
 import { PveNode, type Token } from './node.ts';
@@ -24,6 +24,7 @@ export const guestSchema = z.strictObject({
   kind: z.enum(['qemu', 'lxc']),
   running: z.boolean().default(false),
   uptime_s: z.number().min(0).default(0),
+  qmp_status: z.enum(['running', 'paused', 'shutdown']).default('running'),
   config: z.record(z.string(), scalar).default({}),
   pending: z.record(z.string(), scalar).default({}),
   pending_delete: z.array(z.string()).default([]),
@@ -70,10 +71,14 @@ export interface Loaded {
   readonly tokenLines: ReadonlyMap<string, string>;
 }
 
-export function loadWorld(world: World, options: { speed: number; fingerprint: string }): Loaded {
+export function loadWorld(
+  world: World,
+  options: { speed: number; fingerprint: string; ticker: Ticker },
+): Loaded {
   const clock = new Clock({
     speed: world.speed ?? options.speed,
     uptimeMs: world.uptime_s * 1000,
+    ticker: options.ticker,
   });
   clock.setOffset(world.clock_offset_s * 1000);
   const tokens = new Map<string, Token>();
@@ -122,9 +127,9 @@ export function addGuest(node: PveNode, entry: z.infer<typeof guestSchema>): voi
     run: { kind: 'stopped' },
   };
   if (entry.running) {
-    const sinceMs = Date.now() - entry.uptime_s * 1000;
+    const sinceMs = node.clock.monotonicMs() - entry.uptime_s * 1000;
     const pid = node.tasks.takePid();
-    guest.run = { kind: 'running', pid, sinceMs, qmpStatus: 'running' };
+    guest.run = { kind: 'running', pid, sinceMs, qmpStatus: entry.qmp_status };
   }
   node.guests.set(guest.vmid, guest);
   if (entry.ha !== undefined) node.ha.addResource(haSid(guest), entry.ha, []);
