@@ -57,7 +57,7 @@ const TEXTS: readonly Text[] = [
   late('invalid_request', /validation error$|^unable to parse volume|^invalid bootorder/),
   late('task_lost', /^got no worker upid/),
   late('timeout', /got timeout$|^container did not stop$/),
-  late('not_found', /' (?:does not exist|not found)\b/),
+  late('invalid_request', /' (?:does not exist|not found)\b/),
 ];
 
 const STATUS_CODES: Readonly<Record<number, ErrorCode>> = {
@@ -71,9 +71,11 @@ const STATUS_CODES: Readonly<Record<number, ErrorCode>> = {
   506: 'invalid_request',
 };
 
-/** The code of a text that PVE wrote (an error's message or an exit status). */
-export function classifyText(text: string): ErrorCode {
-  return findText(text)?.code ?? 'task_failed';
+/** The code of a failed task's exit status: what kept it from the guest, or `task_failed`. */
+export function classifyExit(exitStatus: string): ErrorCode {
+  const known = findText(exitStatus);
+  const isTelling = known?.isEarly === true || known?.code === 'timeout';
+  return isTelling ? known.code : 'task_failed';
 }
 
 function findText(text: string): Text | undefined {

@@ -15,7 +15,7 @@ import type {
 } from '../reconcile/ports.ts';
 import { type TaskRow, taskLog, taskRows, taskStatus } from './answers.ts';
 import type { PveApi, Result } from './api.ts';
-import { classifyText } from './errors.ts';
+import { classifyExit } from './errors.ts';
 import type { NodeClock } from './node-clock.ts';
 import { readRequest } from './request.ts';
 import { isNewer, readUpid, upidVmid } from './upid.ts';
@@ -204,7 +204,7 @@ export class TaskReader {
       case 'unknown':
         return { kind, exitStatus, log: await this.#log(upid, signal) };
       case 'error': {
-        const problem: Problem = { code: classifyText(exitStatus), message: exitStatus };
+        const problem: Problem = { code: classifyExit(exitStatus), message: exitStatus };
         return { kind, exitStatus, problem, log: await this.#log(upid, signal) };
       }
       default:
