@@ -13,9 +13,9 @@ const UNIT_BYTES: Readonly<Record<string, number>> = {
   GiB: 1024 ** 3,
 };
 
-/** A segment below this is rotated on nearly every record; above, opening gets slow. */
-const SEGMENT_BYTES_MIN = 64 * 1024;
-const SEGMENT_BYTES_MAX = 1024 ** 3;
+/** The bounds of the journal itself (src/journal/journal.ts). */
+const SEGMENT_BYTES_MIN = 1024;
+const SEGMENT_BYTES_MAX = 256 * 1024 ** 2;
 /** Below this a pass would overlap the next one on a busy node. */
 const INTERVAL_MIN_MS = 1000;
 /** Timers count in 32 bits. */
@@ -145,7 +145,7 @@ export const configSchema = z.strictObject({
       segment_bytes: size
         .refine(
           (bytes) => bytes >= SEGMENT_BYTES_MIN && bytes <= SEGMENT_BYTES_MAX,
-          'expected between 64KiB and 1GiB',
+          'expected between 1KiB and 256MiB',
         )
         .prefault('16MiB'),
       keep_segments: z.int().min(1).max(100_000).default(64),

@@ -64,11 +64,16 @@ export function createEventLogger(log: Log): (event: EngineEvent) => void {
         }
         return undefined;
       case 'pass': {
-        const summary = passSummary(event.plan);
+        const { status, held_back } = summarise(event.plan);
+        const summary = passText(event.plan);
+        const fields = {
+          correlation_id: event.passId,
+          duration_ms: Math.round(event.durationMs),
+          ...status,
+          held_back,
+        };
         const isNew = summary !== lastSummary;
         lastSummary = summary;
-        const durationMs = Math.round(event.durationMs);
-        const fields = { correlation_id: event.passId, duration_ms: durationMs };
         return isNew ? log.info(fields, summary) : log.debug(fields, summary);
       }
       case 'problem':
@@ -107,8 +112,8 @@ function logRecord(log: Log, record: OpRecord): void {
   else log.error(fields, `${text}: ${error.message}`);
 }
 
-function passSummary(plan: Plan): string {
-  const { guests, status, held_back } = summarise(plan);
-  const skipped = status.skipped + status.unknown;
-  return `${guests} guests: ${status.in_sync} in sync, ${status.drift} differ, ${held_back} held back, ${skipped} skipped or unknown`;
+function passText({ entries }: Plan): string {
+  const open = entries.filter(({ status }) => status !== 'in_sync').map(({ vmid }) => vmid);
+  if (open.length === 0) return `all ${entries.length} guests are in sync`;
+  return `${open.length} of ${entries.length} guests are not in sync: ${open.slice(0, 20).join(', ')}`;
 }
