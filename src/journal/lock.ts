@@ -1,0 +1,214 @@
+/**
+ * The one writer of a journal (J8): proper-lockfile's folder `journal.lock`, whose time it
+ * refreshes, and `journal.owner.json` beside it, which says who that is.
+ *
+ * Invariants:
+ * - a process that is gone on this host is stale at once; one that is there is stale only when its
+ *   lock is old and nobody refreshes it while we watch (a clock that jumped makes locks look old);
+ * - to look and to take over is one step: an abstract socket, which the kernel gives to one
+ *   process and takes back when that dies, keeps two starters from taking over from each other;
+ * - who has not refreshed in time asks the owner file before every step, and halts if it was lost;
+ * - the lock of another is never removed, neither on release nor when the process exits.
+ */
+import * as fs from 'node:fs';
+import { join } from 'node:path';
+import lockfile from 'proper-lockfile';
+import type { Clock } from '../reconcile/clock.ts';
+import { ReconcilerError } from '../reconcile/errors.ts';
+import { errnoOf } from './disk.ts';
+import { syncFolder } from './node-disk.ts';
+import { describeOwner, describeSelf, judgeOwner, type Owner, parseOwner } from './owner.ts';
+import { holdTurn } from './turn.ts';
+
+const LOCK_NAME = 'journal.lock';
+const OWNER_NAME = 'journal.owner.json';
+/** A writer that did not refresh for this long may be taken over. */
+export const LOCK_STALE_MS = 10_000;
+/** Refreshes within that time: enough of them may be late. */
+const REFRESHES_PER_STALE = 5;
+/** The least proper-lockfile refreshes at. */
+const REFRESH_MIN_MS = 1000;
+
+export interface LockRequest {
+  readonly stateDir: string;
+  readonly clock: Clock;
+  /** The lock was lost to somebody: the process has to halt. */
+  readonly onLost: (error: ReconcilerError) => void;
+  /** At least 2,000. */
+  readonly staleMs?: number;
+}
+
+/** Throws `journal_locked` where another process holds the journal, naming it. */
+export async function acquireLock(request: LockRequest): Promise<JournalLock> {
+  const endTurn = await holdTurn(request.stateDir, request.clock);
+  try {
+    const self = describeSelf();
+    const previous = await clearStale(request, self);
+    const lock = new JournalLock(request, self, previous);
+    await lock.acquire();
+    return lock;
+  } finally {
+    await endTurn();
+  }
+}
+
+/** Removes a stale lock; returns whose it was, null where the journal was free. */
+async function clearStale(request: LockRequest, self: Owner): Promise<Owner | 'unknown' | null> {
+  const path = join(request.stateDir, LOCK_NAME);
+  const owner = readOwner(request.stateDir);
+  const judgement = owner === null ? 'unknown' : judgeOwner(owner, self);
+  const hasLock = modifiedMs(path) !== null;
+  if (!hasLock && owner === null) return null;
+  if (judgement === 'alive' || (judgement === 'unknown' && hasLock)) {
+    const isHeld = !hasLock || (await isRefreshed(path, request));
+    if (isHeld) throw lockedBy(owner);
+  }
+  if (hasLock) fs.rmdirSync(path);
+  return owner ?? 'unknown';
+}
+
+async function isRefreshed(path: string, { clock, staleMs }: LockRequest): Promise<boolean> {
+  const seenMs = modifiedMs(path);
+  const limitMs = staleMs ?? LOCK_STALE_MS;
+  if (seenMs !== null && clock.now() - seenMs < limitMs) return true;
+  await clock.sleep(refreshMs(limitMs) * 1.5, new AbortController().signal);
+  return modifiedMs(path) !== seenMs;
+}
+
+function refreshMs(staleMs: number): number {
+  return Math.max(REFRESH_MIN_MS, staleMs / REFRESHES_PER_STALE);
+}
+
+function lockedBy(owner: Owner | null): ReconcilerError {
+  const who = owner === null ? 'a process that has not said who it is' : describeOwner(owner);
+  return new ReconcilerError('journal_locked', `the journal is held by ${who}`, {
+    disposition: 'retry',
+    hint: 'One agent at a time: use the running one, or stop it first.',
+    context:
+      owner === null ? {} : { pid: owner.pid, host: owner.host, started_at: owner.started_at },
+  });
+}
+
+export class JournalLock {
+  /** Whose stale lock was taken over; null where the journal was free. */
+  readonly takenFrom: Owner | 'unknown' | null;
+  readonly owner: Owner;
+  readonly #request: LockRequest;
+  readonly #staleMs: number;
+  #lost: ReconcilerError | null = null;
+  #refreshedMs = 0;
+  #refreshedAtMs = 0;
+  #release: (() => Promise<void>) | null = null;
+
+  constructor(request: LockRequest, owner: Owner, takenFrom: Owner | 'unknown' | null) {
+    this.#request = request;
+    this.#staleMs = request.staleMs ?? LOCK_STALE_MS;
+    this.owner = owner;
+    this.takenFrom = takenFrom;
+  }
+
+  async acquire(): Promise<void> {
+    const { stateDir } = this.#request;
+    try {
+      this.#release = await lockfile.lock(stateDir, {
+        lockfilePath: join(stateDir, LOCK_NAME),
+        realpath: false,
+        stale: this.#staleMs,
+        update: refreshMs(this.#staleMs),
+        fs: this.#watchedFs(),
+        onCompromised: (cause) => this.#lose(cause.message),
+      });
+    } catch (error) {
+      if (errnoOf(error) === 'ELOCKED') throw lockedBy(readOwner(stateDir));
+      throw error;
+    }
+    await this.#writeOwner();
+  }
+
+  /** What proper-lockfile calls, told to us, and kept from touching the lock of another. */
+  #watchedFs(): object {
+    return {
+      ...fs,
+      utimes: (path: string, atime: Date, mtime: Date, done: (error: Error | null) => void) => {
+        const [refreshedMs, refreshedAtMs] = this.#times();
+        fs.utimes(path, atime, mtime, (error) => {
+          if (error === null) {
+            this.#refreshedMs = refreshedMs;
+            this.#refreshedAtMs = refreshedAtMs;
+          }
+          done(error);
+        });
+      },
+      rmdirSync: (path: string) => {
+        if (this.#isOurs()) fs.rmdirSync(path);
+      },
+    };
+  }
+
+  #times(): readonly [number, number] {
+    const { clock } = this.#request;
+    return [clock.monotonicMs(), clock.now()];
+  }
+
+  async #writeOwner(): Promise<void> {
+    const { stateDir } = this.#request;
+    const path = join(stateDir, OWNER_NAME);
+    const temporary = `${path}.${this.owner.pid}.tmp`;
+    const text = `${JSON.stringify(this.owner)}\n`;
+    await fs.promises.writeFile(temporary, text, { mode: 0o600, flush: true });
+    await fs.promises.rename(temporary, path);
+    await syncFolder(stateDir);
+  }
+
+  #isOurs(): boolean {
+    return readOwner(this.#request.stateDir)?.token === this.owner.token;
+  }
+
+  /**
+   * Throws `journal_locked` (halt) where the lock was lost. Cheap while it is fresh: to be called
+   * before every request and every write. Either clock may stand still while we are stopped.
+   */
+  assertStillOwner(): void {
+    if (this.#lost !== null) throw this.#lost;
+    const [monotonicMs, nowMs] = this.#times();
+    const isFresh =
+      monotonicMs - this.#refreshedMs < this.#staleMs &&
+      Math.abs(nowMs - this.#refreshedAtMs) < this.#staleMs;
+    if (isFresh || this.#isOurs()) return;
+    throw this.#lose('it was not refreshed in time');
+  }
+
+  #lose(why: string): ReconcilerError {
+    if (this.#lost !== null) return this.#lost;
+    const now = readOwner(this.#request.stateDir);
+    const by = now === null || now.token === this.owner.token ? '' : ` to ${describeOwner(now)}`;
+    this.#lost = new ReconcilerError('journal_locked', `the journal's lock was lost${by}: ${why}`, {
+      disposition: 'halt',
+      hint: 'This process was stopped or starved too long; the other one goes on with its work.',
+    });
+    this.#request.onLost(this.#lost);
+    return this.#lost;
+  }
+
+  /** The lock first: until the owner file is gone too, whoever looks finds us, alive. */
+  async release(): Promise<void> {
+    const release = this.#release;
+    this.#release = null;
+    if (release === null || this.#lost !== null || !this.#isOurs()) return;
+    await release();
+    await fs.promises.unlink(join(this.#request.stateDir, OWNER_NAME));
+  }
+}
+
+function readOwner(stateDir: string): Owner | null {
+  try {
+    return parseOwner(fs.readFileSync(join(stateDir, OWNER_NAME), 'utf8'));
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return null;
+    throw error;
+  }
+}
+
+function modifiedMs(path: string): number | null {
+  return fs.statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? null;
+}

@@ -1,0 +1,104 @@
+/** The journal as the core sees it: the port `OpLedger` over the fold and the appender. */
+import type { Clock } from '../reconcile/clock.ts';
+import { ReconcilerError } from '../reconcile/errors.ts';
+import type { OpId, Upid, Vmid } from '../reconcile/ids.ts';
+import type { OpRecord, OpRecordDraft } from '../reconcile/op.ts';
+import type { Hold, KeptKey, Note, OpLedger, OpView, Pause } from '../reconcile/ports.ts';
+import type { Appender } from './appender.ts';
+import type { Ledger, Refusal } from './ledger.ts';
+import { type SealedOp, wrongOpField } from './op-record.ts';
+import { noteBody } from './records.ts';
+
+export class JournalLedger implements OpLedger {
+  readonly #ledger: Ledger;
+  readonly #appender: Appender;
+  readonly #clock: Clock;
+  readonly hashSecret: (text: string) => string;
+
+  constructor(parts: {
+    readonly ledger: Ledger;
+    readonly appender: Appender;
+    readonly clock: Clock;
+    readonly hashSecret: (text: string) => string;
+  }) {
+    this.#ledger = parts.ledger;
+    this.#appender = parts.appender;
+    this.#clock = parts.clock;
+    this.hashSecret = parts.hashSecret;
+  }
+
+  /**
+   * Rejects with `journal_poisoned` (halt), with `internal_error` (halt) for a record that may not
+   * follow, `queue_full` or `invalid_request` (too long); then nothing was changed or written. The
+   * returned record also has its `sum`.
+   */
+  async append(draft: OpRecordDraft): Promise<SealedOp> {
+    const place = this.#appender.nextPlace();
+    const record: OpRecord = { type: 'op', ...place, ...draft };
+    const wrong = wrongOpField(record);
+    if (wrong !== null) throw broken(`a record of an op without a valid ${wrong}`);
+    const refusal = this.#ledger.refuse(draft, this.#clock.now());
+    if (refusal !== null) throw refused(refusal);
+    const { sum, done } = this.#appender.append(JSON.stringify(record));
+    const sealed = Object.assign(record, { sum });
+    this.#ledger.applyOp(sealed);
+    await done;
+    return sealed;
+  }
+
+  async note(note: Note): Promise<void> {
+    const body = noteBody(note, this.#appender.nextPlace());
+    const { done } = this.#appender.append(JSON.stringify(body));
+    this.#ledger.applyNote(note);
+    await done;
+  }
+
+  opsInFlight(): readonly OpView[] {
+    return this.#ledger.opsInFlight();
+  }
+
+  findOp(opId: OpId): OpView | null {
+    return this.#ledger.findOp(opId);
+  }
+
+  childrenOf(opId: OpId): readonly OpView[] {
+    return this.#ledger.childrenOf(opId);
+  }
+
+  findKey(idempKey: string): KeptKey | null {
+    return this.#ledger.findKey(idempKey, this.#clock.now());
+  }
+
+  lastUpid(vmid: Vmid): Upid | null {
+    return this.#ledger.lastUpid(vmid);
+  }
+
+  recentStarts(vmid: Vmid): readonly number[] {
+    return this.#ledger.recentStarts(vmid, this.#clock.now());
+  }
+
+  holds(): ReadonlyMap<Vmid, Hold> {
+    return this.#ledger.holds();
+  }
+
+  pause(): Pause | null {
+    return this.#ledger.pause();
+  }
+
+  isInitialDone(vmid: Vmid): boolean {
+    return this.#ledger.isInitialDone(vmid);
+  }
+
+  appliedSecret(vmid: Vmid, key: string): string | null {
+    return this.#ledger.appliedSecret(vmid, key);
+  }
+}
+
+function refused({ rule, message }: Refusal): ReconcilerError {
+  if (rule === 'limit') return new ReconcilerError('queue_full', message);
+  return broken(`${message} (${rule})`);
+}
+
+function broken(message: string): ReconcilerError {
+  return new ReconcilerError('internal_error', message, { disposition: 'halt' });
+}

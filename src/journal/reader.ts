@@ -1,0 +1,189 @@
+/**
+ * The journal for those who only look: no lock, nothing changed, beside a live writer or on a
+ * read-only copy. Never half a record: what has no newline yet is not there. Segments may be added
+ * and removed meanwhile.
+ */
+import { join } from 'node:path';
+import { type OpId, parseOpId, type Vmid } from '../reconcile/ids.ts';
+import { isTerminal, type OpState } from '../reconcile/op.ts';
+import { type Disk, errnoOf, type ReadFile } from './disk.ts';
+import { NodeDisk } from './node-disk.ts';
+import type { SealedOp } from './op-record.ts';
+import { parseRecord } from './records.ts';
+import { type BackLine, scanBack } from './scan-back.ts';
+import { segmentName, segmentNumbers } from './segments.ts';
+import { JOURNAL_FOLDER } from './state-dir.ts';
+
+export interface OpQuery {
+  readonly state?: OpState | 'in_flight' | 'all';
+  readonly vmid?: Vmid;
+  /** Ops whose latest record is not older, wall clock ms. */
+  readonly sinceMs?: number;
+  readonly limit?: number;
+  /** Only ops listed after this one. */
+  readonly after?: OpId;
+}
+
+export type FoundOp =
+  | {
+      readonly kind: 'found';
+      readonly opId: OpId;
+      /** Oldest first; the earliest may be gone with old segments. */
+      readonly records: readonly SealedOp[];
+      /** Ops it is the parent of, oldest first. */
+      readonly parts: readonly OpId[];
+    }
+  | { readonly kind: 'ambiguous'; readonly candidates: readonly OpId[] }
+  | { readonly kind: 'none' };
+
+/** A journal that does not exist yet reads as an empty one. */
+export function openReader(stateDir: string): JournalReader {
+  return new JournalReader(new NodeDisk(join(stateDir, JOURNAL_FOLDER)));
+}
+
+export class JournalReader {
+  readonly disk: Disk;
+
+  constructor(disk: Disk) {
+    this.disk = disk;
+  }
+
+  /** Latest record of each op, newest first. */
+  async listOps(query: OpQuery = {}): Promise<readonly SealedOp[]> {
+    const { limit = Number.POSITIVE_INFINITY, after, state } = query;
+    const seen = new Set<OpId>();
+    const found: SealedOp[] = [];
+    let isPast = after === undefined;
+    const take = (op: SealedOp): 'stop' | undefined => {
+      if (seen.has(op.op_id)) return undefined;
+      seen.add(op.op_id);
+      if (isPast && matches(op, query)) found.push(op);
+      if (op.op_id === after) isPast = true;
+      return found.length >= limit ? 'stop' : undefined;
+    };
+    // The newest segment restates all ops in flight.
+    await this.#eachOpBack(take, { newestOnly: state === 'in_flight' });
+    return found.sort((a, b) => b.seq - a.seq);
+  }
+
+  /** Visits the records of ops, newest first; those only restated at the very last. */
+  async #eachOpBack(
+    visit: (op: SealedOp) => 'stop' | undefined,
+    { newestOnly }: { readonly newestOnly: boolean },
+  ): Promise<void> {
+    const numbers = await this.segments();
+    const restated: SealedOp[] = [];
+    for (const number of numbers.toReversed()) {
+      const isLast = newestOnly || number === numbers[0];
+      const end = await this.#withSegment(number, (file) =>
+        scanBack(file, ({ text }) => {
+          const record = parseRecord(text);
+          if (record.kind === 'op') return visit(record.op);
+          const isRestated = record.kind === 'live' && record.live.kind === 'op';
+          if (isRestated && isLast) restated.push(...record.live.records);
+          return undefined;
+        }),
+      );
+      if (end === 'stop') return;
+      if (isLast) break;
+    }
+    for (const op of restated.sort((a, b) => b.seq - a.seq)) if (visit(op) === 'stop') return;
+  }
+
+  /** By op id or an unambiguous prefix of one. */
+  async readOp(prefix: string): Promise<FoundOp> {
+    if (!/^[0-9a-hjkmnp-tv-z]{1,16}$/.test(prefix)) return { kind: 'none' };
+    const collected = new CollectedOps(prefix);
+    const needle = Buffer.from(`op_id":"${prefix}`);
+    for (const number of (await this.segments()).toReversed()) {
+      const visit = ({ text }: BackLine): 'stop' | undefined => collected.add(text);
+      const end = await this.#withSegment(number, (file) => scanBack(file, visit, needle));
+      if (end === 'stop') break;
+    }
+    return collected.result();
+  }
+
+  /** Numbers of the segments, ascending. */
+  async segments(): Promise<readonly number[]> {
+    try {
+      return segmentNumbers(await this.disk.list());
+    } catch (error) {
+      if (errnoOf(error) === 'ENOENT') return [];
+      throw error;
+    }
+  }
+
+  /** Undefined where the segment has been removed meanwhile. */
+  async #withSegment<Result>(
+    number: number,
+    read: (file: ReadFile) => Promise<Result>,
+  ): Promise<Result | undefined> {
+    let file: ReadFile;
+    try {
+      file = await this.disk.openRead(segmentName(number));
+    } catch (error) {
+      if (errnoOf(error) === 'ENOENT') return undefined;
+      throw error;
+    }
+    try {
+      return await read(file);
+    } finally {
+      await file.close();
+    }
+  }
+}
+
+function matches(op: SealedOp, { state = 'all', vmid, sinceMs }: OpQuery): boolean {
+  if (vmid !== undefined && op.vmid !== vmid) return false;
+  if (sinceMs !== undefined && Date.parse(op.at) < sinceMs) return false;
+  if (state === 'all') return true;
+  return state === 'in_flight' ? !isTerminal(op.state) : op.state === state;
+}
+
+/** The records of the ops whose id begins so, met newest first. */
+class CollectedOps {
+  readonly #prefix: string;
+  readonly #isWhole: boolean;
+  readonly #ops = new Map<OpId, Map<number, SealedOp>>();
+  readonly #parts = new Map<OpId, OpId>();
+
+  constructor(prefix: string) {
+    this.#prefix = prefix;
+    this.#isWhole = parseOpId(prefix) !== null;
+  }
+
+  add(text: string): 'stop' | undefined {
+    const record = parseRecord(text);
+    const isRestated = record.kind === 'live' && record.live.kind === 'op';
+    if (isRestated) for (const op of record.live.records) this.#take(op);
+    if (record.kind !== 'op') return undefined;
+    this.#take(record.op);
+    return this.#isWhole && record.op.op_id === this.#prefix && isFirst(record.op)
+      ? 'stop'
+      : undefined;
+  }
+
+  #take(op: SealedOp): void {
+    const { op_id: opId, parent_op_id: parentId } = op;
+    if (parentId?.startsWith(this.#prefix) === true) this.#parts.set(opId, parentId);
+    if (!opId.startsWith(this.#prefix)) return;
+    const records = this.#ops.get(opId) ?? new Map<number, SealedOp>();
+    records.set(op.seq, op);
+    this.#ops.set(opId, records);
+  }
+
+  result(): FoundOp {
+    const [only, ...others] = this.#ops;
+    if (only === undefined) return { kind: 'none' };
+    if (others.length > 0) return { kind: 'ambiguous', candidates: [...this.#ops.keys()] };
+    const [opId, bySeq] = only;
+    const records = [...bySeq.values()].sort((a, b) => a.seq - b.seq);
+    const parts = [...this.#parts].flatMap(([part, parent]) => (parent === opId ? [part] : []));
+    return { kind: 'found', opId, records, parts: parts.toReversed() };
+  }
+}
+
+function isFirst({ state, attempt, origin, parent_op_id: parentId }: SealedOp): boolean {
+  const isPart = origin === 'reconcile' || parentId !== undefined;
+  return isPart ? state === 'started' && attempt === 1 : state === 'received';
+}

@@ -1,0 +1,316 @@
+/**
+ * Every type of record there is, format 1. To add one: a member of `Note` (reconcile/ports.ts) and
+ * its entry in NOTE_TYPES here, its effect in ledger.ts, and in `LiveGuest` or a new live type what
+ * a new segment restates of it.
+ *
+ * | type | top-level seq | is |
+ * |---|---|---|
+ * | `segment` | no | a segment's first line |
+ * | `live_op`, `live_guest`, `live_pause` | no | what was live when the segment was opened |
+ * | `live_end` | no | the restated part is complete |
+ * | `opened` | yes | a process has opened the journal for writing |
+ * | `op` | yes | one step of an op |
+ * | those of NOTE_TYPES | yes | a durable fact that is not a step of an op |
+ *
+ * Unknown fields are kept and ignored; an unknown type is refused: it may hold what must not be
+ * forgotten.
+ */
+import { assertNever } from '../reconcile/errors.ts';
+import { parseUpid, parseVmid, type Upid, type Vmid } from '../reconcile/ids.ts';
+import type { Hold, Note, Pause } from '../reconcile/ports.ts';
+import { isSum } from './line.ts';
+import {
+  isAt,
+  isMs,
+  isObject,
+  isSealedOp,
+  isSeq,
+  isText,
+  type SealedOp,
+  wrongOpField,
+} from './op-record.ts';
+
+/** The format this version writes; older ones are read too. */
+export const FORMAT = 1;
+
+export interface SegmentHeader {
+  readonly type: 'segment';
+  readonly format: number;
+  readonly prev_sum: string;
+  readonly first_seq: number;
+  /** The number in its file name. */
+  readonly segment: number;
+  /** Random, the same in all segments of one journal. */
+  readonly journal: string;
+  /** How often the journal has been opened for writing. */
+  readonly epoch: number;
+  readonly at: string;
+  /** Written by `journal repair`: what it restates need not follow from the segment before. */
+  readonly repaired?: boolean;
+}
+
+/** Who opened the journal, as far as anybody can check it later. */
+export interface Opener {
+  readonly pid: number;
+  readonly host: string;
+  readonly boot_id: string;
+  readonly started_at: string;
+}
+
+export interface Opened extends Opener {
+  readonly type: 'opened';
+  readonly seq: number;
+  readonly at: string;
+  readonly epoch: number;
+}
+
+export interface LiveGuest {
+  readonly vmid: Vmid;
+  readonly hold: Hold | null;
+  readonly lastUpid: Upid | null;
+  /** Wall clock ms. */
+  readonly startsMs: readonly number[];
+  readonly isInitialDone: boolean;
+  readonly secrets: Readonly<Record<string, string>>;
+}
+
+export type Live =
+  /** An op's records that count: first, `started` of the latest attempt, latest. */
+  | { readonly kind: 'op'; readonly records: readonly SealedOp[] }
+  | { readonly kind: 'guest'; readonly guest: LiveGuest }
+  | { readonly kind: 'pause'; readonly pause: Pause };
+
+export type JournalRecord =
+  | { readonly kind: 'segment'; readonly header: SegmentHeader }
+  | { readonly kind: 'live'; readonly live: Live }
+  | { readonly kind: 'live_end' }
+  | { readonly kind: 'opened'; readonly seq: number; readonly opened: Opened }
+  | { readonly kind: 'op'; readonly seq: number; readonly op: SealedOp }
+  | { readonly kind: 'note'; readonly seq: number; readonly at: string; readonly note: Note }
+  | { readonly kind: 'unreadable'; readonly reason: string };
+
+type Body = Readonly<Record<string, unknown>>;
+
+interface NoteType<Kind extends Note['kind']> {
+  /** The record's own fields; null where the fact has none. */
+  readonly write: (note: Extract<Note, { kind: Kind }>) => Body;
+  readonly read: (body: Body) => Note | null;
+}
+
+const NOTE_TYPES: { readonly [Kind in Note['kind']]: NoteType<Kind> } = {
+  hold: {
+    write: ({ hold }) => ({ vmid: hold.vmid, ...writePause(hold) }),
+    read: (body) => {
+      const hold = readHold(body);
+      return hold === null ? null : { kind: 'hold', hold };
+    },
+  },
+  resume_guest: {
+    write: ({ vmid }) => ({ vmid }),
+    read: (body) => ofVmid(body, (vmid) => ({ kind: 'resume_guest', vmid })),
+  },
+  pause: {
+    write: ({ pause }) => writePause(pause),
+    read: (body) => {
+      const pause = readPause(body);
+      return pause === null ? null : { kind: 'pause', pause };
+    },
+  },
+  resume: { write: () => ({}), read: () => ({ kind: 'resume' }) },
+  initial_done: {
+    write: ({ vmid }) => ({ vmid }),
+    read: (body) => ofVmid(body, (vmid) => ({ kind: 'initial_done', vmid })),
+  },
+  late_effect: {
+    write: ({ vmid, upid }) => ({ vmid, upid }),
+    read: (body) => {
+      const upid = parseUpid(body['upid']);
+      return upid && ofVmid(body, (vmid) => ({ kind: 'late_effect', vmid, upid }));
+    },
+  },
+  forget_guest: {
+    write: ({ vmid }) => ({ vmid }),
+    read: (body) => ofVmid(body, (vmid) => ({ kind: 'forget_guest', vmid })),
+  },
+  secret_applied: {
+    write: ({ vmid, key, hash }) => ({ vmid, key, hash }),
+    read: (body) => {
+      const { key, hash } = body;
+      if (!isText(key) || !isText(hash)) return null;
+      return ofVmid(body, (vmid) => ({ kind: 'secret_applied', vmid, key, hash }));
+    },
+  },
+};
+
+/** A note's record as it goes to disk, but for its sum. */
+export function noteBody(note: Note, place: { readonly seq: number; readonly at: string }): Body {
+  return { type: note.kind, ...place, ...writeNote(note.kind, note) };
+}
+
+function writeNote<Kind extends Note['kind']>(
+  kind: Kind,
+  note: Extract<Note, { kind: Kind }>,
+): Body {
+  return NOTE_TYPES[kind].write(note);
+}
+
+export function liveBody(live: Live): Body {
+  switch (live.kind) {
+    case 'op':
+      return { type: 'live_op', op_id: live.records[0]?.op_id, records: live.records };
+    case 'guest':
+      return { type: 'live_guest', ...writeGuest(live.guest) };
+    case 'pause':
+      return { type: 'live_pause', ...writePause(live.pause) };
+    default:
+      return assertNever(live);
+  }
+}
+
+/** What a line says. Never throws: what is not a record of ours is `unreadable`, with the reason. */
+export function parseRecord(text: string): JournalRecord {
+  let body: unknown;
+  try {
+    body = JSON.parse(text);
+  } catch {
+    return { kind: 'unreadable', reason: 'it is not JSON' };
+  }
+  if (!isObject(body)) return { kind: 'unreadable', reason: 'it is not a JSON object' };
+  if (isSealedOp(body)) return { kind: 'op', seq: body.seq, op: body };
+  return readOther(body) ?? { kind: 'unreadable', reason: whyUnreadable(body) };
+}
+
+function whyUnreadable(body: Body): string {
+  const type = body['type'];
+  if (type === 'op') return `its field ${wrongOpField(body) ?? 'type'} is missing or not valid`;
+  return isText(type) && (isNoteKind(type) || OTHER_TYPES.has(type))
+    ? `a record of type ${type} whose fields are not valid`
+    : `a record of unknown type ${JSON.stringify(type)}`;
+}
+
+const OTHER_TYPES: ReadonlySet<string> = new Set([
+  'segment',
+  'live_op',
+  'live_guest',
+  'live_pause',
+  'live_end',
+  'opened',
+]);
+
+function readOther(body: Body): JournalRecord | null {
+  switch (body['type']) {
+    case 'segment':
+      return isHeader(body) ? { kind: 'segment', header: body } : null;
+    case 'live_op':
+      return readLiveOp(body['records']);
+    case 'live_guest': {
+      const guest = readGuest(body);
+      return guest && { kind: 'live', live: { kind: 'guest', guest } };
+    }
+    case 'live_pause': {
+      const pause = readPause(body);
+      return pause && { kind: 'live', live: { kind: 'pause', pause } };
+    }
+    case 'live_end':
+      return { kind: 'live_end' };
+    case 'opened':
+      return isOpened(body) ? { kind: 'opened', seq: body.seq, opened: body } : null;
+    default:
+      return readNote(body);
+  }
+}
+
+function isNoteKind(type: unknown): type is Note['kind'] {
+  return isText(type) && Object.hasOwn(NOTE_TYPES, type);
+}
+
+function readNote(body: Body): JournalRecord | null {
+  const { type, seq, at } = body;
+  if (!isNoteKind(type) || !isSeq(seq) || !isAt(at)) return null;
+  const note = NOTE_TYPES[type].read(body);
+  return note && { kind: 'note', seq, at, note };
+}
+
+function isHeader(body: object): body is SegmentHeader {
+  const header: Partial<Record<keyof SegmentHeader, unknown>> = body;
+  return (
+    isSeq(header.format) &&
+    isSum(header.prev_sum) &&
+    isSeq(header.first_seq) &&
+    isSeq(header.segment) &&
+    isText(header.journal) &&
+    isSeq(header.epoch) &&
+    isAt(header.at)
+  );
+}
+
+function isOpened(body: object): body is Opened {
+  const opened: Partial<Record<keyof Opened, unknown>> = body;
+  return (
+    isSeq(opened.seq) &&
+    isAt(opened.at) &&
+    isSeq(opened.epoch) &&
+    isSeq(opened.pid) &&
+    isText(opened.host) &&
+    isText(opened.boot_id) &&
+    isText(opened.started_at)
+  );
+}
+
+function readLiveOp(records: unknown): JournalRecord | null {
+  if (!Array.isArray(records) || records.length === 0 || records.length > 3) return null;
+  const ops = records.filter(isSealedOp);
+  const isOneOp = ops.every((op) => op.op_id === ops[0]?.op_id);
+  if (ops.length < records.length || !isOneOp) return null;
+  return { kind: 'live', live: { kind: 'op', records: ops } };
+}
+
+function writeGuest(guest: LiveGuest): Body {
+  const { vmid, hold, lastUpid, startsMs, isInitialDone, secrets } = guest;
+  return {
+    vmid,
+    ...(hold === null ? {} : { hold: writePause(hold) }),
+    ...(lastUpid === null ? {} : { last_upid: lastUpid }),
+    ...(startsMs.length === 0 ? {} : { starts_ms: startsMs }),
+    ...(isInitialDone ? { initial_done: true } : {}),
+    ...(Object.keys(secrets).length === 0 ? {} : { secrets }),
+  };
+}
+
+function readGuest(body: Body): LiveGuest | null {
+  const vmid = parseVmid(body['vmid']);
+  const { hold: held, starts_ms: starts = [], secrets = {} } = body;
+  if (vmid === null || !Array.isArray(starts) || !isObject(secrets)) return null;
+  const hold = isObject(held) ? readHold({ ...held, vmid }) : null;
+  if (held !== undefined && hold === null) return null;
+  return {
+    vmid,
+    hold,
+    lastUpid: parseUpid(body['last_upid']),
+    startsMs: starts.filter(isMs),
+    isInitialDone: body['initial_done'] === true,
+    secrets: Object.fromEntries(
+      Object.entries(secrets).flatMap(([key, hash]) => (isText(hash) ? [[key, hash]] : [])),
+    ),
+  };
+}
+
+function writePause(pause: Pause): Body {
+  return { until_ms: pause.untilMs, reason: pause.reason };
+}
+
+function readPause(body: Body): Pause | null {
+  const { until_ms: untilMs, reason } = body;
+  if (!isText(reason) || !(untilMs === null || isMs(untilMs))) return null;
+  return { untilMs, reason };
+}
+
+function readHold(body: Body): Hold | null {
+  const pause = readPause(body);
+  return pause && ofVmid(body, (vmid) => ({ vmid, ...pause }));
+}
+
+function ofVmid<Result>(body: Body, make: (vmid: Vmid) => Result): Result | null {
+  const vmid = parseVmid(body['vmid']);
+  return vmid === null ? null : make(vmid);
+}

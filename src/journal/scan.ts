@@ -1,0 +1,132 @@
+/**
+ * Reads a segment line by line, in pieces, checking each line's sum against the line before it.
+ * What a line says is not looked at here, and nothing is changed.
+ */
+import type { ReadFile } from './disk.ts';
+import { computeSum, isSum, MAX_LINE_BYTES, NEWLINE, SUM_CHARS, statedSum } from './line.ts';
+
+/**
+ * - `form`: it does not end as a line does.
+ * - `sum`: its bytes or its place in the chain are not what was written.
+ */
+export type LineFault = 'form' | 'sum';
+
+export interface ScannedLine {
+  /** From 1 in its segment. */
+  readonly number: number;
+  /** Behind its newline. */
+  readonly endOffset: number;
+  /** Without the newline. */
+  readonly text: string;
+  /** As stated; empty where it states none. */
+  readonly sum: string;
+  readonly fault: LineFault | null;
+  /** What the line before it stated (or, for the first one, what it states of itself). */
+  readonly previousSum: string;
+}
+
+export interface ScanEnd {
+  /** Behind the last newline that was visited. */
+  readonly endOffset: number;
+  readonly lastSum: string;
+  readonly lines: number;
+  /** Bytes behind `endOffset`: an incomplete line, or what follows the line that stopped it. */
+  readonly restBytes: number;
+}
+
+const CHUNK_BYTES = 256 * 1024;
+
+/**
+ * Visits each complete line in order, until the end or until `visit` returns `stop`. With
+ * `previousSum` null the first line is checked against the `prev_sum` it states.
+ */
+export async function scanLines(
+  file: ReadFile,
+  previousSum: string | null,
+  visit: (line: ScannedLine) => 'stop' | undefined,
+): Promise<ScanEnd> {
+  // The room in front is where computeSum puts the previous sum.
+  let buffer = Buffer.allocUnsafe(SUM_CHARS + CHUNK_BYTES);
+  let filled = SUM_CHARS;
+  let position = 0;
+  const cursor = new LineCursor(previousSum);
+  for (;;) {
+    const got = await file.read(buffer.subarray(filled), position);
+    position += got;
+    filled += got;
+    const used = cursor.visitAll(buffer.subarray(0, filled), visit);
+    const isOver = got === 0 || used === null;
+    const rest = filled - (used ?? filled);
+    if (isOver || rest > MAX_LINE_BYTES) {
+      return cursor.end((await file.size()) - cursor.offset);
+    }
+    if (rest * 2 > buffer.length) buffer = grown(buffer);
+    buffer.copyWithin(SUM_CHARS, filled - rest, filled);
+    filled = SUM_CHARS + rest;
+  }
+}
+
+function grown(buffer: Buffer): Buffer<ArrayBuffer> {
+  const larger = Buffer.allocUnsafe(buffer.length * 2);
+  buffer.copy(larger);
+  return larger;
+}
+
+/** Where the scan stands: the line, its offset, and the sum the next line builds on. */
+class LineCursor {
+  offset = 0;
+  #number = 0;
+  #previousSum: string | null;
+
+  constructor(previousSum: string | null) {
+    this.#previousSum = previousSum;
+  }
+
+  /** Visits the complete lines; returns where the rest begins, or null when told to stop. */
+  visitAll(buffer: Buffer, visit: (line: ScannedLine) => 'stop' | undefined): number | null {
+    let start = SUM_CHARS;
+    for (;;) {
+      const end = buffer.indexOf(NEWLINE, start);
+      if (end === -1) return start;
+      const line = this.#read(buffer, start, end);
+      if (visit(line) === 'stop') return null;
+      this.#number = line.number;
+      this.offset = line.endOffset;
+      // A line that states no sum leaves the chain where it was: the next one is faulty too.
+      if (line.sum !== '') this.#previousSum = line.sum;
+      start = end + 1;
+    }
+  }
+
+  #read(buffer: Buffer, start: number, end: number): ScannedLine {
+    const text = buffer.toString('utf8', start, end);
+    const sum = statedSum(buffer, start, end);
+    const previousSum = this.#previousSum ?? statedPreviousSum(text);
+    let fault: LineFault | null = null;
+    if (sum === null || previousSum === '') fault = 'form';
+    else if (computeSum(buffer, { start, end }, previousSum) !== sum) fault = 'sum';
+    return {
+      number: this.#number + 1,
+      endOffset: this.offset + end + 1 - start,
+      text,
+      sum: sum ?? '',
+      fault,
+      previousSum,
+    };
+  }
+
+  end(restBytes: number): ScanEnd {
+    return {
+      endOffset: this.offset,
+      lastSum: this.#previousSum ?? '',
+      lines: this.#number,
+      restBytes,
+    };
+  }
+}
+
+/** What a segment's first line says it is chained to; empty where it cannot be read. */
+function statedPreviousSum(text: string): string {
+  const found = /"prev_sum":"([0-9a-f]+)"/.exec(text)?.[1];
+  return isSum(found) ? found : '';
+}

@@ -1,0 +1,87 @@
+/**
+ * Which record of an op may follow which. Pure. What is illegal here cannot be appended, and is
+ * refused on reading (J2, J9):
+ *
+ *   received ─┬─> started 1 ─┬─> task_running ─┬─> succeeded
+ *             └─> failed     └─────────────────┴─> failed ──> started n + 1
+ *
+ * A reconcile op, and a part of a composite op, begins with `started`.
+ */
+import { assertNever } from '../reconcile/errors.ts';
+import type { OpRecordDraft } from '../reconcile/op.ts';
+import type { OpView } from '../reconcile/ports.ts';
+
+/** Why `next` may not follow, or null. `op` is null where no record of it is known. */
+export function refuseTransition(op: OpView | null, next: OpRecordDraft): string | null {
+  if (op === null) return refuseFirst(next);
+  return refuseOtherOp(op.first, next) ?? refuseState(op.latest, next);
+}
+
+function refuseFirst(next: OpRecordDraft): string | null {
+  const isPart = next.origin === 'reconcile' || next.parent_op_id !== undefined;
+  if (isPart) {
+    return next.state === 'started' && next.attempt === 1
+      ? null
+      : `its first record is ${describe(next)}, not started in attempt 1`;
+  }
+  return next.state === 'received' && next.attempt === 0
+    ? null
+    : `its first record is ${describe(next)}, not received in attempt 0`;
+}
+
+/** J9: an op keeps its guest and its kind, and all else that it is. */
+function refuseOtherOp(first: OpRecordDraft, next: OpRecordDraft): string | null {
+  if (first.vmid !== next.vmid) return `its vmid was ${first.vmid} and is ${next.vmid}`;
+  if (first.kind !== next.kind) return `its kind was ${first.kind} and is ${next.kind}`;
+  if (first.guest_kind !== next.guest_kind) {
+    return `its guest was ${first.guest_kind} and is ${next.guest_kind}`;
+  }
+  if (first.origin !== next.origin) return `its origin was ${first.origin} and is ${next.origin}`;
+  if (next.idemp_key !== undefined && first.idemp_key !== next.idemp_key) {
+    return 'its idempotency key is not the one it began with';
+  }
+  return null;
+}
+
+function refuseState(latest: OpRecordDraft, next: OpRecordDraft): string | null {
+  switch (latest.state) {
+    case 'received':
+      if (next.state === 'started' && next.attempt === 1) return null;
+      return next.state === 'failed' && next.attempt === 0 ? null : outOfOrder(latest, next);
+    case 'started':
+      if (next.state === 'task_running') return refuseTask(latest, next);
+      return refuseEnd(latest, next);
+    case 'task_running':
+      return refuseEnd(latest, next);
+    case 'failed':
+      // What was cancelled or expired before any attempt is over.
+      return latest.attempt > 0 && next.state === 'started' && next.attempt === latest.attempt + 1
+        ? null
+        : outOfOrder(latest, next);
+    case 'succeeded':
+      return outOfOrder(latest, next);
+    default:
+      return assertNever(latest.state);
+  }
+}
+
+function refuseTask(latest: OpRecordDraft, next: OpRecordDraft): string | null {
+  if (next.attempt !== latest.attempt) return outOfOrder(latest, next);
+  return next.upid === undefined ? 'task_running without a UPID' : null;
+}
+
+/** J9: the end names the attempt and the task it is the end of. */
+function refuseEnd(latest: OpRecordDraft, next: OpRecordDraft): string | null {
+  const isEnd = next.state === 'succeeded' || next.state === 'failed';
+  if (!isEnd || next.attempt !== latest.attempt) return outOfOrder(latest, next);
+  if (next.upid === latest.upid) return null;
+  return `it ends with task ${next.upid ?? 'none'}, its attempt had ${latest.upid ?? 'none'}`;
+}
+
+function outOfOrder(latest: OpRecordDraft, next: OpRecordDraft): string {
+  return `${describe(next)} after ${describe(latest)}`;
+}
+
+function describe(record: OpRecordDraft): string {
+  return `${record.state} in attempt ${record.attempt}`;
+}

@@ -1,0 +1,276 @@
+/**
+ * Checks a whole journal, all of it that is still there, without its lock: the chain, the numbers,
+ * the order of each op's states and its receipt (J2, J6, J9), and that each segment restates
+ * exactly what was live (J10). Goes on after a fault, so that one run tells all.
+ */
+import { errnoOf, type ReadFile } from './disk.ts';
+import type { JournalReader } from './reader.ts';
+import { type JournalRecord, liveBody, parseRecord, type SegmentHeader } from './records.ts';
+import { judgeTail } from './replay.ts';
+import { type ScanEnd, type ScannedLine, scanLines } from './scan.ts';
+import { type Fault, SegmentFold } from './segment-fold.ts';
+import { readMarker, segmentName } from './segments.ts';
+
+export interface JournalProblem {
+  /** File name. */
+  readonly segment: string;
+  /** From 1; 0 for the segment as a whole. */
+  readonly line: number;
+  readonly rule: string;
+  readonly message: string;
+}
+
+export interface VerifyReport {
+  readonly ok: boolean;
+  readonly segments: number;
+  /** Lines with a top-level seq. */
+  readonly records: number;
+  readonly problems: readonly JournalProblem[];
+  /** Not wrong, but worth knowing: a torn end, a stale writer's late line. */
+  readonly notices: readonly JournalProblem[];
+}
+
+/** More tell nothing new. */
+const PROBLEMS_MAX = 1000;
+
+export async function verifyJournal(reader: JournalReader): Promise<VerifyReport> {
+  const numbers = await reader.segments();
+  const verifier = new Verifier(reader);
+  for (const [index, number] of numbers.entries()) {
+    await verifier.readSegment(number, numbers[index + 1] ?? null);
+  }
+  await verifier.checkMarker(numbers.at(-1) ?? 0);
+  return verifier.report(numbers.length);
+}
+
+class Verifier {
+  readonly #reader: JournalReader;
+  readonly #problems: JournalProblem[] = [];
+  readonly #notices: JournalProblem[] = [];
+  /** Ops that succeeded, also those the fold has forgotten. */
+  readonly #succeeded = new Set<string>();
+  #records = 0;
+  #before: SegmentFold | null = null;
+  #beforeNumber = 0;
+
+  constructor(reader: JournalReader) {
+    this.#reader = reader;
+  }
+
+  async readSegment(number: number, next: number | null): Promise<void> {
+    const link = next === null ? null : await this.#linkOf(next);
+    let file: ReadFile;
+    try {
+      file = await this.#reader.disk.openRead(segmentName(number));
+    } catch (error) {
+      // Retention took it between the list and now.
+      if (errnoOf(error) === 'ENOENT') return;
+      throw error;
+    }
+    try {
+      const pass = new SegmentPass(number, link, (line, fault) => this.#add(number, line, fault));
+      const end = await scanLines(file, null, (line) => {
+        const record = pass.visit(line);
+        if (record?.kind === 'op') this.#checkOver(number, line.number, record);
+        return undefined;
+      });
+      await this.#checkEnd(file, pass, end, next === null);
+      this.#checkBeginning(number, pass);
+      this.#records += pass.records;
+      this.#before = pass.fold;
+      this.#beforeNumber = number;
+    } finally {
+      await file.close();
+    }
+  }
+
+  /** The sum the next segment says it follows from; what comes after it was written late. */
+  async #linkOf(number: number): Promise<string | null> {
+    const file = await this.#reader.disk.openRead(segmentName(number));
+    let link: string | null = null;
+    try {
+      await scanLines(file, null, ({ text }) => {
+        const record = parseRecord(text);
+        if (record.kind === 'segment') link = record.header.prev_sum;
+        return 'stop';
+      });
+      return link;
+    } finally {
+      await file.close();
+    }
+  }
+
+  #checkOver(segment: number, line: number, { op }: Extract<JournalRecord, { kind: 'op' }>): void {
+    const { op_id: opId, state, attempt } = op;
+    if (state === 'succeeded') {
+      this.#succeeded.add(opId);
+    } else if (attempt <= 1 && this.#succeeded.has(opId)) {
+      this.#add(segment, line, { rule: 'J2', message: `op ${opId}: ${state} after succeeded` });
+    }
+  }
+
+  async #checkEnd(
+    file: ReadFile,
+    pass: SegmentPass,
+    end: ScanEnd,
+    isNewest: boolean,
+  ): Promise<void> {
+    const line = end.lines + 1;
+    if (pass.fold.isRestating) {
+      this.#add(pass.number, line, { rule: 'J10', message: 'it ends within its restated part' });
+    }
+    if (pass.hasMissedLink) {
+      const message = `no line here is what ${segmentName(pass.number + 1)} follows from`;
+      this.#add(pass.number, line, { rule: 'J10', message });
+    }
+    if (pass.lateLines > 0) {
+      const message = `${pass.lateLines} late lines of a stale writer; they do not count`;
+      this.#note(pass.number, end.lines - pass.lateLines + 1, { rule: 'J8', message });
+    }
+    const torn = isNewest ? pass.tail(end) : null;
+    const tail = torn ?? end;
+    if (tail.restBytes === 0) return;
+    if (!isNewest && pass.isLate) {
+      this.#note(pass.number, line, { rule: 'J8', message: 'half a late line' });
+      return;
+    }
+    const fault = await judgeTail(file, tail);
+    if (fault !== null || !isNewest) {
+      if (torn === null) {
+        this.#add(pass.number, line, fault ?? { rule: 'J4', message: 'it ends within a line' });
+      }
+      return;
+    }
+    if (torn !== null) this.#retract(pass.number, torn.lines + 1);
+    const message = `${tail.restBytes} bytes of an incomplete end; opening cuts them off`;
+    this.#note(pass.number, tail.lines + 1, { rule: 'J4', message });
+  }
+
+  /** Faults of lines that turned out to be a crash's torn end. */
+  #retract(number: number, fromLine: number): void {
+    const name = segmentName(number);
+    const kept = this.#problems.filter(({ segment, line }) => segment !== name || line < fromLine);
+    this.#problems.splice(0, this.#problems.length, ...kept);
+  }
+
+  #checkBeginning(number: number, pass: SegmentPass): void {
+    const { header } = pass.fold;
+    const before = this.#before;
+    if (header === null || before === null) return;
+    const add = (rule: string, message: string): void => this.#add(number, 1, { rule, message });
+    if (this.#beforeNumber !== number - 1) {
+      add('J10', `${segmentName(number - 1)} is missing`);
+      return;
+    }
+    if (header.journal !== before.header?.journal) add('J10', 'it is of another journal');
+    if (header.epoch < before.epoch) add('J8', `its epoch ${header.epoch} is an earlier one`);
+    if (header.first_seq !== before.nextSeq) {
+      add('seq', `its first seq is ${header.first_seq}, not ${before.nextSeq}`);
+    }
+    const difference = header.repaired === true ? null : describeRestated(before, header, pass);
+    if (difference !== null) add('J10', difference);
+  }
+
+  async checkMarker(newest: number): Promise<void> {
+    if (newest === 0) return;
+    const marked = await readMarker(this.#reader.disk);
+    if (marked === 'unreadable') {
+      this.#add(newest, 0, { rule: 'J10', message: 'the file `newest` is damaged' });
+    } else if (marked !== null && marked > newest) {
+      const isThere = (await this.#reader.segments()).includes(marked);
+      if (!isThere) this.#add(marked, 0, { rule: 'J10', message: 'the segment is missing' });
+    }
+  }
+
+  #add(segment: number, line: number, fault: Fault): void {
+    if (this.#problems.length >= PROBLEMS_MAX) return;
+    this.#problems.push({ segment: segmentName(segment), line, ...fault });
+  }
+
+  #note(segment: number, line: number, fault: Fault): void {
+    this.#notices.push({ segment: segmentName(segment), line, ...fault });
+  }
+
+  report(segments: number): VerifyReport {
+    return {
+      ok: this.#problems.length === 0,
+      segments,
+      records: this.#records,
+      problems: this.#problems,
+      notices: this.#notices,
+    };
+  }
+}
+
+/** Null where the segment restates exactly what was live at the end of the one before. */
+function describeRestated(
+  before: SegmentFold,
+  header: SegmentHeader,
+  pass: SegmentPass,
+): string | null {
+  const live = before.ledger.restate(Date.parse(header.at));
+  const expected = new Set(live.map((fact) => JSON.stringify(liveBody(fact))));
+  const missing = [...expected].find((fact) => !pass.restated.has(fact));
+  const example = missing ?? [...pass.restated].find((fact) => !expected.has(fact));
+  if (example === undefined) return null;
+  return `it restates other than what was live: ${example.slice(0, 200)}`;
+}
+
+/** One segment's lines, folded; what came after the line the next segment follows from does not. */
+class SegmentPass {
+  readonly number: number;
+  readonly fold: SegmentFold;
+  readonly restated = new Set<string>();
+  records = 0;
+  lateLines = 0;
+  isLate = false;
+  #firstFaulty: ScanEnd | null = null;
+  #lastSoundEnd: ScanEnd = { endOffset: 0, lastSum: '', lines: 0, restBytes: 0 };
+  readonly #link: string | null;
+  readonly #onFault: (line: number, fault: Fault) => void;
+
+  constructor(number: number, link: string | null, onFault: (line: number, fault: Fault) => void) {
+    this.number = number;
+    this.fold = new SegmentFold(number);
+    this.#link = link;
+    this.#onFault = onFault;
+  }
+
+  get hasMissedLink(): boolean {
+    return this.#link !== null && !this.isLate;
+  }
+
+  visit(line: ScannedLine): JournalRecord | null {
+    if (this.isLate) {
+      this.lateLines += 1;
+      return null;
+    }
+    const record = this.#fold(line);
+    this.isLate = line.sum === this.#link;
+    return record;
+  }
+
+  #fold(line: ScannedLine): JournalRecord | null {
+    if (line.fault !== null) {
+      this.#firstFaulty ??= this.#lastSoundEnd;
+      const message = line.fault === 'form' ? 'it ends without a sum' : 'it does not match its sum';
+      this.#onFault(line.number, { rule: 'J4', message });
+      return null;
+    }
+    const { number, endOffset, sum } = line;
+    this.#lastSoundEnd = { endOffset, lastSum: sum, lines: number, restBytes: 0 };
+    const record = parseRecord(line.text);
+    if (record.kind === 'live') this.restated.add(JSON.stringify(liveBody(record.live)));
+    if ('seq' in record) this.records += 1;
+    const fault = this.fold.apply(record);
+    if (fault !== null) this.#onFault(line.number, fault);
+    return record;
+  }
+
+  /** From the first faulty line on, as opening would see it; null where all lines are sound. */
+  tail(end: ScanEnd): ScanEnd | null {
+    const sound = this.#firstFaulty;
+    if (sound === null) return null;
+    return { ...sound, restBytes: end.endOffset + end.restBytes - sound.endOffset };
+  }
+}

@@ -1,0 +1,177 @@
+/**
+ * Puts lines on disk in the order they come: one batch at a time, one write and one sync a batch.
+ * What arrives while a sync runs shares the next one (group commit).
+ *
+ * Invariants:
+ * - a promise it gave resolves only after the sync of its line;
+ * - a new segment is begun only when all before it is synced, and nothing is appended meanwhile;
+ * - after one failed call nothing is ever written again (J3): a failed sync may have dropped the
+ *   pages, so a second one that succeeds would prove nothing.
+ */
+import { ReconcilerError } from '../reconcile/errors.ts';
+import { type AppendFile, appendAll, type Disk, errnoOf } from './disk.ts';
+import { createSegment, type SegmentDraft, segmentName } from './segments.ts';
+
+/** A batch is closed at this size; what may be torn by a crash is bounded by it. */
+const BATCH_BYTES = 1024 * 1024;
+
+export interface WriterEvents {
+  /** Throws where the lock is not ours any more (J8): asked before every call to the disk. */
+  readonly assertStillOwner: () => void;
+  /** Once, with what poisoned the journal: the process has to end. */
+  readonly onPoisoned: (error: ReconcilerError) => void;
+  readonly onSynced: (batch: SyncedBatch) => void;
+  /** A new segment is in place; may take its time, its failure poisons. */
+  readonly onSegment: (draft: SegmentDraft) => Promise<void>;
+  readonly monotonicMs: () => number;
+}
+
+export interface SyncedBatch {
+  readonly bytes: number;
+  /** Write and sync together. */
+  readonly durationMs: number;
+}
+
+interface Batch {
+  readonly kind: 'lines';
+  text: string;
+  readonly done: PromiseWithResolvers<void>;
+}
+
+type Work = Batch | { readonly kind: 'segment'; readonly draft: SegmentDraft };
+
+export class Writer {
+  readonly #disk: Disk;
+  readonly #events: WriterEvents;
+  #file: AppendFile;
+  #queue: Work[] = [];
+  /** The last of the queue, while lines may still join it. */
+  #open: Batch | null = null;
+  #running: Promise<void> | null = null;
+  #poison: ReconcilerError | null = null;
+
+  constructor(disk: Disk, file: AppendFile, events: WriterEvents) {
+    this.#disk = disk;
+    this.#file = file;
+    this.#events = events;
+  }
+
+  /** What poisoned it, or null. */
+  get poison(): ReconcilerError | null {
+    return this.#poison;
+  }
+
+  /** Resolves when the line is durable; rejects with `journal_poisoned`. */
+  push(line: string): Promise<void> {
+    if (this.#poison !== null) return Promise.reject(this.#poison);
+    let batch = this.#open;
+    if (batch === null || batch.text.length + line.length > BATCH_BYTES) {
+      batch = { kind: 'lines', text: '', done: Promise.withResolvers() };
+      // Whoever waits sees the failure; a batch nobody waits for must not end the process.
+      batch.done.promise.catch(() => undefined);
+      this.#open = batch;
+      this.#queue.push(batch);
+    }
+    batch.text += line;
+    this.#start();
+    return batch.done.promise;
+  }
+
+  /** All lines pushed so far go to the old segment, all later ones to this. */
+  beginSegment(draft: SegmentDraft): void {
+    this.#open = null;
+    this.#queue.push({ kind: 'segment', draft });
+    this.#start();
+  }
+
+  /** Resolves when all that was pushed is durable. */
+  async idle(): Promise<void> {
+    while (this.#running !== null) await this.#running;
+    if (this.#poison !== null) throw this.#poison;
+  }
+
+  /** Ends it when all is written; false where it was poisoned. */
+  async close(): Promise<boolean> {
+    while (this.#running !== null) await this.#running;
+    const isSound = this.#poison === null;
+    this.poisonWith(new ReconcilerError('internal_error', 'the journal has been closed'));
+    await this.#file.close();
+    return isSound;
+  }
+
+  /** Stops all writing for good; what waits is rejected with `error`. */
+  poisonWith(error: ReconcilerError): void {
+    this.#poison ??= error;
+    const waiting = this.#queue;
+    this.#queue = [];
+    this.#open = null;
+    for (const work of waiting) if (work.kind === 'lines') work.done.reject(this.#poison);
+  }
+
+  #start(): void {
+    this.#running ??= this.#run();
+  }
+
+  async #run(): Promise<void> {
+    // One turn of waiting, so that all who were woken by the last sync share this one.
+    await Promise.resolve();
+    for (let work = this.#queue.shift(); work !== undefined; work = this.#queue.shift()) {
+      if (work === this.#open) this.#open = null;
+      try {
+        await this.#do(work);
+      } catch (error) {
+        this.#fail(work, error);
+      }
+    }
+    // At once, not in a callback: whoever pushes after this has to start it again.
+    this.#running = null;
+  }
+
+  async #do(work: Work): Promise<void> {
+    if (work.kind === 'lines') {
+      const bytes = Buffer.from(work.text);
+      const sinceMs = this.#events.monotonicMs();
+      this.#events.assertStillOwner();
+      await appendAll(this.#file, bytes);
+      await this.#file.sync();
+      if (this.#poison !== null) throw this.#poison;
+      const durationMs = this.#events.monotonicMs() - sinceMs;
+      this.#events.onSynced({ bytes: bytes.length, durationMs });
+      work.done.resolve();
+      return;
+    }
+    const { draft } = work;
+    await createSegment(this.#disk, draft, this.#events.assertStillOwner);
+    this.#events.assertStillOwner();
+    const old = this.#file;
+    this.#file = await this.#disk.openAppend(segmentName(draft.number));
+    await old.close();
+    await this.#events.onSegment(draft);
+  }
+
+  #fail(work: Work, error: unknown): void {
+    const isFirst = this.#poison === null;
+    const poison = this.#poison ?? toPoison(error);
+    this.poisonWith(poison);
+    if (work.kind === 'lines') work.done.reject(poison);
+    if (isFirst) this.#events.onPoisoned(poison);
+  }
+}
+
+function toPoison(error: unknown): ReconcilerError {
+  if (error instanceof ReconcilerError) return error;
+  const errno = errnoOf(error);
+  return new ReconcilerError(
+    'journal_poisoned',
+    `writing the journal failed: ${error instanceof Error ? error.message : String(error)}`,
+    {
+      disposition: 'halt',
+      hint:
+        errno === 'ENOSPC' || errno === 'EDQUOT'
+          ? 'Make room on the file system of state_dir, then start the agent again.'
+          : 'Check the disk under state_dir (dmesg), then start the agent again.',
+      context: { errno: errno ?? 'none' },
+      cause: error,
+    },
+  );
+}
