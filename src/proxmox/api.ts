@@ -12,9 +12,9 @@ export type Result<T> =
 
 export class PveApi {
   readonly node: string;
-  readonly #client: PveClient;
+  readonly #client: Pick<PveClient, 'request'>;
 
-  constructor(client: PveClient, node: string) {
+  constructor(client: Pick<PveClient, 'request'>, node: string) {
     this.#client = client;
     this.node = node;
   }

@@ -12,7 +12,13 @@ import { type Failure, isUnreachable, readNoResponse, readRefusal, shorten } fro
 import { isWrite, type PveRequest } from './request.ts';
 import { RequestSlots } from './request-slots.ts';
 import type { PveToken } from './token.ts';
-import { type Exchange, MAX_CONNECTIONS, type Response, Transport } from './transport.ts';
+import {
+  type Exchange,
+  type Limits,
+  MAX_CONNECTIONS,
+  type Response,
+  Transport,
+} from './transport.ts';
 import type { TlsTrust } from './trust.ts';
 
 /** A first try may meet a connection that PVE was just closing. */
@@ -46,6 +52,7 @@ export interface ClientOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly onRequest?: (info: RequestInfo) => void;
+  readonly limits?: Limits;
 }
 
 export class PveClient {
@@ -62,6 +69,7 @@ export class PveClient {
       origin: parseOrigin(options.url),
       trust: options.tls,
       authorization: () => options.token.authorization(),
+      limits: options.limits,
     });
   }
 

@@ -18,10 +18,19 @@ const IDLE_MS = 3_500;
 export const ANSWER_MAX_BYTES = 16 * 1024 * 1024;
 const BODY_PAUSE_MS = 10_000;
 
-/** A read is asked again later at no cost. */
-const READ_LIMITS = { headersMs: 20_000, totalMs: 30_000 };
-/** pveproxy answers 596 after 30 s (PVE-FACTS 5): waiting that long may tell more. */
-const WRITE_LIMITS = { headersMs: 35_000, totalMs: 45_000 };
+export interface Limits {
+  /** Until the head of the answer. */
+  readonly headersMs: number;
+  /** Until its end, however slowly it drops in. */
+  readonly totalMs: number;
+}
+
+/** Reads are asked again later at no cost; for writes, waiting for pveproxy's own 596 after 30 s
+ * (PVE-FACTS 5) may tell more. */
+const LIMITS: Readonly<Record<'read' | 'write', Limits>> = {
+  read: { headersMs: 20_000, totalMs: 30_000 },
+  write: { headersMs: 35_000, totalMs: 45_000 },
+};
 
 export interface Response {
   readonly kind: 'response';
@@ -46,14 +55,19 @@ export interface TransportOptions {
   readonly trust: TlsTrust;
   /** The value of the Authorization header. */
   readonly authorization: () => string;
+  /** For both kinds, where waiting so long makes no sense. */
+  readonly limits?: Limits | undefined;
 }
 
 export class Transport {
   readonly #pool: Pool;
   readonly #authorization: () => string;
+  readonly #limits: typeof LIMITS;
 
   constructor(options: TransportOptions) {
+    const { limits } = options;
     this.#authorization = options.authorization;
+    this.#limits = limits === undefined ? LIMITS : { read: limits, write: limits };
     this.#pool = new Pool(options.origin.origin, {
       connect: createConnector(options.trust, options.origin.hostname),
       connections: MAX_CONNECTIONS,
@@ -68,7 +82,16 @@ export class Transport {
 
   /** Never rejects. */
   exchange(request: PveRequest, signal: AbortSignal): Promise<Exchange> {
-    const limits = isWrite(request) ? WRITE_LIMITS : READ_LIMITS;
+    if (signal.aborted) {
+      const early: NoResponse = {
+        kind: 'no_response',
+        wasSent: false,
+        cause: 'aborted',
+        message: 'aborted',
+      };
+      return Promise.resolve(early);
+    }
+    const limits = this.#limits[isWrite(request) ? 'write' : 'read'];
     const body = request.body === undefined ? null : JSON.stringify(request.body);
     const headers: Record<string, string> = {
       authorization: this.#authorization(),

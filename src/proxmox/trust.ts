@@ -5,6 +5,7 @@
  *
  * TLS sessions are not resumed: a resumed session would not show a certificate that has changed.
  */
+import { X509Certificate } from 'node:crypto';
 import { isIP, type Socket } from 'node:net';
 import * as tls from 'node:tls';
 import type { buildConnector } from 'undici';
@@ -25,6 +26,8 @@ export type TlsTrust =
 
 /** A node on its own host answers in milliseconds; across a network a lost SYN is sent again. */
 export const CONNECT_TIMEOUT_MS = 5_000;
+
+const PEM_BLOCK = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
 
 /** Why no connection came to be: nothing has been sent. */
 export class ConnectError extends Error {
@@ -83,26 +86,33 @@ function trustOptions(trust: TlsTrust, host: string): TrustCheck {
       refusal: (socket) => refuseUnpinned(socket, pinned),
     };
   }
-  const ca = trust.kind === 'system' ? tls.getCACertificates('system') : [trust.ca];
+  const ca = trust.kind === 'system' ? tls.getCACertificates('system') : checkCa(trust.ca);
   return {
     options: {
       ...base,
-      secureContext: createCaContext(ca),
+      secureContext: tls.createSecureContext({ ca }),
       checkServerIdentity: (_, certificate) => tls.checkServerIdentity(name, certificate),
     },
     refusal: () => null,
   };
 }
 
-function createCaContext(ca: string[]): tls.SecureContext {
+/** OpenSSL passes over what it cannot read: a CA that is broken must not just be missing. */
+function checkCa(text: string): string {
   try {
-    if (!ca.some((text) => text.includes('-----BEGIN CERTIFICATE-----'))) throw new Error('no PEM');
-    return tls.createSecureContext({ ca });
+    const blocks = text.match(PEM_BLOCK) ?? [];
+    if (blocks.length === 0) throw new Error('no certificate in PEM form');
+    for (const block of blocks) void new X509Certificate(block).serialNumber;
+    return text;
   } catch (cause) {
-    throw new ReconcilerError('config_invalid', 'the CA file holds no certificate in PEM form', {
-      hint: 'On a PVE host the CA is /etc/pve/pve-root-ca.pem.',
-      cause,
-    });
+    throw new ReconcilerError(
+      'config_invalid',
+      'the CA file holds no certificate that can be read',
+      {
+        hint: 'On a PVE host the CA is /etc/pve/pve-root-ca.pem.',
+        cause,
+      },
+    );
   }
 }
 

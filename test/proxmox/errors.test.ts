@@ -67,12 +67,14 @@ describe('the error taxonomy over every recorded answer', () => {
     }
   });
 
-  it('has a code for every recorded exit status', async () => {
+  it('has a code for every recorded exit status of a task that failed', async () => {
     const exits = new Set<string>();
     for (const { body } of steps) {
       const data: unknown = Reflect.get(Object(body), 'data');
       const exit: unknown = Reflect.get(Object(data), 'exitstatus');
-      if (typeof exit === 'string' && exit !== 'OK') exits.add(exit);
+      if (typeof exit === 'string' && !/^(?:OK|WARNINGS: \d+|unexpected status)$/.test(exit)) {
+        exits.add(exit);
+      }
     }
     const lines = [...exits].map((exit) => `${classifyExit(exit).padEnd(20)} ${exit}`);
     await expect(`${lines.sort().join('\n')}\n`).toMatchFileSnapshot('exit-statuses.golden.txt');

@@ -34,8 +34,15 @@ interface RawStep {
   };
 }
 
+let known: readonly Step[] | null = null;
+
 /** Every step with a request and an answer, in order of transcript and step. */
 export function readSteps(): readonly Step[] {
+  known ??= readFolder();
+  return known;
+}
+
+function readFolder(): readonly Step[] {
   const steps: Step[] = [];
   for (const file of readdirSync(FOLDER).sort()) {
     const recorded: { steps: RawStep[] } = JSON.parse(readFileSync(join(FOLDER, file), 'utf8'));
