@@ -54,6 +54,8 @@ export interface StartOptions extends JournalSettings, JournalHooks {
   readonly assertStillOwner: () => void;
   /** The last owner did not close it: a new segment is begun, so that its late lines land apart. */
   readonly isTakeover: boolean;
+  /** It ended on a failed write or sync (recover.ts). */
+  readonly isSuspect: boolean;
 }
 
 export interface JournalStats {
@@ -78,12 +80,19 @@ export interface OpeningReport {
 
 /** Throws `journal_locked`, `journal_corrupt`, `journal_poisoned`, `config_invalid`, `forbidden`. */
 export async function openJournal(options: OpenOptions): Promise<Journal> {
-  const { stateDir, clock, onHalt } = options;
+  const { stateDir, clock } = options;
   let lock: JournalLock | null = null;
+  let isHalted = false;
+  const halt = (error: ReconcilerError): void => {
+    if (isHalted) return;
+    isHalted = true;
+    lock?.markPoisoned();
+    options.onHalt(error);
+  };
   try {
     await prepareStateDir(stateDir);
     const staleMs = options.lockStaleMs === undefined ? {} : { staleMs: options.lockStaleMs };
-    lock = await acquireLock({ stateDir, clock, onLost: onHalt, ...staleMs });
+    lock = await acquireLock({ stateDir, clock, onLost: halt, ...staleMs });
     const folder = await prepareJournalFolder(stateDir);
     const held = lock;
     const journal = await startJournal({
@@ -93,6 +102,8 @@ export async function openJournal(options: OpenOptions): Promise<Journal> {
       hashSecret: await openHasher(stateDir),
       assertStillOwner: () => held.assertStillOwner(),
       isTakeover: held.takenFrom !== null,
+      isSuspect: held.takenFrom !== null && held.takenFrom.poisoned,
+      onHalt: halt,
     });
     journal.holdLock(held);
     return journal;
@@ -105,7 +116,7 @@ export async function openJournal(options: OpenOptions): Promise<Journal> {
 /** Recovers what is on the disk and appends the `opened` record. */
 export async function startJournal(options: StartOptions): Promise<Journal> {
   requireSettings(options);
-  const recovered = await recoverNewest(options.disk);
+  const recovered = await recoverNewest(options.disk, options.isSuspect);
   const start = recovered === null ? await startFirst(options) : startFrom(recovered, options);
   const file = await options.disk.openAppend(segmentName(start.state.segment));
   const journal = new Journal(start, file, options);
@@ -225,7 +236,7 @@ export class Journal {
 
   get report(): OpeningReport {
     const from = this.#lock?.takenFrom ?? null;
-    const takenFrom = from === null || from === 'unknown' ? from : describeOwner(from);
+    const takenFrom = from?.owner ? describeOwner(from.owner) : from && 'a process unknown';
     return { torn: this.#start.torn, takenFrom };
   }
 

@@ -53,7 +53,7 @@ export async function acquireLock(request: LockRequest): Promise<JournalLock> {
 }
 
 /** Removes a stale lock; returns whose it was, null where the journal was free. */
-async function clearStale(request: LockRequest, self: Owner): Promise<Owner | 'unknown' | null> {
+async function clearStale(request: LockRequest, self: Owner): Promise<TakenFrom | null> {
   const path = join(request.stateDir, LOCK_NAME);
   const owner = readOwner(request.stateDir);
   const judgement = owner === null ? 'unknown' : judgeOwner(owner, self);
@@ -64,7 +64,7 @@ async function clearStale(request: LockRequest, self: Owner): Promise<Owner | 'u
     if (isHeld) throw lockedBy(owner);
   }
   if (hasLock) fs.rmdirSync(path);
-  return owner ?? 'unknown';
+  return { owner, poisoned: owner === null || owner.poisoned === true };
 }
 
 async function isRefreshed(path: string, { clock, staleMs }: LockRequest): Promise<boolean> {
@@ -89,9 +89,17 @@ function lockedBy(owner: Owner | null): ReconcilerError {
   });
 }
 
+/** Whose stale lock was taken over. */
+export interface TakenFrom {
+  /** Null where it had not said who it was. */
+  readonly owner: Owner | null;
+  /** It ended on a failed write or sync, or may have. */
+  readonly poisoned: boolean;
+}
+
 export class JournalLock {
-  /** Whose stale lock was taken over; null where the journal was free. */
-  readonly takenFrom: Owner | 'unknown' | null;
+  /** Null where the journal was free. */
+  readonly takenFrom: TakenFrom | null;
   readonly owner: Owner;
   readonly #request: LockRequest;
   readonly #staleMs: number;
@@ -100,7 +108,7 @@ export class JournalLock {
   #refreshedAtMs = 0;
   #release: (() => Promise<void>) | null = null;
 
-  constructor(request: LockRequest, owner: Owner, takenFrom: Owner | 'unknown' | null) {
+  constructor(request: LockRequest, owner: Owner, takenFrom: TakenFrom | null) {
     this.#request = request;
     this.#staleMs = request.staleMs ?? LOCK_STALE_MS;
     this.owner = owner;
@@ -123,6 +131,20 @@ export class JournalLock {
       throw error;
     }
     await this.#writeOwner();
+  }
+
+  /**
+   * Says to whoever comes next that the disk failed us. At once, as the process is about to end; a
+   * disk that takes not even this is no worse off.
+   */
+  markPoisoned(): void {
+    if (!this.#isOurs()) return;
+    const text = `${JSON.stringify({ ...this.owner, poisoned: true })}\n`;
+    try {
+      fs.writeFileSync(join(this.#request.stateDir, OWNER_NAME), text, { flush: true });
+    } catch (error) {
+      if (errnoOf(error) === null) throw error;
+    }
   }
 
   /** What proper-lockfile calls, told to us, and kept from touching the lock of another. */

@@ -15,6 +15,8 @@ export interface Owner extends Opener {
   /** /proc/PID/stat field 22, in clock ticks since boot. */
   readonly start_ticks: number;
   readonly pid_namespace: string;
+  /** Added when a write or sync failed. */
+  readonly poisoned?: boolean;
 }
 
 export function describeSelf(): Owner {

@@ -7,7 +7,7 @@
  */
 import { ReconcilerError } from '../reconcile/errors.ts';
 import { hasSum } from './chain-link.ts';
-import { type AppendFile, appendAll, type Disk, errnoOf } from './disk.ts';
+import { type AppendFile, appendAll, createWhole, type Disk, errnoOf } from './disk.ts';
 import { type Replayed, replaySegment } from './replay.ts';
 import {
   corrupt,
@@ -23,8 +23,13 @@ export interface Recovered extends Replayed {
   readonly number: number;
 }
 
-/** Null: there is no journal yet. Throws `journal_corrupt`, having changed no segment. */
-export async function recoverNewest(disk: Disk): Promise<Recovered | null> {
+/**
+ * Null: there is no journal yet. Throws `journal_corrupt`, having changed no segment.
+ *
+ * `isSuspect`: the last writer ended on a failed write or sync. What it left can be read, but the
+ * kernel may have given up on writing it: the newest segment is written anew.
+ */
+export async function recoverNewest(disk: Disk, isSuspect: boolean): Promise<Recovered | null> {
   await removeLeftovers(disk);
   const numbers = segmentNumbers(await disk.list());
   const marked = await readMarker(disk);
@@ -38,7 +43,9 @@ export async function recoverNewest(disk: Disk): Promise<Recovered | null> {
   if (number === undefined) return null;
   const replayed = await replaySegment(disk, number);
   await requireLink(disk, numbers, replayed);
-  await settleNewest(disk, number, replayed);
+  if (replayed.tornBytes > 0) await keepTorn(disk, number, replayed);
+  if (isSuspect) await rewriteNewest(disk, number, replayed);
+  else await settleNewest(disk, number, replayed);
   if (marked !== number) await writeMarker(disk, { number, epoch: replayed.epoch });
   return { ...replayed, number };
 }
@@ -60,10 +67,12 @@ async function requireLink(
   }
 }
 
-/** Cuts off the torn tail, its bytes kept aside first, and makes all durable. */
-async function settleNewest(disk: Disk, number: number, replayed: Replayed): Promise<void> {
-  const { bytes, tornBytes } = replayed;
-  if (tornBytes > 0) await keepTorn(disk, number, { offset: bytes, length: tornBytes });
+/** Cuts off the torn tail and makes all durable. */
+async function settleNewest(
+  disk: Disk,
+  number: number,
+  { bytes, tornBytes }: Replayed,
+): Promise<void> {
   const file = await disk.openAppend(segmentName(number));
   try {
     if (tornBytes > 0) await file.truncate(bytes);
@@ -74,26 +83,40 @@ async function settleNewest(disk: Disk, number: number, replayed: Replayed): Pro
   await disk.syncFolder();
 }
 
-async function keepTorn(
+async function rewriteNewest(
   disk: Disk,
   number: number,
-  tail: { readonly offset: number; readonly length: number },
+  { bytes, epoch }: Replayed,
 ): Promise<void> {
-  const source = await disk.openRead(segmentName(number));
-  const bytes = Buffer.alloc(tail.length);
-  try {
-    await source.read(bytes, tail.offset);
-  } finally {
-    await source.close();
-  }
+  const content = await readPart(disk, number, { offset: 0, length: bytes });
+  const temporary = `rewritten.${epoch}.tmp`;
+  await createWhole(disk, { name: segmentName(number), temporary, bytes: content });
+}
+
+async function keepTorn(disk: Disk, number: number, { bytes, tornBytes }: Replayed): Promise<void> {
+  const tail = await readPart(disk, number, { offset: bytes, length: tornBytes });
   const torn = await openOrCreate(disk, tornName(number));
   try {
-    await appendAll(torn, bytes);
+    await appendAll(torn, tail);
     await torn.sync();
   } finally {
     await torn.close();
   }
   await disk.syncFolder();
+}
+
+async function readPart(
+  disk: Disk,
+  number: number,
+  { offset, length }: { readonly offset: number; readonly length: number },
+): Promise<Buffer> {
+  const file = await disk.openRead(segmentName(number));
+  try {
+    const bytes = Buffer.alloc(length);
+    return bytes.subarray(0, await file.read(bytes, offset));
+  } finally {
+    await file.close();
+  }
 }
 
 async function openOrCreate(disk: Disk, name: string): Promise<AppendFile> {
