@@ -101,7 +101,7 @@ function bridgePath(net: string): string | null {
 
 /** A net that is changed or deleted needs the bridge it had and the one it gets. */
 function requireBridges(principal: Principal, change: Change): void {
-  for (const net of [change.guest.config.current.get(change.key), change.value]) {
+  for (const net of [change.value, change.guest.config.current.get(change.key)]) {
     const path = net === undefined || net === null ? null : bridgePath(net);
     if (path !== null) requirePrivilege(principal, path, 'SDN.Use');
   }

@@ -31,12 +31,12 @@ function network(text: string, isAddress: (address: string) => boolean, bits: nu
 const checkIpv4Config: Check = (text) =>
   text === 'dhcp' || text === 'manual' || network(text, isIPv4, 32)
     ? null
-    : 'value does not look like a valid ipv4 network configuration\n';
+    : 'value does not look like a valid ipv4 network configuration';
 
 const checkIpv6Config: Check = (text) =>
   ['auto', 'dhcp', 'manual'].includes(text) || network(text, isIPv6, 128)
     ? null
-    : 'value does not look like a valid ipv6 network configuration\n';
+    : 'value does not look like a valid ipv6 network configuration';
 
 const checkAddress: Check = (text) =>
   isIPv4(text) || isIPv6(text) ? null : `value does not look like a valid address: ${text}`;
@@ -58,7 +58,7 @@ const checkUrlEncoded: Check = (text) =>
 const checkVolume: Check = (text) =>
   /^[a-zA-Z][a-zA-Z0-9\-_.]*[a-zA-Z0-9]:.+$/.test(text)
     ? null
-    : `unable to parse volume ID '${text}'\n`;
+    : `unable to parse volume ID '${text}'`;
 
 const checkHotplug: Check = (text) => {
   if (text === '0' || text === '1') return null;
@@ -95,7 +95,7 @@ export const NAMED_FORMATS: Readonly<Record<string, Check>> = {
   'pve-ipv6-config': checkIpv6Config,
   'pve-bridge-id': matches(/^[-_.\w\d]+$/, 'invalid bridge ID'),
   'pve-configid': (text) =>
-    /^[a-z][a-z0-9_-]+$/i.test(text) ? null : `invalid configuration ID '${text}'\n`,
+    /^[a-z][a-z0-9_-]+$/i.test(text) ? null : `invalid configuration ID '${text}'`,
   'pve-storage-id': (text) =>
     /^[a-z][a-z0-9\-_.]*[a-z0-9]$/i.test(text)
       ? null
@@ -113,10 +113,8 @@ export const NAMED_FORMATS: Readonly<Record<string, Check>> = {
   'pve-volume-id': checkVolume,
   'pve-volume-id-or-qm-path': checkDriveFile,
   'pve-volume-id-or-absolute-path': (text) => (text.startsWith('/') ? null : checkVolume(text)),
-  'pve-lxc-mp-string': matches(
-    /^\/(?!.*(?:^|\/)\.\.?(?:\/|$))/,
-    'value does not look like a valid mount point',
-  ),
+  'pve-lxc-mp-string': (text) =>
+    /(?:^|\/)\.\.(?:\/|$)/.test(text) ? `${text} contains illegal character sequences` : null,
   'pve-lxc-dev-string': matches(/^\/dev\//, 'must be a device path'),
   'disk-size': (text) =>
     /^\d+(?:\.\d+)?[KMGT]?$/.test(text)

@@ -143,7 +143,7 @@ export function resourceRow(
   seen: { readonly node: string; readonly status: string; readonly hastate: string | null },
 ): Row {
   const row = commonRow(guest, nowMs);
-  const isRunning = seen.status === 'running';
+  const isRunning = seen.status !== 'stopped';
   const { cpus, pid: _pid, ...rest } = row;
   return {
     ...rest,

@@ -63,7 +63,7 @@ export class PveNode {
   readonly daemon: Daemon;
   readonly ha: HaManager;
   readonly #durations: Durations;
-  #broadcast: ReadonlyMap<number, Guest['run']['kind']> = new Map();
+  #broadcast: ReadonlyMap<number, string> = new Map();
   #nextBroadcastMs = 0;
 
   constructor(options: NodeOptions) {
@@ -106,19 +106,24 @@ export class PveNode {
   }
 
   /**
-   * The status as pvestatd last broadcast it: up to `resourcesLagMs` old (PVE-FACTS 18).
+   * The status as pvestatd last broadcast it, up to `resourcesLagMs` old (PVE-FACTS 18): of a VM it
+   * is QEMU's own word, so that a paused one is `paused` here (transcript ha_106_acpi).
    */
-  broadcastStatus(guest: Guest): Guest['run']['kind'] {
+  broadcastStatus(guest: Guest): string {
     const now = this.clock.monotonicMs();
     if (now >= this.#nextBroadcastMs) {
       this.#nextBroadcastMs = now + this.clock.scaled(this.resourcesLagMs);
-      this.#broadcast = new Map([...this.guests].map(([vmid, { run }]) => [vmid, run.kind]));
+      this.#broadcast = new Map(this.allGuests().map((each) => [each.vmid, statusWord(each)]));
     }
-    return this.#broadcast.get(guest.vmid) ?? guest.run.kind;
+    return this.#broadcast.get(guest.vmid) ?? statusWord(guest);
   }
 
   setRunning(guest: Guest): void {
     const pid = this.tasks.takePid();
     guest.run = { kind: 'running', pid, sinceMs: this.clock.monotonicMs(), qmpStatus: 'running' };
   }
+}
+
+function statusWord({ kind, run }: Guest): string {
+  return kind === 'qemu' && run.kind === 'running' ? run.qmpStatus : run.kind;
 }

@@ -24,6 +24,8 @@ const DEFAULT_TIMEOUT_S = 60;
 /** A qmreboot task lives on this long after its guest has gone (transcript restricted_token_ops). */
 const REBOOT_LINGER_MS = 900;
 const REBOOT_START_DELAY_MS = 80;
+/** A vzreboot task ends this long after its container has come back. */
+const REBOOT_END_MS = 60;
 
 export type PowerAction = 'start' | 'stop' | 'shutdown' | 'reboot' | 'reset' | 'suspend' | 'resume';
 
@@ -277,6 +279,7 @@ async function rebootContainer(
   guest.run = before.kind === 'running' ? { ...before, pid: null } : before;
   await node.clock.sleep(node.durationMs('vzstart') * 2, task.signal);
   node.setRunning(guest);
+  await node.clock.sleep(REBOOT_END_MS, task.signal);
 }
 
 /** Stops this user's waiting shutdowns of that guest, so that the stop gets the lock. */

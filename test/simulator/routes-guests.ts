@@ -20,6 +20,11 @@ const LXC_SUBDIRS =
   'config pending status vncproxy termproxy vncwebsocket spiceproxy migrate clone initlog rrd ' +
   'rrddata firewall snapshot resize interfaces';
 
+const STATUS_SUBDIRS: Readonly<Record<GuestKind, string>> = {
+  qemu: 'current start stop reset shutdown suspend reboot',
+  lxc: 'current start stop shutdown suspend resume reboot',
+};
+
 /** Without VM.Audit a guest is left out: an empty list is not absence (PVE-FACTS 10). */
 function visibleGuests(call: Call, kind: GuestKind): Guest[] {
   return call.node
@@ -51,7 +56,8 @@ function routesOf(kind: GuestKind): Routes {
     [`GET ${one}/config`]: (call) => ok(configView(guestOf(call), call.params.flag('current'))),
     [`PUT ${one}/config`]: async (call) => ok(await putConfig(call, kind)),
     [`GET ${one}/pending`]: (call) => ok(pendingView(guestOf(call))),
-    [`GET ${one}/status`]: () => subdirs(`current ${POWER[kind].join(' ')}`),
+    // QEMU's index leaves out `resume` (transcript status_current).
+    [`GET ${one}/status`]: () => subdirs(STATUS_SUBDIRS[kind]),
     [`GET ${one}/status/current`]: (call) => {
       const guest = guestOf(call);
       return ok(

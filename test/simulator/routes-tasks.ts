@@ -111,9 +111,10 @@ async function stopTask(call: Call): Promise<Result> {
 /** Only auditors: `user` is compared after its token was cut off (transcript ha_restricted). */
 function clusterTasks(call: Call): Result {
   if (!isAuditor(call)) return ok([]);
-  const { tasks } = call.node;
+  const { tasks, clock } = call.node;
   const recent = tasks.archive().slice(0, CLUSTER_TASKS);
-  return ok([...tasks.running(), ...recent].map(clusterTaskRow));
+  const nowS = clock.nowS();
+  return ok([...tasks.running(), ...recent].map((task) => clusterTaskRow(task, nowS)));
 }
 
 const one = '/nodes/{node}/tasks/{upid}';

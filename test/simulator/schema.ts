@@ -4,6 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { z } from 'zod';
+import { checkCpu } from './cpu-models.ts';
 import { NAMED_FORMATS } from './formats.ts';
 import {
   type PropertyFormat,
@@ -119,7 +120,7 @@ function checkValue(
   if (!hasType(text, schema.type ?? 'string', isInside)) {
     return `type check ('${schema.type}') failed - got '${text}'`;
   }
-  return checkLimits(text, schema) ?? checkFormat(key, text, schema.format);
+  return checkFormat(key, text, schema.format) ?? checkLimits(text, schema);
 }
 
 function hasType(text: string, type: string, isInside: boolean): boolean {
@@ -178,7 +179,10 @@ function checkNamedFormat(key: string, text: string, name: string): string | nul
   const check = NAMED_FORMATS[name];
   if (check !== undefined) return check(text);
   const format = facts.formats[name];
-  return format === undefined ? null : checkPropertyString(key, text, format);
+  if (format === undefined) return null;
+  const why = checkPropertyString(key, text, format);
+  if (why !== null || name !== 'pve-vm-cpu-conf') return why;
+  return checkCpu(parsePropertyString(text, format));
 }
 
 function checkPropertyString(key: string, text: string, format: PropertyFormat): string | null {

@@ -42,7 +42,8 @@ export function nodeTaskRow(task: Task): Row {
   return { ...row, ...owner(task.owner), endtime: task.end.time, status: task.end.status };
 }
 
-export function clusterTaskRow(task: Task): Row {
+/** `saved` is a number at first and text once the list was read back from disk. */
+export function clusterTaskRow(task: Task, nowS: number): Row {
   const row = {
     upid: task.upid,
     node: task.node,
@@ -52,7 +53,12 @@ export function clusterTaskRow(task: Task): Row {
     ...owner(task.owner),
   };
   if (task.end === null) return row;
-  return { ...row, endtime: task.end.time, status: task.end.status, saved: '1' };
+  return {
+    ...row,
+    endtime: task.end.time,
+    status: task.end.status,
+    saved: nowS - task.end.time <= 1 ? 1 : '1',
+  };
 }
 
 export type TaskState = 'ok' | 'warning' | 'error' | 'unknown';

@@ -10,12 +10,16 @@ export interface WireRequest {
 
 /** More header lines end the connection without an answer (PVE-FACTS 4). */
 const MAX_HEADER_LINES = 64;
+/** The request line does not count (transcript http_limits). */
+const MAX_HEADER_BYTES = 8 * 1024;
 
 /** null: not HTTP, or more than pveproxy reads. */
 export function parseHead(head: string): WireRequest | null {
   const [first = '', ...lines] = head.split('\r\n').filter((line) => line !== '');
   const match = /^([A-Za-z]+) (\S+) HTTP\/1\.[01]$/.exec(first);
+  const headerBytes = head.length - first.length;
   if (match === null || lines.length > MAX_HEADER_LINES) return null;
+  if (headerBytes > MAX_HEADER_BYTES) return null;
   const headers = new Map<string, string>();
   for (const line of lines) {
     const colon = line.indexOf(':');

@@ -14,7 +14,8 @@ import { parseHead, type WireRequest } from './wire-request.ts';
 
 /** Request bodies beyond this are refused with 501 (PVE-FACTS 4). */
 const MAX_BODY_BYTES = 512 * 1024;
-const MAX_HEAD_BYTES = 8 * 1024;
+/** Request line and headers; the headers alone have a limit of their own. */
+const MAX_HEAD_BYTES = 72 * 1024;
 const MAX_REQUESTS = 100;
 const IDLE_MS = 5_000;
 const TLS_HANDSHAKE_RECORD = 0x16;
@@ -175,6 +176,8 @@ async function answerOne(
 ): Promise<Reply | null> {
   const length = Number(request.headers.get('content-length') ?? '0');
   if (length > MAX_BODY_BYTES) {
+    // Unread bytes would reset the connection, and the answer with it.
+    if (!(await reader.discard(length))) return null;
     const body = Buffer.from('for data too large');
     const reason = 'for data too large';
     return { kind: 'answer', status: 501, reason, contentType: null, body, isProxied: false };
@@ -260,6 +263,14 @@ class Reader {
   async bytes(length: number): Promise<Buffer | null> {
     while (this.#buffer.length < length) if (!(await this.#more())) return null;
     return this.#take(length);
+  }
+
+  async discard(length: number): Promise<boolean> {
+    for (let left = length; left > 0; ) {
+      if (this.#buffer.length === 0 && !(await this.#more())) return false;
+      left -= this.#take(Math.min(left, this.#buffer.length)).length;
+    }
+    return true;
   }
 
   #take(length: number): Buffer {

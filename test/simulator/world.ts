@@ -48,7 +48,7 @@ export const worldSchema = z.strictObject({
   durations_ms: z.record(z.string(), z.number().min(0)).default({}),
   speed: z.number().positive().optional(),
   auth_delay_ms: z.number().min(0).default(3000),
-  resources_lag_ms: z.number().min(0).default(9000),
+  resources_lag_ms: z.number().min(0).default(8000),
   clock_offset_s: z.number().default(0),
   uptime_s: z.number().min(0).default(86_400),
 });
