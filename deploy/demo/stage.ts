@@ -3,7 +3,7 @@
  * begun here is ended by `strike`, in the reverse order, however the demo ends.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -29,9 +29,13 @@ export interface Stage {
   readonly configFile: string;
   /** Runs one command to its end, its output shown; resolves with its exit status. */
   run(...args: string[]): Promise<number | null>;
+  /** The same, with only the exit status of interest. */
+  check(...args: string[]): Promise<number | null>;
   startAgent(onLine: (line: LogLine) => void): Agent;
   strike(): Promise<void>;
 }
+
+type Output = 'inherit' | 'ignore' | 'pipe';
 
 export async function setStage(): Promise<Stage> {
   const dir = mkdtempSync(join(tmpdir(), 'pve-reconciler-demo-'));
@@ -43,11 +47,14 @@ export async function setStage(): Promise<Stage> {
     rmSync(dir, { recursive: true, force: true });
   };
   try {
-    node = await startSimulator({ guests: 12, speed: 2 });
+    // Its files in our folder: it may be ended before it is up.
+    const files = join(dir, 'node');
+    mkdirSync(files);
+    node = await startSimulator({ guests: 12, speed: 2, dir: files });
     const configFile = writeConfig(dir, node);
-    const start = (args: readonly string[], stdio: 'inherit' | 'pipe'): ChildProcess => {
+    const start = (args: readonly string[], out: Output, err: Output): ChildProcess => {
       const child = spawn(process.execPath, [PROGRAM, ...args, '--config', configFile], {
-        stdio: ['ignore', 'inherit', stdio],
+        stdio: ['ignore', out, err],
       });
       children.add(child);
       child.once('exit', () => children.delete(child));
@@ -56,8 +63,9 @@ export async function setStage(): Promise<Stage> {
     return {
       node,
       configFile,
-      run: (...args) => exitOf(start(args, 'inherit')),
-      startAgent: (onLine) => followAgent(start(['agent'], 'pipe'), onLine),
+      run: (...args) => exitOf(start(args, 'inherit', 'inherit')),
+      check: (...args) => exitOf(start(args, 'ignore', 'inherit')),
+      startAgent: (onLine) => followAgent(start(['agent'], 'inherit', 'pipe'), onLine),
       strike,
     };
   } catch (error) {
@@ -79,6 +87,7 @@ function writeConfig(dir: string, node: Simulator): string {
     [['control', 'socket'], join(dir, 'agent.sock')],
     [['desired'], [{ file: join(dir, 'desired.d') }]],
     [['reconcile', 'interval'], '1s'],
+    [['reconcile', 'config_interval'], '2s'],
   ];
   for (const [path, value] of changes) config.setIn(path, value);
   writeFileSync(file, config.toString());

@@ -35,9 +35,10 @@ export async function runCli(argv: readonly string[]): Promise<ExitCode> {
   } catch (error) {
     if (!(error instanceof CommanderError)) return printFailure(terminal, failureOf(error));
     if (error.exitCode === 0) return EXIT.ok;
-    // Its help is printed; there was no command.
-    if (error.code === 'commander.help') return EXIT.usage;
-    return printFailure(terminal, failureOf(readUsage(error)));
+    // Its help is printed.
+    const isMissing = error.code === 'commander.help';
+    const problem = isMissing ? usageError('expected a command') : readUsage(error);
+    return printFailure(terminal, failureOf(problem));
   } finally {
     interruption.release();
   }
@@ -48,16 +49,24 @@ function readUsage(error: CommanderError): ReconcilerError {
   return usageError(message, suggestion?.replace(/^\((.*)\)$/, '$1'));
 }
 
-/** The first signal asks for an orderly end; the second one kills, as it would without us. */
+/**
+ * The first signal asks for an orderly end; the second one kills, as it would without us. The
+ * listener stays in between: a package that listens too (signal-exit, below the journal's lock)
+ * ends the process where it finds itself alone.
+ */
 function abortOnSignals(): { readonly signal: AbortSignal; readonly release: () => void } {
   const controller = new AbortController();
-  const onSignal = (name: NodeJS.Signals): void => {
-    release();
-    controller.abort(new ReconcilerError('interrupted', `stopped by ${name}`));
-  };
   const release = (): void => {
     process.off('SIGINT', onSignal);
     process.off('SIGTERM', onSignal);
+  };
+  const onSignal = (name: NodeJS.Signals): void => {
+    if (!controller.signal.aborted) {
+      controller.abort(new ReconcilerError('interrupted', `stopped by ${name}`));
+      return;
+    }
+    release();
+    process.kill(process.pid, name);
   };
   process.on('SIGINT', onSignal);
   process.on('SIGTERM', onSignal);

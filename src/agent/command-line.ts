@@ -5,6 +5,7 @@
 import { Command, Option } from 'commander';
 import packageJson from '../../package.json' with { type: 'json' };
 import type { CommandContext } from './command.ts';
+import type { OpsListOptions } from './commands/ops-list.ts';
 import { DEFAULT_CONFIG_FILE } from './config.ts';
 import type { ExitCode } from './errors.ts';
 import type { Terminal } from './terminal.ts';
@@ -94,16 +95,12 @@ function addOpsCommands(program: Command, run: Run): void {
     .option('--failed', 'only those that failed')
     .option('--guest <ref>', 'only those of one guest')
     .option('--since <time>', 'only those since a time (RFC 3339) or for a duration (1h)')
+    .option('--limit <count>', 'at most so many')
     .action(
-      run(
-        async (
-          context,
-          options: { inFlight?: boolean; failed?: boolean; guest?: string; since?: string },
-        ) => {
-          const { runOpsList } = await import('./commands/ops-list.ts');
-          return runOpsList(context, options);
-        },
-      ),
+      run(async (context, options: OpsListOptions) => {
+        const { runOpsList } = await import('./commands/ops-list.ts');
+        return runOpsList(context, options);
+      }),
     );
   ops
     .command('show <id>')
@@ -130,9 +127,10 @@ function addJournalCommands(program: Command, run: Run): void {
   journal
     .command('tail')
     .description('the newest records')
+    .option('--lines <count>', 'so many to begin with', '20')
     .option('--follow', 'and those that come, until interrupted')
     .action(
-      run(async (context, options: { follow?: boolean }) => {
+      run(async (context, options: { follow?: boolean; lines: string }) => {
         const { runJournalTail } = await import('./commands/journal-tail.ts');
         return runJournalTail(context, options);
       }),

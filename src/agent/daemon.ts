@@ -6,8 +6,8 @@
  * are, and the next start takes them up (J7).
  */
 import { ReconcilerError } from '../reconcile/errors.ts';
-import { createEventLogger, type Log, logProblem } from './log.ts';
 import { blindness, desiredProblems } from './last-look.ts';
+import { createEventLogger, type Log, logProblem } from './log.ts';
 import { createPassLoop, type PassLoop } from './pass-loop.ts';
 import type { Session } from './session.ts';
 import { systemClock } from './system.ts';

@@ -3,8 +3,8 @@
  * the last op, in the documented JSON shape (docs/CLI.md). Derived, never stored.
  */
 import type { DesiredState } from '../reconcile/desired.ts';
-import type { ActualState, Guest } from '../reconcile/guest.ts';
 import type { Phase } from '../reconcile/events.ts';
+import type { ActualState, Guest } from '../reconcile/guest.ts';
 import type { Vmid } from '../reconcile/ids.ts';
 import type { OpRecord } from '../reconcile/op.ts';
 import { leadingOps, phaseOf } from '../reconcile/phase.ts';
@@ -17,7 +17,11 @@ export interface GuestView {
   readonly name: string | null;
   readonly kind: 'qemu' | 'lxc' | null;
   /** Null: nobody wants anything of it. */
-  readonly desired: { readonly power: string; readonly mode: string; readonly source: string } | null;
+  readonly desired: {
+    readonly power: string;
+    readonly mode: string;
+    readonly source: string;
+  } | null;
   /** Null: PVE does not list it, or could not be asked. */
   readonly actual: ActualView | null;
   /** Null: not desired. */

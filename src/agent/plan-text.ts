@@ -114,7 +114,7 @@ function summaryLine(plan: Plan): string {
     .map(([kind, count]) => `${count} ${kind}`);
   const parts = [
     `${status.in_sync} in sync`,
-    `${status.drift} differ`,
+    ...(status.drift > 0 ? [`${status.drift} differ`] : []),
     ...(status.skipped > 0 ? [`${status.skipped} skipped`] : []),
     ...(status.unknown > 0 ? [`${status.unknown} unknown`] : []),
     ...(held_back > 0 ? [`${held_back} held back`] : []),

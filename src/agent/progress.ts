@@ -6,6 +6,8 @@ import { actionText, atMs, durationText, recordText, STATE_COLOURS } from './op-
 import { type Channel, printable } from './terminal.ts';
 
 const STATE_CHARS = 'task_running'.length;
+/** A vmid and a usual name; longer ones push their line to the right. */
+const GUEST_CHARS = 18;
 
 export function createProgress(
   err: Channel,
@@ -24,14 +26,18 @@ export function createProgress(
     const state = err.paint(STATE_COLOURS[record.state], record.state.padEnd(STATE_CHARS));
     const details = recordText(record);
     const end = details === '' ? '' : `: ${details}`;
-    err.line(`${state}  ${guest(record.vmid)}  ${actionText(record)}${took}${end}`);
+    err.line(
+      `${state}  ${guest(record.vmid).padEnd(GUEST_CHARS)}  ${actionText(record)}${took}${end}`,
+    );
   };
   return (event) => {
     if (event.kind === 'op') show(event.record);
     if (event.kind === 'waiting' && event.wait !== null) {
       const state = err.paint('yellow', 'waiting'.padEnd(STATE_CHARS));
       const { code, message } = event.wait;
-      err.line(`${state}  ${guest(event.vmid)}  ${code}: ${printable(message)}`);
+      err.line(
+        `${state}  ${guest(event.vmid).padEnd(GUEST_CHARS)}  ${code}: ${printable(message)}`,
+      );
     }
     if (event.kind === 'problem') {
       err.line(`${err.paint('yellow', event.problem.code)}: ${printable(event.problem.message)}`);

@@ -1,17 +1,9 @@
-import { generateKeyPairSync } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import {
-  type Config,
-  loadConfig,
-  loadSigners,
-  readTlsTrust,
-  readToken,
-} from '../../src/agent/config.ts';
+import { type Config, loadConfig, readTlsTrust, readToken } from '../../src/agent/config.ts';
 import { ReconcilerError } from '../../src/reconcile/errors.ts';
-import { parseVmid } from '../../src/reconcile/ids.ts';
 
 let dir = '';
 beforeEach(() => {
@@ -162,41 +154,5 @@ describe('the token', () => {
     const message = await refusal(load(text).then(readToken));
     expect(message).toContain('USER@REALM!TOKENID=SECRET');
     expect(message).not.toContain('5ecre7');
-  });
-});
-
-describe('signers', () => {
-  const { publicKey, privateKey } = generateKeyPairSync('ed25519');
-  const pem = publicKey.export({ type: 'spki', format: 'pem' }).toString();
-  const entry = (keyid: string, file: string): string =>
-    `  - { keyid: ${keyid}, public_key_file: ${file}, allow: { kinds: [start], vmids: "100-199,300" } }\n`;
-
-  test('may do what is allowed to them, and nothing else', async () => {
-    write('hub.pem', pem);
-    const [signer] = await loadSigners(await load(`signers:\n${entry('hub', 'hub.pem')}`));
-    const mayDo = (kind: 'start' | 'stop', vmid: number): boolean | undefined => {
-      const parsed = parseVmid(vmid);
-      return parsed === null ? false : signer?.mayDo(kind, parsed);
-    };
-    expect([mayDo('start', 100), mayDo('start', 300)]).toEqual([true, true]);
-    expect([mayDo('start', 200), mayDo('stop', 100)]).toEqual([false, false]);
-    expect(signer?.keySha256).toMatch(/^[0-9a-f]{64}$/);
-  });
-
-  test.each([
-    ['one key under two keyids', entry('a', 'a.pem') + entry('b', 'b.pem'), 'the same'],
-    ['one keyid twice', entry('a', 'a.pem') + entry('a', 'other.pem'), 'the same'],
-    ['a private key', entry('a', 'private.pem'), 'expected an Ed25519 public key'],
-    ['a key others can write', entry('a', 'open.pem'), 'can be written by others'],
-  ])('%s is refused', async (_name, entries, message) => {
-    write('a.pem', pem);
-    write('b.pem', pem);
-    write('private.pem', privateKey.export({ type: 'pkcs8', format: 'pem' }).toString());
-    const other = generateKeyPairSync('ed25519').publicKey.export({ type: 'spki', format: 'pem' });
-    write('other.pem', other.toString());
-    write('open.pem', pem);
-    const { chmodSync } = await import('node:fs');
-    chmodSync(join(dir, 'open.pem'), 0o666);
-    expect(await refusal(load(`signers:\n${entries}`).then(loadSigners))).toContain(message);
   });
 });

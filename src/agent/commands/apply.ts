@@ -10,7 +10,7 @@ import { EXIT, type ExitCode } from '../errors.ts';
 import { planLines } from '../plan-text.ts';
 import { createProgress } from '../progress.ts';
 import { assertSighted, openSession, type Session } from '../session.ts';
-import { reportFailures, resolveRefs, showPlan } from './plan.ts';
+import { resolveRefs, showOutcome } from './plan.ts';
 
 export async function runApply(
   context: CommandContext,
@@ -23,8 +23,7 @@ export async function runApply(
     const plan = await session.engine.plan(options);
     assertSighted(session);
     if (!hasWork(plan)) {
-      showPlan(context, plan, session.looks.desired);
-      return reportFailures(context, session, plan);
+      return showOutcome(context, session, plan);
     }
     if (!(await confirm(context, plan))) return EXIT.failed;
   }
@@ -48,8 +47,7 @@ export async function convergeOnce(
     const plan = await engine.converge(options);
     outcome.halted.throwIfAborted();
     assertSighted(session);
-    showPlan(context, plan, looks.desired);
-    const failed = reportFailures(context, session, plan);
+    const failed = showOutcome(context, session, plan);
     return outcome.hasFailure() ? EXIT.failed : failed;
   } catch (error) {
     // What ended the engine says more than its being ended.

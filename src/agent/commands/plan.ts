@@ -1,5 +1,4 @@
 /** `plan [REF…]`: what differs and what would be done. Changes nothing, notes nothing. */
-import type { DesiredState } from '../../reconcile/desired.ts';
 import type { Vmid } from '../../reconcile/ids.ts';
 import type { Plan } from '../../reconcile/plan.ts';
 import { type CommandContext, printFailure, printJson } from '../command.ts';
@@ -16,8 +15,7 @@ export async function runPlan(
 ): Promise<ExitCode> {
   await using session = await openSession(context.configFile, { access: 'read' });
   const plan = await planRefs(session, refs, context.signal);
-  showPlan(context, plan, session.looks.desired);
-  const failed = reportFailures(context, session, plan);
+  const failed = showOutcome(context, session, plan);
   if (failed !== EXIT.ok) return failed;
   return plan.entries.some(({ status }) => status === 'drift') ? EXIT.differs : EXIT.ok;
 }
@@ -50,29 +48,20 @@ export async function resolveRefs(
   return new Set(refs.map((ref) => resolveRef(ref, known.values())));
 }
 
-export function showPlan(
-  { terminal, isJson }: CommandContext,
-  plan: Plan,
-  desired: DesiredState | null,
-): void {
-  if (isJson) return printJson(terminal, planDocument(plan, desired?.rejected ?? []));
-  for (const line of planLines(plan, terminal.out)) terminal.out.line(line);
-}
-
-/** Prints what could not be read, of the node and of the documents; 1 if there was anything. */
-export function reportFailures(
-  { terminal }: CommandContext,
-  { looks }: Session,
-  plan: Plan,
-): ExitCode {
+/** The plan on stdout, and on stderr what could not be read; 1 if there was anything. */
+export function showOutcome(context: CommandContext, { looks }: Session, plan: Plan): ExitCode {
+  const { terminal, isJson } = context;
   const problems = desiredProblems(looks.desired);
+  if (isJson) {
+    printJson(terminal, planDocument(plan, looks.desired?.rejected ?? []));
+  } else if (plan.entries.length > 0 || problems.length === 0) {
+    for (const line of planLines(plan, terminal.out)) terminal.out.line(line);
+  }
   for (const { code, message } of problems) printFailure(terminal, { code, message });
-  let isBlind = false;
-  for (const { vmid, status, conditions } of plan.entries) {
-    if (status !== 'unknown') continue;
-    isBlind = true;
+  const unknown = plan.entries.filter(({ status }) => status === 'unknown');
+  for (const { vmid, conditions } of unknown) {
     const message = conditions.map((condition) => condition.message).join('; ');
     printFailure(terminal, { code: 'service_unavailable', message, ids: { vmid } });
   }
-  return problems.length > 0 || isBlind ? EXIT.failed : EXIT.ok;
+  return problems.length > 0 || unknown.length > 0 ? EXIT.failed : EXIT.ok;
 }

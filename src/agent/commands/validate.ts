@@ -13,6 +13,7 @@ import { EXIT, type ExitCode } from '../errors.ts';
 import { type Finding, findingText, type Place, pathText, wholeFile } from '../positioned-yaml.ts';
 import type { KeyPath } from '../schema-issue.ts';
 import { printable } from '../terminal.ts';
+import { createValueSemantics } from '../zz-semantics.ts';
 
 interface CheckedFile {
   readonly file: string;
@@ -24,7 +25,7 @@ export async function runValidate(
   context: CommandContext,
   { files }: { readonly files: readonly string[] },
 ): Promise<ExitCode> {
-  const semantics = await loadSemantics();
+  const semantics = createValueSemantics();
   const claims = new Map<Vmid, string>();
   const checked: CheckedFile[] = [];
   for (const path of files) {

@@ -64,7 +64,8 @@ test('a folder is all its documents, whatever their form, and nothing else', asy
   const state = await provider().read(signal);
   expect(vmids(state)).toEqual([101, 102, 103]);
   expect(state.rejected).toEqual([]);
-  expect([...(state.guests.values().find(({ vmid }) => vmid === 103)?.config ?? [])]).toEqual([
+  const third = [...state.guests.values()].find(({ vmid }) => vmid === 103);
+  expect([...(third?.config ?? [])]).toEqual([
     ['cores', '4'],
     ['onboot', '1'],
   ]);

@@ -1,0 +1,103 @@
+/** `ops list`: the journal's ops, newest first. Reads the files; needs neither agent nor lock. */
+import { openReader } from '../../journal/reader.ts';
+import { parseDurationMs } from '../../reconcile/desired.ts';
+import { parseVmid, type Vmid } from '../../reconcile/ids.ts';
+import type { OpRecord } from '../../reconcile/op.ts';
+import { type CommandContext, printJson, usageError } from '../command.ts';
+import { loadConfig } from '../config.ts';
+import { describeOp } from '../control/op-document.ts';
+import { EXIT, type ExitCode } from '../errors.ts';
+import { actionText, STATE_COLOURS } from '../op-text.ts';
+import { openSession } from '../session.ts';
+import { systemClock } from '../system.ts';
+import { type Column, formatTable } from '../table.ts';
+import { printable } from '../terminal.ts';
+import { resolveRefs } from './plan.ts';
+
+export interface OpsListOptions {
+  readonly inFlight?: boolean;
+  readonly failed?: boolean;
+  readonly guest?: string;
+  readonly since?: string;
+  readonly limit?: string;
+}
+
+const COLUMNS: readonly Column[] = [
+  { title: 'OP' },
+  { title: 'GUEST' },
+  { title: 'DOES', isFlexible: true },
+  { title: 'ORIGIN' },
+  { title: 'STATE' },
+  { title: 'SINCE' },
+  { title: 'WHY', isFlexible: true },
+];
+const STATE_COLUMN = 4;
+
+export async function runOpsList(
+  context: CommandContext,
+  options: OpsListOptions,
+): Promise<ExitCode> {
+  if (options.inFlight === true && options.failed === true) {
+    throw usageError('--in-flight and --failed exclude each other');
+  }
+  const since = options.since === undefined ? {} : { sinceMs: parseSince(options.since) };
+  const limit = options.limit === undefined ? {} : { limit: parseLimit(options.limit) };
+  const { stateDir } = await loadConfig(context.configFile);
+  const guest = options.guest === undefined ? {} : { vmid: await findVmid(context, options.guest) };
+  const ops = await openReader(stateDir).listOps({
+    state: options.inFlight === true ? 'in_flight' : options.failed === true ? 'failed' : 'all',
+    ...since,
+    ...limit,
+    ...guest,
+  });
+  show(context, ops);
+  return EXIT.ok;
+}
+
+function show({ terminal: { out }, ...context }: CommandContext, ops: readonly OpRecord[]): void {
+  if (context.isJson) {
+    return printJson({ out, err: out }, { ops: ops.map((op) => describeOp([op], null)) });
+  }
+  if (ops.length === 0) return out.line('no ops');
+  const rows = ops.map((op) => [
+    op.op_id,
+    `${op.vmid}`,
+    actionText(op),
+    op.origin,
+    op.state,
+    op.at.replace(/\.\d+Z$/, 'Z'),
+    op.error === undefined ? '' : printable(`${op.error.code}: ${op.error.message}`),
+  ]);
+  const states = new Map(ops.map((op) => [op.op_id as string, op.state]));
+  const paint = (text: string, column: number, row: readonly string[] | null): string => {
+    if (row === null) return out.paint('bold', text);
+    const state = states.get(row[0] ?? '');
+    return column === STATE_COLUMN && state !== undefined
+      ? out.paint(STATE_COLOURS[state], text)
+      : text;
+  };
+  for (const line of formatTable(COLUMNS, rows, { width: out.columns, paint })) out.line(line);
+}
+
+/** A time (RFC 3339), or how long ago. */
+function parseSince(text: string): number {
+  const agoMs = parseDurationMs(text);
+  const sinceMs = agoMs === null ? Date.parse(text) : systemClock.now() - agoMs;
+  if (Number.isFinite(sinceMs)) return sinceMs;
+  throw usageError(`--since: expected a time like 2026-01-31T12:00:00Z or a duration like 2h`);
+}
+
+function parseLimit(text: string): number {
+  if (/^[1-9]\d{0,6}$/.test(text)) return Number(text);
+  throw usageError('--limit: expected a number above 0');
+}
+
+/** A whole vmid is taken as it is; a name is looked up at the node. */
+async function findVmid(context: CommandContext, ref: string): Promise<Vmid> {
+  const vmid = parseVmid(ref);
+  if (vmid !== null) return vmid;
+  await using session = await openSession(context.configFile, { access: 'read' });
+  const [found] = (await resolveRefs(session, [ref], context.signal)) ?? [];
+  if (found === undefined) throw usageError(`--guest: ${JSON.stringify(ref)} names no guest`);
+  return found;
+}

@@ -1,0 +1,106 @@
+/**
+ * `sign`: a signed op on stdout. With `--add` another signature to one that is there: its content
+ * is shown on stderr first, since whoever signs should see what.
+ */
+import { randomBytes } from 'node:crypto';
+import { basename } from 'node:path';
+import { parseDurationMs } from '../../reconcile/desired.ts';
+import { ReconcilerError } from '../../reconcile/errors.ts';
+import { type CommandContext, usageError } from '../command.ts';
+import { EXIT, type ExitCode } from '../errors.ts';
+import { readSigningKey } from '../hub/agent-key.ts';
+import { addSignature, type Envelope, envelopeText } from '../hub/dsse.ts';
+import { readEnvelope } from '../hub/envelope-file.ts';
+import { LIFETIME_MAX_MS, OP_PAYLOAD_TYPE, parseOpPayload } from '../hub/op-payload.ts';
+import { type Channel, printable } from '../terminal.ts';
+
+export interface SignOptions {
+  readonly key: readonly string[];
+  readonly keyid?: string;
+  readonly add?: string;
+  readonly agent?: string;
+  readonly params?: string;
+  readonly expires: string;
+  readonly hold?: string;
+  readonly idempKey?: string;
+  readonly correlationId?: string;
+  readonly ifPower?: string;
+  readonly ifDigest?: string;
+}
+
+export async function runSign(
+  { terminal: { out, err } }: CommandContext,
+  { kind, guest, ...options }: SignOptions & { readonly kind?: string; readonly guest?: string },
+): Promise<ExitCode> {
+  const { add, key: keyFiles, keyid } = options;
+  if (keyid !== undefined && keyFiles.length > 1) throw usageError('--keyid goes with one --key');
+  if (add !== undefined && kind !== undefined) throw usageError('--add takes the op as it is');
+  let envelope =
+    add === undefined ? draft({ ...options, kind, guest }) : (await readEnvelope(add)).envelope;
+  if (add !== undefined) showPayload(err, envelope);
+  for (const file of keyFiles) {
+    const { privateKey } = await readSigningKey(file);
+    envelope = addSignature(envelope, { keyid: keyid ?? keyidOf(file), privateKey });
+  }
+  out.line(envelopeText(envelope));
+  return EXIT.ok;
+}
+
+/** `hub-1` of `/keys/hub-1.key.pem`. */
+function keyidOf(file: string): string {
+  return basename(file).replace(/(?:\.key)?\.pem$/, '');
+}
+
+function draft(
+  options: SignOptions & { readonly kind: string | undefined; readonly guest: string | undefined },
+): Envelope {
+  const { kind, guest, agent } = options;
+  if (kind === undefined || guest === undefined) {
+    throw usageError('expected KIND and VMID, or --add FILE');
+  }
+  if (agent === undefined) throw usageError('--agent: which agent is it for?');
+  const nowMs = Date.now();
+  const lifetimeMs = parseDurationMs(options.expires) ?? Number.NaN;
+  if (!(lifetimeMs > 0 && lifetimeMs <= LIFETIME_MAX_MS)) {
+    throw usageError('--expires: expected a duration of at most 24h, like 10m');
+  }
+  const text = JSON.stringify({
+    idemp_key: options.idempKey ?? randomBytes(16).toString('hex'),
+    agent,
+    issued_at: new Date(nowMs).toISOString(),
+    expires_at: new Date(nowMs + lifetimeMs).toISOString(),
+    kind,
+    vmid: Number(guest),
+    params: readParams(options.params),
+    ...optional('correlation_id', options.correlationId),
+    ...optional('hold', options.hold),
+    ...optional('precondition', readPrecondition(options)),
+  });
+  const payload = Buffer.from(text);
+  const parsed = parseOpPayload(payload);
+  if (parsed.kind === 'invalid') throw usageError(parsed.reason);
+  return { payloadType: OP_PAYLOAD_TYPE, payload, signatures: [] };
+}
+
+function readParams(text = '{}'): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new ReconcilerError('invalid_request', '--params: expected a JSON object', { cause });
+  }
+}
+
+function readPrecondition({ ifPower, ifDigest }: SignOptions): object | undefined {
+  if (ifPower === undefined && ifDigest === undefined) return undefined;
+  return { ...optional('power', ifPower), ...optional('digest', ifDigest) };
+}
+
+function optional(name: string, value: unknown): object {
+  return value === undefined ? {} : { [name]: value };
+}
+
+function showPayload(err: Channel, { payload, signatures }: Envelope): void {
+  err.line(`signing: ${printable(payload.toString())}`);
+  const keyids = signatures.map(({ keyid }) => keyid || '(no keyid)').join(', ');
+  err.line(`signed so far, as claimed: ${printable(keyids) || 'by nobody'}`);
+}
