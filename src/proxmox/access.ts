@@ -24,7 +24,7 @@ export class Access {
     const request = readRequest('/access/permissions');
     this.#read = new SharedRead(
       clock,
-      () => api.ask(permissions, request, closed),
+      (began) => api.ask(permissions, request, closed, began),
       (result) => result.kind === 'value',
     );
   }

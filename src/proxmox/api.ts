@@ -20,8 +20,13 @@ export class PveApi {
   }
 
   /** A misfit of the answer to a write may still have had its effect. */
-  async ask<T>(schema: z.ZodType<T>, request: PveRequest, signal: AbortSignal): Promise<Result<T>> {
-    const reply = await this.#client.request(request, signal);
+  async ask<T>(
+    schema: z.ZodType<T>,
+    request: PveRequest,
+    signal: AbortSignal,
+    began?: () => void,
+  ): Promise<Result<T>> {
+    const reply = await this.#client.request(request, signal, began);
     if (reply.kind === 'failure') return reply;
     const parsed = parseAnswer(schema, reply.data, `${request.method} ${request.path}`);
     if (parsed.kind === 'misfit') return misfit(parsed.problem);

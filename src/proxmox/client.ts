@@ -73,9 +73,12 @@ export class PveClient {
     });
   }
 
-  /** Rejects only with the signal's reason, when aborted. */
-  async request(request: PveRequest, signal: AbortSignal): Promise<Reply> {
-    const first = await this.#try(request, signal);
+  /**
+   * `began` is called when its turn has come, before a byte is sent. Rejects only with the signal's
+   * reason, when aborted.
+   */
+  async request(request: PveRequest, signal: AbortSignal, began?: () => void): Promise<Reply> {
+    const first = await this.#try(request, signal, began);
     if (!first.isRepeatable) return first.reply;
     const { clock, random } = this.#options;
     await clock.sleep(RETRY_PAUSE_MS.least + RETRY_PAUSE_MS.spread * random.next(), signal);
@@ -89,8 +92,10 @@ export class PveClient {
   async #try(
     request: PveRequest,
     signal: AbortSignal,
+    began?: () => void,
   ): Promise<{ readonly reply: Reply; readonly isRepeatable: boolean }> {
     return this.#slots.run(isWrite(request) ? 'write' : 'read', signal, async () => {
+      began?.();
       const refused = this.#breaker.admit();
       if (refused !== null) {
         const failure: Failure = {

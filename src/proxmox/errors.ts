@@ -71,6 +71,11 @@ const STATUS_CODES: Readonly<Record<number, ErrorCode>> = {
   506: 'invalid_request',
 };
 
+/** The code of a text that PVE wrote into the answer to a request. */
+export function classifyText(text: string): ErrorCode {
+  return findText(text)?.code ?? 'task_failed';
+}
+
 /** The code of a failed task's exit status: what kept it from the guest, or `task_failed`. */
 export function classifyExit(exitStatus: string): ErrorCode {
   const known = findText(exitStatus);

@@ -6,7 +6,7 @@ import { guestRows, type TaskRow } from './answers.ts';
 import type { PveApi, Result } from './api.ts';
 import { readGuest } from './guest-values.ts';
 import { readRequest } from './request.ts';
-import { SharedRead } from './shared-read.ts';
+import { type Read, SharedRead } from './shared-read.ts';
 import type { TaskReader } from './tasks.ts';
 
 export type GuestMap = ReadonlyMap<Vmid, Guest>;
@@ -23,10 +23,12 @@ export class GuestLists {
     this.#api = api;
     this.#clock = clock;
     this.#guests = {
-      qemu: new SharedRead(clock, () => this.#readGuests('qemu', closed), isValue),
-      lxc: new SharedRead(clock, () => this.#readGuests('lxc', closed), isValue),
+      qemu: new SharedRead(clock, (began) => this.#readGuests('qemu', closed, began), isValue),
+      lxc: new SharedRead(clock, (began) => this.#readGuests('lxc', closed, began), isValue),
     };
-    this.#tasks = new SharedRead(clock, () => tasks.recent(this.#tasksSinceMs, closed), isValue);
+    const readTasks: Read<Result<readonly TaskRow[]>> = (began) =>
+      tasks.recent(this.#tasksSinceMs, closed, began);
+    this.#tasks = new SharedRead(clock, readTasks, isValue);
   }
 
   guests(kind: GuestKind, sinceMs: number, signal: AbortSignal): Promise<Result<GuestMap>> {
@@ -42,9 +44,13 @@ export class GuestLists {
     this.#tasksSinceMs = sinceMs;
   }
 
-  async #readGuests(kind: GuestKind, signal: AbortSignal): Promise<Result<GuestMap>> {
+  async #readGuests(
+    kind: GuestKind,
+    signal: AbortSignal,
+    began: () => void,
+  ): Promise<Result<GuestMap>> {
     const request = readRequest(`/nodes/{node}/${kind}`, { node: this.#api.node });
-    const result = await this.#api.ask(guestRows, request, signal);
+    const result = await this.#api.ask(guestRows, request, signal, began);
     if (result.kind === 'failure') return result;
     const nowMs = this.#clock.now();
     const guests = new Map<Vmid, Guest>();

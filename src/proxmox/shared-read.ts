@@ -5,22 +5,26 @@
  */
 import type { Clock } from '../reconcile/clock.ts';
 
+/** Reads; calls `began` when the request goes out. */
+export type Read<T> = (began: () => void) => Promise<T>;
+
 interface Reading<T> {
-  readonly beganMs: number;
+  /** Null while it waits for its turn: who asks now is served as well. */
+  beganMs: number | null;
+  isOver: boolean;
   readonly value: Promise<T>;
 }
 
 export class SharedRead<T> {
   readonly #clock: Clock;
-  readonly #read: () => Promise<T>;
+  readonly #read: Read<T>;
   readonly #isUsable: (value: T) => boolean;
   /** The last one that gave something usable, or the one under way. */
   #latest: Reading<T> | null = null;
   #next: Promise<Reading<T>> | null = null;
-  #isReading = false;
 
   /** `isUsable`: may an answer that is already there be given to later askers too? */
-  constructor(clock: Clock, read: () => Promise<T>, isUsable: (value: T) => boolean) {
+  constructor(clock: Clock, read: Read<T>, isUsable: (value: T) => boolean) {
     this.#clock = clock;
     this.#read = read;
     this.#isUsable = isUsable;
@@ -30,30 +34,32 @@ export class SharedRead<T> {
   async get(sinceMs: number, signal: AbortSignal): Promise<T> {
     signal.throwIfAborted();
     const latest = this.#latest;
-    if (latest !== null && latest.beganMs > sinceMs) return unlessAborted(latest.value, signal);
-    const begun = this.#isReading ? this.#afterThis() : Promise.resolve(this.#begin());
-    return unlessAborted(
-      begun.then((reading) => reading.value),
-      signal,
-    );
+    if (latest !== null && (latest.beganMs === null || latest.beganMs > sinceMs)) {
+      return unlessAborted(latest.value, signal);
+    }
+    const reading = latest?.isOver === false ? await this.#after(latest, signal) : this.#begin();
+    return unlessAborted(reading.value, signal);
   }
 
-  #afterThis(): Promise<Reading<T>> {
-    const current = this.#latest?.value;
-    this.#next ??= Promise.allSettled([current]).then(() => {
+  #after(latest: Reading<T>, signal: AbortSignal): Promise<Reading<T>> {
+    this.#next ??= Promise.allSettled([latest.value]).then(() => {
       this.#next = null;
       return this.#begin();
     });
-    return this.#next;
+    return unlessAborted(this.#next, signal);
   }
 
   #begin(): Reading<T> {
-    const value = this.#read();
-    const reading = { beganMs: this.#clock.monotonicMs(), value };
+    const start = (): void => {
+      reading.beganMs ??= this.#clock.monotonicMs();
+    };
+    // Lanes that ask in the same turn of the event loop are together in this.
+    const value = nextTurn().then(() => this.#read(start));
+    const reading: Reading<T> = { beganMs: null, isOver: false, value };
     this.#latest = reading;
-    this.#isReading = true;
     const settle = (isUsable: boolean): void => {
-      this.#isReading = false;
+      start();
+      reading.isOver = true;
       if (!isUsable && this.#latest === reading) this.#latest = null;
     };
     value.then(
@@ -62,6 +68,12 @@ export class SharedRead<T> {
     );
     return reading;
   }
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => {
+    setImmediate(resolve);
+  });
 }
 
 /** The promise, unless the signal is first; then its reason. */

@@ -113,8 +113,12 @@ export class TaskReader {
   }
 
   /** Running tasks and those that ended lately, enough of them to reach back to `sinceMs`. */
-  async recent(sinceMs: number | null, signal: AbortSignal): Promise<Result<readonly TaskRow[]>> {
-    const first = await this.#list({ source: 'all', limit: RECENT_LIMIT }, signal);
+  async recent(
+    sinceMs: number | null,
+    signal: AbortSignal,
+    began?: () => void,
+  ): Promise<Result<readonly TaskRow[]>> {
+    const first = await this.#list({ source: 'all', limit: RECENT_LIMIT }, signal, began);
     if (first.kind === 'failure') return first;
     const last = first.value.at(-1);
     if (last === undefined || first.value.length < RECENT_LIMIT) return first;
@@ -185,9 +189,10 @@ export class TaskReader {
   #list(
     query: Readonly<Record<string, string | number>>,
     signal: AbortSignal,
+    began?: () => void,
   ): Promise<Result<TaskRow[]>> {
     const request = readRequest('/nodes/{node}/tasks', { node: this.#api.node }, query);
-    return this.#api.ask(taskRows, request, signal);
+    return this.#api.ask(taskRows, request, signal, began);
   }
 
   async #end(

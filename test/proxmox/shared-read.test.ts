@@ -14,7 +14,8 @@ function make(): {
   const clock = new VirtualClock();
   const open: PromiseWithResolvers<string>[] = [];
   let begun = 0;
-  const read = (): Promise<string> => {
+  const read = (began: () => void): Promise<string> => {
+    began();
     begun += 1;
     const reading = Promise.withResolvers<string>();
     open.push(reading);
@@ -22,6 +23,7 @@ function make(): {
   };
   const shared = new SharedRead(clock, read, (value) => value !== 'bad');
   const answer = async (value: string): Promise<void> => {
+    await settle();
     open.shift()?.resolve(value);
     await settle();
   };
@@ -40,7 +42,8 @@ describe('a shared read', () => {
 
   it('an answer that began before the event is never given', async () => {
     const { shared, clock, begun, answer } = make();
-    const early = shared.get(0, going);
+    const early = shared.get(-1, going);
+    await settle();
     await clock.advance(10);
     const late = [10, 10, 10].map((sinceMs) => shared.get(sinceMs, going));
     await answer('before');
@@ -48,6 +51,29 @@ describe('a shared read', () => {
     await answer('after');
     expect(await Promise.all(late)).toEqual(['after', 'after', 'after']);
     expect(begun()).toBe(2);
+  });
+
+  it('who asks before the request has gone out is served by it', async () => {
+    const clock = new VirtualClock();
+    const turn = Promise.withResolvers<void>();
+    let begun = 0;
+    const shared = new SharedRead(
+      clock,
+      async (began) => {
+        begun += 1;
+        await turn.promise;
+        began();
+        return 'one';
+      },
+      () => true,
+    );
+    const early = shared.get(0, going);
+    await clock.advance(10);
+    const late = shared.get(10, going);
+    await clock.advance(10);
+    turn.resolve();
+    expect(await Promise.all([early, late])).toEqual(['one', 'one']);
+    expect(begun).toBe(1);
   });
 
   it('an answer that is there serves whoever takes one that old', async () => {

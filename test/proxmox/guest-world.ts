@@ -1,0 +1,68 @@
+/** A small simulated node, and the short ways to talk about it, for the tests of the GuestApi. */
+import type { Proxmox } from '../../src/proxmox/node.ts';
+import type { GuestRef } from '../../src/reconcile/guest.ts';
+import { parseVmid, type Upid, type Vmid } from '../../src/reconcile/ids.ts';
+import type { LookRequest, LookResult, Submission } from '../../src/reconcile/ports.ts';
+import { type Simulator, startSimulator } from '../simulator/start.ts';
+import { going } from '../support/pve-client.ts';
+
+export const NOTHING: ReadonlySet<Vmid> = new Set();
+
+/** Guests of both kinds; `auditor` is a token with the agent's role and Sys.Audit. */
+export function startGuestWorld(): Promise<Simulator> {
+  return startSimulator({
+    speed: 10,
+    world: {
+      guests: [
+        { vmid: 101, kind: 'qemu', config: { name: 'web', memory: '512', tags: 'a;b' } },
+        { vmid: 102, kind: 'qemu', config: { name: 'db', memory: '512' }, start_warnings: ['odd'] },
+        { vmid: 103, kind: 'qemu', config: { name: 'bad' }, start_error: 'no such disk' },
+        { vmid: 104, kind: 'qemu', running: true, obeys_shutdown: false, config: { name: 'deaf' } },
+        { vmid: 201, kind: 'lxc', running: true, config: { hostname: 'ct', memory: '512' } },
+        { vmid: 202, kind: 'lxc', config: { hostname: 'ct2', memory: '512' } },
+      ],
+      tokens: {
+        auditor: {
+          id: 'agent@pve!auditor',
+          secret: 's-1',
+          acl: { '/vms': 'agent', '/': ['Sys.Audit'] },
+        },
+      },
+      auth_delay_ms: 30,
+    },
+  });
+}
+
+export function vmid(number: number): Vmid {
+  const parsed = parseVmid(number);
+  if (parsed === null) throw new Error(`not a vmid: ${number}`);
+  return parsed;
+}
+
+export function qemu(number: number): GuestRef {
+  return { vmid: vmid(number), kind: 'qemu' };
+}
+
+export function lxc(number: number): GuestRef {
+  return { vmid: vmid(number), kind: 'lxc' };
+}
+
+export function look(
+  proxmox: Proxmox,
+  guest: GuestRef,
+  more: Partial<LookRequest> = {},
+): Promise<LookResult> {
+  const sinceMs = performance.now();
+  const request = { guest, sinceMs, tasksSinceMs: null, config: false, details: false, ...more };
+  return proxmox.guests.look(request, going);
+}
+
+export function upidOf(submission: Submission): Upid {
+  if (submission.kind !== 'task') throw new Error(JSON.stringify(submission));
+  return submission.upid;
+}
+
+/** Method and path of what the node received. */
+export async function askedOf(pve: Simulator): Promise<readonly string[]> {
+  return (await pve.requests()).map(({ method, path }) => `${method} ${path}`);
+}

@@ -1,0 +1,228 @@
+/** Looking at a simulated node through the GuestApi. */
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import type { Proxmox } from '../../src/proxmox/node.ts';
+import type { Simulator } from '../simulator/start.ts';
+import { going, nodeFor } from '../support/pve-client.ts';
+import { askedOf, look, lxc, NOTHING, qemu, startGuestWorld, vmid } from './guest-world.ts';
+
+let pve: Simulator;
+let proxmox: Proxmox;
+
+beforeAll(async () => {
+  pve = await startGuestWorld();
+});
+
+afterAll(async () => {
+  await pve.stop();
+});
+
+beforeEach(async () => {
+  proxmox = nodeFor(pve);
+  await pve.resetRequests();
+});
+
+afterEach(async () => {
+  await proxmox.close();
+  await pve.control('DELETE', '/faults');
+  await pve.settle();
+});
+
+describe('observe', () => {
+  it('finds the guests of both kinds, and says that it sees them all', async () => {
+    const state = await proxmox.guests.observe({ configs: NOTHING, wanted: NOTHING }, going);
+    expect([...state.guests.keys()].sort((a, b) => a - b)).toEqual([101, 102, 103, 104, 201, 202]);
+    expect(state).toMatchObject({ qemu: { kind: 'complete' }, lxc: { kind: 'complete' } });
+    expect(state.guests.get(vmid(101))).toMatchObject({
+      kind: 'qemu',
+      name: 'web',
+      power: 'stopped',
+      tags: ['a', 'b'],
+      ha: { kind: 'not_read' },
+      config: { kind: 'not_read' },
+    });
+    const bootedAtMs = state.guests.get(vmid(201))?.bootedAtMs ?? 0;
+    expect(Math.abs(Date.now() - bootedAtMs)).toBeLessThan(60_000);
+  });
+
+  it('a quiet pass takes three requests, and one for each config that is due', async () => {
+    const request = { configs: NOTHING, wanted: new Set([vmid(101)]) };
+    await proxmox.guests.observe(request, going);
+    await pve.resetRequests();
+    await proxmox.guests.observe(request, going);
+    expect(await askedOf(pve)).toHaveLength(3);
+    await pve.resetRequests();
+    const due = new Set([101, 201].map(vmid));
+    const state = await proxmox.guests.observe({ ...request, configs: due }, going);
+    expect(await askedOf(pve)).toHaveLength(5);
+    expect(state.guests.get(vmid(201))?.config).toMatchObject({ kind: 'known' });
+    expect(state.guests.get(vmid(102))?.config).toEqual({ kind: 'not_read' });
+  });
+
+  it('an empty list of a token without privileges is not absence', async () => {
+    const blind = nodeFor(pve, 'nobody');
+    const state = await blind.guests.observe({ configs: NOTHING, wanted: NOTHING }, going);
+    const gone = await look(blind, qemu(101));
+    await blind.close();
+    expect(state.guests.size).toBe(0);
+    expect(state).toMatchObject({
+      qemu: { kind: 'unknown', problem: { code: 'forbidden' } },
+      lxc: { kind: 'unknown' },
+      tasksKnown: { kind: 'unknown' },
+    });
+    expect(gone).toMatchObject({ kind: 'unknown', problem: { code: 'forbidden' } });
+  });
+
+  it('a list that cannot be read is unknown, and the other one is not', async () => {
+    await pve.addFault({ kind: 'wrong_types', path: '/qemu$', count: 0 });
+    const state = await proxmox.guests.observe({ configs: NOTHING, wanted: NOTHING }, going);
+    expect(state.qemu).toMatchObject({ kind: 'unknown', problem: { code: 'service_unavailable' } });
+    expect(state.lxc).toEqual({ kind: 'complete' });
+    expect([...state.guests.keys()].sort((a, b) => a - b)).toEqual([201, 202]);
+  });
+
+  it('a config that cannot be read is unknown', async () => {
+    await pve.addFault({ kind: 'error', status: 500, reason: 'odd', path: '/101/pending' });
+    const due = new Set([101, 102].map(vmid));
+    const state = await proxmox.guests.observe({ configs: due, wanted: NOTHING }, going);
+    expect(state.guests.get(vmid(101))?.config.kind).toBe('unknown');
+    expect(state.guests.get(vmid(102))?.config.kind).toBe('known');
+  });
+
+  it('when a guest goes missing the privileges are read again, once', async () => {
+    await pve.control('POST', '/guests', { vmid: 301, kind: 'qemu', config: { name: 'brief' } });
+    const request = { configs: NOTHING, wanted: NOTHING };
+    await proxmox.guests.observe(request, going);
+    await pve.control('DELETE', '/guests/301');
+    await pve.resetRequests();
+    const state = await proxmox.guests.observe(request, going);
+    expect(state.qemu.kind).toBe('complete');
+    expect(await askedOf(pve)).toContain('GET /access/permissions');
+    await pve.resetRequests();
+    await proxmox.guests.observe(request, going);
+    expect(await askedOf(pve)).toHaveLength(3);
+  });
+
+  it('a wanted guest that moved is found on its new node', async () => {
+    await pve.control('POST', '/guests', { vmid: 302, kind: 'qemu', config: { name: 'nomad' } });
+    await pve.control('PATCH', '/guests/302', { moved_to: 'pve2' });
+    const wanted = new Set([101, 302].map(vmid));
+    const state = await proxmox.guests.observe({ configs: NOTHING, wanted }, going);
+    expect([...state.elsewhere]).toEqual([[302, 'pve2']]);
+    expect(await look(proxmox, qemu(302))).toEqual({ kind: 'gone', node: 'pve2' });
+  });
+
+  it('tasks of others are seen with Sys.Audit, and it says when they are not', async () => {
+    await pve.control('POST', '/tasks', {
+      type: 'vzdump',
+      id: '101',
+      user: 'eva@pam',
+      duration_ms: 10_000,
+    });
+    const request = { configs: NOTHING, wanted: NOTHING };
+    const auditor = nodeFor(pve, 'auditor');
+    const seen = await auditor.guests.observe(request, going);
+    const unseen = await proxmox.guests.observe(request, going);
+    await auditor.close();
+    expect(seen.tasksKnown).toEqual({ kind: 'complete' });
+    expect(seen.tasks).toMatchObject([
+      { type: 'vzdump', vmid: 101, user: 'eva@pam', isOurs: false },
+    ]);
+    expect(Math.abs((seen.tasks[0]?.startedAtMs ?? 0) - Date.now())).toBeLessThan(5_000);
+    expect(unseen).toMatchObject({ tasks: [], tasksKnown: { kind: 'unknown' } });
+  });
+
+  it('a bulk task that began and ended since the last look is still told', async () => {
+    const auditor = nodeFor(pve, 'auditor');
+    const request = { configs: NOTHING, wanted: NOTHING };
+    await auditor.guests.observe(request, going);
+    await pve.control('POST', '/tasks', {
+      type: 'stopall',
+      id: '',
+      user: 'root@pam',
+      duration_ms: 10,
+    });
+    await expect
+      .poll(async () => (await auditor.guests.observe(request, going)).bulkTasks)
+      .toMatchObject([{ type: 'stopall' }]);
+    await auditor.close();
+  });
+});
+
+describe('look', () => {
+  it('two lanes that look at once share one list', async () => {
+    const [one, two] = await Promise.all([look(proxmox, qemu(101)), look(proxmox, qemu(102))]);
+    expect(one).toMatchObject({ kind: 'found', guest: { vmid: 101 } });
+    expect(two).toMatchObject({ kind: 'found', guest: { vmid: 102 } });
+    expect(await askedOf(pve)).toEqual(['GET /nodes/pve1/qemu']);
+  });
+
+  it('a look after an event is never answered from before it', async () => {
+    await look(proxmox, qemu(101));
+    await pve.control('PATCH', '/guests/101', { lock: 'backup' });
+    expect(await look(proxmox, qemu(101))).toMatchObject({ guest: { lock: 'backup' } });
+    await pve.control('PATCH', '/guests/101', { lock: null });
+  });
+
+  it('with details it is one request of its own, and has HA and the qmp status', async () => {
+    await pve.control('PATCH', '/guests/104', { qmp_status: 'paused' });
+    expect(await look(proxmox, qemu(104), { details: true })).toMatchObject({
+      kind: 'found',
+      guest: { power: 'running', qmpStatus: 'paused', ha: { kind: 'unmanaged' } },
+    });
+    await pve.control('PATCH', '/guests/104', { qmp_status: 'running' });
+    expect(await askedOf(pve)).toEqual(['GET /nodes/pve1/qemu/104/status/current']);
+  });
+
+  it.each([true, false])(
+    'a guest of the other kind is found as what it is (details: %s)',
+    async (details) => {
+      expect(await look(proxmox, lxc(101), { details })).toMatchObject({
+        kind: 'found',
+        guest: { vmid: 101, kind: 'qemu' },
+      });
+    },
+  );
+
+  it.each([true, false])('a guest that does not exist is gone (details: %s)', async (details) => {
+    expect(await look(proxmox, qemu(999), { details })).toEqual({ kind: 'gone', node: null });
+  });
+
+  it('a look that fails is unknown', async () => {
+    await pve.addFault({ kind: 'error', status: 595, reason: 'Connection refused', count: 0 });
+    expect(await look(proxmox, qemu(101))).toMatchObject({ kind: 'unknown' });
+    expect(await look(proxmox, qemu(101), { details: true })).toMatchObject({ kind: 'unknown' });
+  });
+
+  it('aborted, it rejects with the reason', async () => {
+    const abort = new AbortController();
+    const request = {
+      guest: qemu(101),
+      sinceMs: 0,
+      tasksSinceMs: null,
+      config: true,
+      details: false,
+    };
+    const looking = proxmox.guests.look(request, abort.signal);
+    abort.abort(new Error('shutting down'));
+    await expect(looking).rejects.toThrow('shutting down');
+  });
+});
+
+describe('the node', () => {
+  it('tells quorum and HA to a token that may see them, and only the managed guests to others', async () => {
+    const auditor = nodeFor(pve, 'auditor');
+    expect(await auditor.guests.lookAtNode(going)).toMatchObject({ quorate: true, ha: 'absent' });
+    expect(await proxmox.guests.lookAtNode(going)).toEqual({
+      quorate: null,
+      ha: 'unknown',
+      managed: new Map(),
+    });
+    await auditor.close();
+  });
+
+  it('tells its version, the privileges and its clock', async () => {
+    expect(await proxmox.version(going)).toMatchObject({ value: { version: '9.2.11' } });
+    expect(await proxmox.permissions(going)).toMatchObject({ kind: 'value' });
+    expect(await proxmox.clockOffsetMs(going)).toBeNull();
+  });
+});
