@@ -36,10 +36,9 @@ function stepArming(ha: HaManager): boolean {
   if (wanted !== null) {
     ha.wanted = null;
     ha.armed = { kind: 'disarming', mode: wanted };
-    if (wanted === 'freeze') {
-      for (const [sid, service] of ha.services) {
-        ha.services.set(sid, { ...newService('freeze'), failures: service.failures });
-      }
+    for (const [sid, service] of ha.services) {
+      const left = { ...service, isRunning: false };
+      ha.services.set(sid, wanted === 'freeze' ? newService('freeze') : left);
     }
   }
   return false;

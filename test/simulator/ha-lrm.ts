@@ -25,6 +25,7 @@ export class Lrm {
   runRound(): void {
     const ha = this.#ha;
     ha.lastLrmS = ha.node.clock.nowS();
+    ha.isLrmDisarmed = 'mode' in ha.armed;
     if (ha.armed.kind !== 'armed') return;
     for (const [sid, service] of ha.services) {
       const guest = ha.node.allGuests().find((candidate) => haSid(candidate) === sid);

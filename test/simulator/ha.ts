@@ -44,6 +44,8 @@ export class HaManager {
   /** Seconds; 0 before the first round. */
   lastCrmS = 0;
   lastLrmS = 0;
+  /** The LRM hears of it at its own next round. */
+  isLrmDisarmed = false;
   readonly #lrm: Lrm;
   #isTicking = false;
 

@@ -1,6 +1,6 @@
 /** The recordings of HA-managed guests, and of startall and stopall. */
 
-import { behave, editByHand, running, startByHand, stopByHand } from './replay-hands.ts';
+import { behave, editByHand, later, running, startByHand, stopByHand } from './replay-hands.ts';
 import type { Plan } from './replay-plans.ts';
 import { type Change, scene } from './replay-scene.ts';
 
@@ -9,7 +9,12 @@ const managed: Change = { running: true, ha: 'started' };
 /** Several recordings were made at once, with their own guests each. */
 const OTHERS = 'other recordings changed the same file meanwhile';
 const resourceDigests = {
-  steps: ['/cluster/ha/resources', '/cluster/ha/resources/vm:103', '/cluster/ha/resources/vm:104'],
+  steps: [
+    '/cluster/ha/resources',
+    '/cluster/ha/resources/vm:103',
+    '/cluster/ha/resources/vm:104',
+    '/cluster/ha/resources/vm:105',
+  ],
   keys: ['digest'],
   why: OTHERS,
 };
@@ -31,32 +36,50 @@ export const HA_PLANS: Readonly<Record<string, Plan>> = {
       { steps: [30], why: 'the monitor is not simulated: the guest is powered off by hand' },
     ],
     at: {
-      31: async (replay) => {
+      31: (replay) => {
         replay.lastWriteMs = replay.ticker.nowMs();
-        await stopByHand(106)(replay);
+        replay.ticker.after(400, () => void stopByHand(106)(replay));
       },
     },
   },
   ha_config_put: {
-    guests: scene({ 101: managed }),
+    guests: scene({ 101: { ...managed, config: { machine: 'pc-i440fx-7.2' } } }),
     about: [101],
     leftOut: [{ steps: [18], why: 'cloning is not simulated' }],
-    loose: [{ steps: [10, 11], keys: ['digest'], why: OTHERS }],
+    loose: [{ steps: [11], keys: ['digest'], why: OTHERS }],
   },
   ha_disarm: {
     guests: scene({ 103: managed, 106: { ha: 'stopped' } }),
     about: [103, 106],
+    at: {
+      58: async (replay) => {
+        replay.node.ha.updateResource('vm:106', 'stopped', []);
+        await later(30_000)(replay);
+      },
+    },
+    leftOut: [{ steps: [56, 115], why: 'single looks at another guest, at no stated time' }],
     loose: [resourceDigests, managerStatus],
   },
   ha_failing_start: {
-    guests: scene({ 105: { start_error: "bridge 'vmbr9' does not exist" } }),
+    guests: scene({
+      105: {
+        start_error: "bridge 'vmbr9' does not exist",
+        config: { description: 'y', memory: '32' },
+      },
+    }),
     about: [105],
     at: { 75: behave(105, { start_error: null }) },
-    loose: [resourceDigests, managerStatus],
+    loose: [
+      { steps: [1], keys: ['digest', 'net0'], why: 'the MAC is made up' },
+      resourceDigests,
+      managerStatus,
+    ],
   },
   ha_ignored_disabled: {
-    guests: scene({ 103: managed }),
+    guests: scene({ 103: managed, 104: { config: { agent: '1' } } }),
     about: [104],
+    // A round of the CRM fell in between.
+    at: { 102: later(10_000) },
     loose: [resourceDigests, managerStatus],
   },
   ha_lxc_201: {
@@ -68,6 +91,7 @@ export const HA_PLANS: Readonly<Record<string, Plan>> = {
     },
     leftOut: [{ steps: [113], why: 'lxc-stop on a frozen init has more to say' }],
     loose: [
+      { steps: ['/nodes/pve1/tasks'], why: 'tasks of the minutes before are in the list' },
       {
         steps: ['/cluster/ha/resources/ct:201', ...resourceDigests.steps],
         keys: ['digest'],
@@ -107,7 +131,12 @@ export const HA_PLANS: Readonly<Record<string, Plan>> = {
     ],
   },
   stopall_everything: {
-    guests: scene({ 103: managed, 106: { ha: 'stopped' }, 202: running }),
+    guests: scene({
+      103: managed,
+      105: { config: { memory: '32' } },
+      106: { ha: 'stopped' },
+      202: running,
+    }),
     loose: [
       {
         steps: ['/cluster/tasks', '/nodes/pve1/tasks'],

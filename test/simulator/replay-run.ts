@@ -18,6 +18,8 @@ import { worldSchema } from './world.ts';
 
 /** No recorded wait is longer, in virtual time. */
 const PATIENCE_MS = 200_000;
+/** Between two polls of a task. */
+const POLL_MS = 100;
 /** Turns of the event loop without progress before time moves on for a waiting request. */
 const PATIENT_TURNS = 4;
 
@@ -123,8 +125,21 @@ export class Replay {
     const recorded = dataOf(step.response.body);
     const here = dataOf(parse(got.text));
     if (typeof recorded === 'string' && typeof here === 'string') this.upids.set(recorded, here);
+    if (Array.isArray(recorded) && Array.isArray(here)) this.#pairTasks(recorded, here);
     const isRead = step.read_back !== undefined && !leniency.keys.has('read_back');
     if (isRead && got.status === 200) await this.#readBack(step, index);
+  }
+
+  /** Tasks that nobody here asked for are known from lists: by type, guest and user. */
+  #pairTasks(recorded: readonly unknown[], here: readonly unknown[]): void {
+    for (const upid of recorded.map(upidOf)) {
+      if (upid === null || this.upids.has(upid)) continue;
+      const known = new Set(this.upids.values());
+      const twin = here.map(upidOf).find((other) => {
+        return other !== null && !known.has(other) && nameOf(other) === nameOf(upid);
+      });
+      if (twin !== undefined && twin !== null) this.upids.set(upid, twin);
+    }
   }
 
   #note(step: Exchange, index: number, differences: readonly string[]): void {
@@ -169,13 +184,9 @@ export class Replay {
     const wanted = stateOf(last.response.body);
     const endMs = this.ticker.nowMs() + PATIENCE_MS;
     let got = await this.#send(last);
-    while (
-      wanted === 'stopped' &&
-      stateOf(parse(got.text)) === 'running' &&
-      this.ticker.nowMs() < endMs
-    ) {
-      await this.ticker.advance(50);
-      got = await this.#send(last);
+    for (; this.ticker.nowMs() < endMs; got = await this.#send(last)) {
+      if (wanted === 'running' || stateOf(parse(got.text)) !== 'running') break;
+      await this.ticker.advance(POLL_MS);
     }
     this.#note(last, end - 1, compareAnswer(last, got, leniency));
     return end - start;
@@ -234,6 +245,16 @@ function startOfScene(transcript: Transcript): number {
     return match === null ? [] : [parseInt(match[1] ?? '', 16)];
   });
   return Math.min(Math.floor(Date.parse(transcript.recorded) / 1000), ...started);
+}
+
+function upidOf(row: unknown): string | null {
+  const upid = typeof row === 'object' && row !== null && 'upid' in row ? row.upid : null;
+  return typeof upid === 'string' ? upid : null;
+}
+
+/** Type, guest and user of a UPID. */
+function nameOf(upid: string): string {
+  return upid.split(':').slice(5).join(':');
 }
 
 function isTaskPoll(step: Step): boolean {

@@ -91,19 +91,21 @@ function sample(replay: Replay, guest: Guest, series: Series, s: number): void {
   push(series.ha, s, haWord(replay.node.ha.guestState(haSid(guest))));
 }
 
-/** A change that falls behind the end of either watch is not missed. */
+/** A change that falls outside either watch is not missed: one must be a stretch of the other. */
 function compareSeries(
   what: string,
   recorded: readonly Change[],
   here: readonly Change[],
 ): string[] {
-  const [a, b] = [order(recorded), order(here)];
-  const isSame = a === b || a.startsWith(`${b} → `) || b.startsWith(`${a} → `);
-  if (!isSame) return [`${what}: recorded ${a}, got ${b}`];
-  return recorded.flatMap((change, index) => {
-    const s = here[index]?.s;
-    if (s === undefined || Math.abs(s - change.s) <= TOLERANCE_S * Math.max(1, index)) return [];
-    return [`${what}: ${change.state} recorded at ${change.s} s, got at ${s} s`];
+  const [longer, shorter] = recorded.length > here.length ? [recorded, here] : [here, recorded];
+  const offset = longer.findIndex((_, index) => {
+    return order(longer.slice(index, index + shorter.length)) === order(shorter);
+  });
+  if (offset < 0) return [`${what}: recorded ${order(recorded)}, got ${order(here)}`];
+  return shorter.flatMap((change, index) => {
+    const s = longer[index + offset]?.s ?? change.s;
+    if (Math.abs(s - change.s) <= TOLERANCE_S * Math.max(1, index)) return [];
+    return [`${what}: ${change.state} at ${change.s} s and at ${s} s`];
   });
 }
 

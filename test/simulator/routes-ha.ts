@@ -1,7 +1,7 @@
 /** /cluster/ha: resources, status, arming (PVE-FACTS 38, 39, 42). */
 import { internalError } from './api-error.ts';
 import { type Call, ok, type Result, type Routes } from './call.ts';
-import type { HaManager, Requested } from './ha.ts';
+import type { HaManager, Requested, Resource } from './ha.ts';
 import type { Service } from './ha-service.ts';
 
 type Row = Record<string, unknown>;
@@ -74,10 +74,16 @@ function serviceRow(ha: HaManager, sid: string): Row {
     state,
     status: `${sid} (${ha.node.name}, ${state})`,
     ...(service === undefined ? {} : { crm_state: service.state }),
-    ...(resource === undefined ? {} : { request_state: resource.requested }),
-    max_restart: Number(resource?.extra.get('max_restart') ?? 1),
-    max_relocate: Number(resource?.extra.get('max_relocate') ?? 1),
-    failback: Number(resource?.extra.get('failback') ?? 1),
+    ...(resource === undefined ? {} : configuredRow(resource)),
+  };
+}
+
+function configuredRow({ requested, extra }: Resource): Row {
+  return {
+    request_state: requested,
+    max_restart: Number(extra.get('max_restart') ?? 1),
+    max_relocate: Number(extra.get('max_relocate') ?? 1),
+    failback: Number(extra.get('failback') ?? 1),
   };
 }
 
@@ -103,8 +109,7 @@ function armedRows(ha: HaManager): Row[] {
     ...(isOff ? { resource_mode: armed.mode } : {}),
   };
   if (ha.lastCrmS === 0) return [fencing];
-  const lrmMode =
-    armed.kind === 'disarmed' ? 'disarm mode, watchdog released' : 'active, watchdog active';
+  const lrmMode = ha.isLrmDisarmed ? 'disarm mode, watchdog released' : 'active, watchdog active';
   return [
     {
       id: 'master',
@@ -142,13 +147,13 @@ function managerStatus({ node }: Call): Result {
   const quorum = { node: node.name, quorate: ha.isQuorate ? '1' : '0' };
   if (ha.lastCrmS === 0) return ok({ manager_status: { node_status: {} }, quorum });
   const services = [...ha.services].map(
-    ([sid, service]) => [sid, { node: node.name, ...serviceStatus(service) }] as const,
+    ([sid, service]) => [sid, { node: node.name, ...serviceStatus(service, node.name) }] as const,
   );
   const results = [...ha.results].map(([uid, { sid, state, exitCode }]) => [
     uid,
     { sid, state, exit_code: exitCode },
   ]);
-  const isDisarmed = ha.armed.kind === 'disarmed';
+  const isDisarmed = ha.isLrmDisarmed;
   return ok({
     quorum,
     manager_status: {
@@ -169,13 +174,14 @@ function managerStatus({ node }: Call): Result {
   });
 }
 
-function serviceStatus(service: Service): Row {
+function serviceStatus(service: Service, node: string): Row {
   return {
     state: service.state,
     uid: service.uid,
     ...(service.isRunning ? { running: 1 } : {}),
     ...(service.timeout === null ? {} : { timeout: service.timeout }),
     ...(service.cmd === null ? {} : { cmd: service.cmd }),
+    ...(service.failures === 0 ? {} : { failed_nodes: Array(service.failures).fill(node) }),
   };
 }
 
@@ -187,6 +193,9 @@ function arm(call: Call, wanted: 'arm' | 'freeze' | 'ignore'): Result {
 const resources = '/cluster/ha/resources';
 
 export const haRoutes: Routes = {
+  [`POST ${resources}/{sid}/migrate`]: () => {
+    throw internalError('there is no other node');
+  },
   'GET /cluster/ha': () => ok(['status', 'resources', 'groups', 'rules'].map((id) => ({ id }))),
   'GET /cluster/ha/groups': () => {
     throw internalError('cannot index groups: ha groups have been migrated to rules');
