@@ -1,0 +1,124 @@
+/**
+ * A desired value is a pattern: what it names must match, what it leaves to PVE may be anything
+ * and is kept when the value is written again (a MAC, a volume and its size, a generated uuid).
+ *
+ * Total and pure. What PVE does not fill in itself is never left to it: a property that is there
+ * and not desired is drift.
+ */
+import type { GuestKind } from '../reconcile/guest.ts';
+import { findOption, type Option } from './options.ts';
+import { type Properties, printPropertyString } from './property-string.ts';
+import { type Meaning, readMeaning, sameMeaning } from './value-meaning.ts';
+import { resolveRequest, volumeProperty } from './volumes.ts';
+
+/** Keys whose value PVE never gives back: it answers asterisks (PVE-FACTS 27). */
+const WRITE_ONLY: Readonly<Record<GuestKind, ReadonlySet<string>>> = {
+  qemu: new Set(['cipassword']),
+  lxc: new Set(),
+};
+
+const MASKED = /^\*+$/;
+const GENERATED_UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+
+type PropertyMeaning = Extract<Meaning, { kind: 'properties' }>;
+
+export interface Comparison {
+  readonly kind: GuestKind;
+  readonly key: string;
+  readonly desired: string;
+  readonly actual: string | null;
+}
+
+export function isWriteOnlyKey(kind: GuestKind, key: string): boolean {
+  return WRITE_ONLY[kind].has(key);
+}
+
+/** `vmgenid: 1` asks PVE for an id of its own. */
+function isGeneratedId({ key, desired, actual }: Comparison): boolean {
+  return key === 'vmgenid' && desired === '1' && actual !== null && GENERATED_UUID.test(actual);
+}
+
+/** Does PVE fill this property in by itself where the text leaves it out? */
+function isLeftToPve(kind: GuestKind, option: Option, name: string): boolean {
+  const format = option.format?.properties.get(name)?.format;
+  if (format === 'mac-addr' || format === 'disk-size') return true;
+  if (option.family === 'smbios1') return name === 'uuid';
+  // An LXC net is a veth whether the text says so or not (lxc_config).
+  return kind === 'lxc' && option.family === 'net' && name === 'type';
+}
+
+/** Does `actual` satisfy `desired`? Null and a text PVE keeps as nothing are the same. */
+export function satisfies(comparison: Comparison): boolean {
+  const { kind, key, desired, actual } = comparison;
+  if (desired === actual) return true;
+  if (actual !== null && isWriteOnlyKey(kind, key) && MASKED.test(actual)) return true;
+  if (isGeneratedId(comparison)) return true;
+  const wanted = readMeaning(kind, key, desired);
+  const found = readMeaning(kind, key, actual);
+  const option = findOption(kind, key);
+  if (option === null || wanted.kind !== 'properties' || found.kind !== 'properties') {
+    return sameMeaning(wanted, found);
+  }
+  return satisfiesProperties(kind, option, wanted, found);
+}
+
+function satisfiesProperties(
+  kind: GuestKind,
+  option: Option,
+  wanted: PropertyMeaning,
+  found: PropertyMeaning,
+): boolean {
+  const resolved = resolveVolume(kind, option, wanted.properties, found) ?? wanted.properties;
+  for (const [name, value] of resolved) {
+    if (found.properties.get(name) !== value) return false;
+  }
+  for (const name of found.properties.keys()) {
+    if (!resolved.has(name) && !isLeftToPve(kind, option, name)) return false;
+  }
+  return true;
+}
+
+function resolveVolume(
+  kind: GuestKind,
+  option: Option,
+  desired: Properties,
+  found: PropertyMeaning,
+): Properties | null {
+  const volumeName = volumeProperty(kind, option.family);
+  if (volumeName === null) return null;
+  return resolveRequest({ family: option.family, volumeName }, desired, found.properties);
+}
+
+/** What to write for `desired`: with what PVE had filled in kept. Else the text as it stands. */
+export function keepFilledIn(comparison: Comparison): string {
+  const { kind, key, desired, actual } = comparison;
+  if (actual === null) return desired;
+  if (isGeneratedId(comparison)) return actual;
+  const option = findOption(kind, key);
+  const wanted = readMeaning(kind, key, desired);
+  const found = readMeaning(kind, key, actual);
+  if (option === null || wanted.kind !== 'properties' || found.kind !== 'properties') {
+    return desired;
+  }
+  const resolved = resolveVolume(kind, option, wanted.written, found);
+  const base = resolved ?? wanted.written;
+  const kept = keptProperties(kind, option, base, found);
+  const text = resolved === null ? desired : printPropertyString(wanted.format, resolved);
+  return kept.length === 0 ? text : `${text},${kept.join(',')}`;
+}
+
+function keptProperties(
+  kind: GuestKind,
+  option: Option,
+  base: Properties,
+  found: PropertyMeaning,
+): readonly string[] {
+  const volumeName = volumeProperty(kind, option.family);
+  const isOtherVolume =
+    volumeName !== null && base.get(volumeName) !== found.written.get(volumeName);
+  // A size belongs to its volume; everything else belongs to the key.
+  if (isOtherVolume) return [];
+  return [...found.written]
+    .filter(([name]) => !base.has(name) && isLeftToPve(kind, option, name))
+    .map(([name, value]) => `${name}=${value}`);
+}
