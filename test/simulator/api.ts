@@ -34,6 +34,7 @@ export function createHandler(api: Api): WireHandler {
     const start = performance.now();
     const logged: { entry: LoggedRequest | null } = { entry: null };
     const reply = await handle(api, request, logged);
+    if (request.method !== 'GET') api.node.onChange();
     if (logged.entry !== null) {
       logged.entry.ms = Math.round(performance.now() - start);
       if (reply.kind === 'answer') {

@@ -48,7 +48,10 @@ async function outcome(
   if (found === undefined) return [404, { error: `no action ${request.method} ${path}` }];
   try {
     const body = await readJson(request);
-    return [200, await found.run(world, body, exact === undefined ? path.slice(cut) : '')];
+    const argument = exact === undefined ? path.slice(cut) : '';
+    const result = await found.run(world, body, argument);
+    world.node.onChange();
+    return [200, result];
   } catch (error) {
     if (error instanceof ZodError) return [400, { error: z.prettifyError(error) }];
     if (error instanceof ControlError) return [404, { error: error.message }];

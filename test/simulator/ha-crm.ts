@@ -11,6 +11,7 @@ export function runCrmRound(ha: HaManager): void {
   // Without quorum nothing in /etc/pve can be written; requests wait.
   if (ha.isCrmDown || !ha.isQuorate) return;
   ha.lastCrmS = ha.node.clock.nowS();
+  ha.rounds += 1;
   const wasDisarmed = stepArming(ha);
   takeCommands(ha);
   if (ha.armed.kind === 'disarmed' || ha.armed.kind === 'disarming') return;

@@ -43,6 +43,8 @@ export class HaManager {
   isCrmDown = false;
   /** Seconds; 0 before the first round. */
   lastCrmS = 0;
+  /** How often the CRM wrote its status. */
+  rounds = 0;
   lastLrmS = 0;
   /** The LRM hears of it at its own next round. */
   isLrmDisarmed = false;
@@ -164,6 +166,7 @@ export class HaManager {
     await clock.sleep(firstMs);
     for (;;) {
       runCrmRound(this);
+      this.node.onChange();
       await clock.sleep(LRM_DELAY_MS);
       this.#lrm.runRound();
       await clock.sleep(ROUND_MS - LRM_DELAY_MS);

@@ -17,6 +17,7 @@ const USAGE = `usage: node test/simulator/main.ts [options]
   --dir DIR           where the CA, the tokens and the look files go (default: a temporary folder)
   --world FILE.json   the guests and tokens to start with
   --guests N          made-up guests, besides those of the world file
+  --look DIR          keep there what a look at the host would show (.vmlist, .version, pid files)
   --speed N           divide every duration by N (default 1)
   --die-with-parent   end when standard input is closed
 `;
@@ -28,6 +29,7 @@ function readOptions(): z.infer<typeof optionsSchema> {
       dir: { type: 'string' },
       world: { type: 'string' },
       guests: { type: 'string' },
+      look: { type: 'string' },
       speed: { type: 'string' },
       'die-with-parent': { type: 'boolean' },
     },
@@ -40,6 +42,7 @@ const optionsSchema = z.strictObject({
   dir: z.string().optional(),
   world: z.string().optional(),
   guests: z.coerce.number().int().min(0).default(0),
+  look: z.string().optional(),
   speed: z.coerce.number().positive().default(1),
   'die-with-parent': z.boolean().default(false),
 });
@@ -68,6 +71,7 @@ async function main(): Promise<void> {
     port: options.port,
     speed: options.speed,
     ticker: realTicker,
+    lookDir: options.look ?? null,
   });
   process.stdout.write(`${JSON.stringify(ready)}\n`);
 }

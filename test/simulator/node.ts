@@ -58,6 +58,8 @@ export class PveNode {
   readonly guests = new Map<number, Guest>();
   /** Guests that are on other nodes now, by vmid. */
   readonly elsewhere = new Map<number, { readonly node: string; readonly kind: GuestKind }>();
+  /** Called after anything that a look at the host would show. */
+  onChange: () => void = () => {};
   readonly tasks: Tasks;
   readonly locks: ConfigLocks;
   readonly daemon: Daemon;
@@ -74,7 +76,7 @@ export class PveNode {
     this.resourcesLagMs = options.resourcesLagMs;
     this.fingerprint = options.fingerprint;
     this.#durations = { ...DEFAULT_DURATIONS, ...options.durations };
-    this.tasks = new Tasks(options.name, options.clock);
+    this.tasks = new Tasks(options.name, options.clock, () => this.onChange());
     this.locks = new ConfigLocks(options.clock);
     this.daemon = new Daemon(options.clock);
     this.ha = new HaManager(this);

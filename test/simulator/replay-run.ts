@@ -63,6 +63,7 @@ export class Replay {
       port: 0,
       speed: 1,
       ticker,
+      lookDir: null,
     });
     const tokenLine = (name: string): string =>
       readFileSync(server.ready.tokens[name] ?? '', 'utf8').trim();

@@ -7,6 +7,7 @@ import { createAuthority } from './certificates.ts';
 import type { Ticker } from './clock.ts';
 import { listenControl } from './control.ts';
 import { Faults } from './faults.ts';
+import { LookFiles } from './look-files.ts';
 import { RequestLog } from './request-log.ts';
 import { Router } from './router.ts';
 import { clusterRoutes } from './routes-cluster.ts';
@@ -41,6 +42,8 @@ export async function startServer(options: {
   readonly port: number;
   readonly speed: number;
   readonly ticker: Ticker;
+  /** Where the files of look-files.ts go; null: nowhere. */
+  readonly lookDir: string | null;
 }): Promise<Server> {
   const { world, dir } = options;
   mkdirSync(dir, { recursive: true, mode: 0o700 });
@@ -67,6 +70,10 @@ export async function startServer(options: {
     nowMs: () => node.clock.nowMs(),
   });
   const control = await listenControl({ ...api, wire, authority });
+  if (options.lookDir !== null) {
+    const look = new LookFiles(node, options.lookDir);
+    node.onChange = () => look.sync();
+  }
   const caFile = join(dir, 'ca.pem');
   writeFileSync(caFile, authority.certificatePem);
   const ready: Ready = {
@@ -83,6 +90,7 @@ export async function startServer(options: {
     ready,
     api,
     close: async () => {
+      node.onChange = () => {};
       await Promise.all([wire.close(), control.close()]);
     },
   };

@@ -24,6 +24,8 @@ export interface SimulatorOptions {
   readonly guests?: number;
   readonly speed?: number;
   readonly port?: number;
+  /** Keep .vmlist, .version and pid files in `lookDir`. */
+  readonly look?: boolean;
   /** Left out: a temporary folder, removed by `stop()`. */
   readonly dir?: string;
 }
@@ -35,6 +37,8 @@ export interface Simulator {
   readonly fingerprint: string;
   readonly node: string;
   readonly dir: string;
+  /** Filled only with the option `look`. */
+  readonly lookDir: string;
   readonly pid: number;
   /** Path of `root`, `agent`, `audit`, `nobody` or one of the world's own. */
   tokenFile(name: string): string;
@@ -81,6 +85,7 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
     fingerprint: ready.fingerprint,
     node: ready.node,
     dir,
+    lookDir,
     pid: ready.pid,
     tokenFile,
     token: (name) => readFileSync(tokenFile(name), 'utf8').trim(),

@@ -38,6 +38,7 @@ export type TaskWork = (task: Task) => Promise<void>;
 export class Tasks {
   readonly #clock: Clock;
   readonly #node: string;
+  readonly #onChange: () => void;
   readonly #byUpid = new Map<string, Task>();
   readonly #controllers = new Map<string, AbortController>();
   /** Oldest first. */
@@ -46,9 +47,10 @@ export class Tasks {
   #nextPid = 18_000;
   #changes = 0;
 
-  constructor(node: string, clock: Clock) {
+  constructor(node: string, clock: Clock, onChange: () => void) {
     this.#node = node;
     this.#clock = clock;
+    this.#onChange = onChange;
   }
 
   /** Counts starts and ends, as kvstore.NODE.tasklist does (PVE-FACTS 30). */
@@ -110,6 +112,7 @@ export class Tasks {
     this.#byUpid.set(upid, task);
     this.#controllers.set(upid, controller);
     this.#changes += 1;
+    this.#onChange();
     void this.#run(task, work).then(settled.resolve);
     return task;
   }
@@ -134,6 +137,7 @@ export class Tasks {
     task.end = { time: this.#clock.nowS(), status };
     this.#controllers.delete(task.upid);
     this.#changes += 1;
+    this.#onChange();
     if (this.#byUpid.get(task.upid) !== task) return status;
     this.#archive.push(task);
     if (this.#archive.length >= ARCHIVE_ENTRIES) {
