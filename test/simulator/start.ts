@@ -67,6 +67,8 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
   if (options.guests !== undefined) args.push('--guests', String(options.guests));
   if (options.speed !== undefined) args.push('--speed', String(options.speed));
   if (options.port !== undefined) args.push('--port', String(options.port));
+  const lookDir = join(dir, 'look');
+  if (options.look === true) args.push('--look', lookDir);
   // Its stdin is our pipe: when we die, it sees the end of it.
   const child = spawn(process.execPath, args, { stdio: ['pipe', 'pipe', 'inherit'] });
   const ended = new Promise<void>((resolve) => child.once('close', () => resolve()));
