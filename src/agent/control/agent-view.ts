@@ -1,0 +1,40 @@
+/** The agent as `GET /v1/agent` shows it. */
+import type { PassEvent } from './pass-runner.ts';
+import type { ControlPorts } from './ports.ts';
+
+type AgentPorts = Pick<
+  ControlPorts,
+  'clock' | 'agent' | 'node' | 'version' | 'startedAtMs' | 'mode' | 'ledger' | 'readiness' | 'parts'
+>;
+
+export function describeAgent(ports: AgentPorts, lastPass: PassEvent | null): object {
+  const { agent, node, version, mode } = ports;
+  const reasons = ports.readiness();
+  return {
+    agent,
+    node,
+    version,
+    started_at: new Date(ports.startedAtMs).toISOString(),
+    mode,
+    pause: pauseOf(ports),
+    readiness: { ready: reasons.length === 0, reasons },
+    last_pass: lastPass === null ? null : passOf(lastPass),
+    parts: ports.parts(),
+  };
+}
+
+function passOf({ pass_id, at, duration_ms, summary }: PassEvent): object {
+  return { pass_id, at, duration_ms, summary };
+}
+
+export function pauseOf({ ledger, clock }: Pick<ControlPorts, 'ledger' | 'clock'>): object {
+  const pause = ledger.pause();
+  const isOver = pause?.untilMs != null && pause.untilMs <= clock.now();
+  if (pause === null || isOver) return { paused: false, until: null, reason: null };
+  const { untilMs, reason } = pause;
+  return {
+    paused: true,
+    until: untilMs === null ? null : new Date(untilMs).toISOString(),
+    reason,
+  };
+}

@@ -1,0 +1,119 @@
+/**
+ * One listener's HTTP: the routes it may serve, what it refuses, and failures as problem
+ * documents. All three listeners are this, with different routes.
+ */
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import { ReconcilerError } from '../../reconcile/errors.ts';
+import { makeCorrelationId } from '../../reconcile/ids.ts';
+import { isCrossSite, isLoopbackHost, PAGE_HEADERS } from './browser-guard.ts';
+import type { ControlPorts } from './ports.ts';
+import { PROBLEM_TYPE, problemOf, problemOfError, statusOf } from './problem.ts';
+import type { Listener } from './route.ts';
+import type { ServedRoute } from './served-route.ts';
+
+/** An envelope with a large set_config and several signatures, some times over. */
+const BODY_BYTES_MAX = 256 * 1024;
+/** A request arrives within this, or its sender is cut off: nobody is held up by a slow one. */
+const REQUEST_TIMEOUT_MS = 10_000;
+const KEEP_ALIVE_MS = 30_000;
+/** Far more than pages, scrapers and hubs keep open; beyond it connections are refused. */
+const CONNECTIONS_MAX = 512;
+
+type AppPorts = Pick<ControlPorts, 'random' | 'reportError'>;
+
+export function createApp(
+  listener: Listener,
+  routes: readonly ServedRoute[],
+  ports: AppPorts,
+): FastifyInstance {
+  const app = Fastify({
+    bodyLimit: BODY_BYTES_MAX,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    genReqId: () => makeCorrelationId(ports.random),
+    routerOptions: { maxParamLength: 255 },
+    logger: false,
+    return503OnClosing: true,
+  });
+  app.server.maxConnections = CONNECTIONS_MAX;
+  app.server.headersTimeout = REQUEST_TIMEOUT_MS;
+  app.addHook('onRequest', async (request, reply) => {
+    reply.header('x-request-id', request.id).header('cache-control', 'no-store');
+    if (listener === 'listen') return guardBrowser(request, reply);
+    return undefined;
+  });
+  app.setErrorHandler((error, request, reply) => {
+    if (!(error instanceof ReconcilerError) && httpStatusOf(error) >= 500) {
+      ports.reportError(error, request.id);
+    }
+    return sendError(error, request, reply);
+  });
+  app.setNotFoundHandler((request, reply) => {
+    const { pathname } = new URL(request.url, 'http://agent');
+    const message = `there is no ${request.method} ${pathname} here`;
+    return sendProblem(problemOf({ code: 'not_found', message }, ids(request)), reply);
+  });
+  for (const route of routes) addRoute(app, listener, route);
+  return app;
+}
+
+function addRoute(app: FastifyInstance, listener: Listener, { route, answer }: ServedRoute): void {
+  const isHere = route.listeners.includes(listener);
+  // On `listen` people find out why; `public` does not say what there is elsewhere.
+  if (!isHere && listener === 'public') return;
+  app.route({
+    method: route.method,
+    url: route.path.replaceAll(/\{(\w+)\}/g, ':$1'),
+    handler: async (request, reply) => {
+      if (!isHere) {
+        throw new ReconcilerError('forbidden', 'operator ops are taken on the unix socket only', {
+          hint: 'use `pve-reconciler` on the host, or send a signed op',
+        });
+      }
+      const { status = route.status, body } = await answer(request);
+      return reply.code(status).send(body);
+    },
+  });
+}
+
+function guardBrowser(request: FastifyRequest, reply: FastifyReply): FastifyReply | undefined {
+  reply.headers(PAGE_HEADERS);
+  const { host } = request.headers;
+  if (!isLoopbackHost(host)) {
+    const message = 'this address answers to localhost, 127.0.0.1 and [::1] only';
+    return sendProblem(problemOf({ code: 'forbidden', message }, ids(request), 421), reply);
+  }
+  if (isCrossSite(request.headers)) {
+    const message = 'requests from other sites are refused';
+    return sendProblem(problemOf({ code: 'forbidden', message }, ids(request)), reply);
+  }
+  return undefined;
+}
+
+export function sendProblem(
+  problem: ReturnType<typeof problemOf>,
+  reply: FastifyReply,
+): FastifyReply {
+  if (problem.status === 429) reply.header('retry-after', '1');
+  return reply.code(problem.status).type(PROBLEM_TYPE).send(JSON.stringify(problem));
+}
+
+function sendError(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  const status = httpStatusOf(error);
+  if (error instanceof ReconcilerError || status >= 500) {
+    return sendProblem(problemOfError(error, request.id), reply);
+  }
+  // Fastify's own refusals: a body too large, not JSON, of another type.
+  const message = error instanceof Error ? error.message : 'bad request';
+  return sendProblem(problemOf({ code: 'invalid_request', message }, ids(request), status), reply);
+}
+
+function httpStatusOf(error: unknown): number {
+  if (error instanceof ReconcilerError) return statusOf(error.code);
+  const status = error instanceof Error && 'statusCode' in error ? error.statusCode : 500;
+  return typeof status === 'number' ? status : 500;
+}
+
+function ids(request: FastifyRequest): Readonly<Record<string, string>> {
+  return { request_id: request.id };
+}

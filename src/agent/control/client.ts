@@ -1,0 +1,171 @@
+/**
+ * The control API as the commands use it: one call per route, over the unix socket. Answers are
+ * parsed by the route's schema; problem documents become `ReconcilerError`s again.
+ */
+import { Client } from 'undici';
+import { z } from 'zod';
+import { ReconcilerError } from '../../reconcile/errors.ts';
+import { problemDocument } from './documents.ts';
+import { readServerEvents, type ServerEvent } from './event-source.ts';
+import type { Route, RouteCall } from './route.ts';
+
+/** The agent answers in milliseconds; a plan waits for the node, which may take its time. */
+const ANSWER_TIMEOUT_MS = 60_000;
+const CONNECT_TIMEOUT_MS = 5_000;
+/** Twice what the agent lets pass without a word. */
+const EVENTS_SILENCE_MS = 30_000;
+
+export interface ControlClient extends AsyncDisposable {
+  /** Throws what the agent answered, `service_unavailable` or `forbidden`. */
+  call<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType, A extends z.ZodType>(
+    route: Route<P, Q, B, A>,
+    call?: RouteCall<Route<P, Q, B, A>>,
+  ): Promise<z.output<A>>;
+  /** One connection's events; ends when the agent or the signal ends it. */
+  events(options: EventOptions): AsyncGenerator<ServerEvent>;
+}
+
+export interface EventOptions {
+  readonly types: readonly string[];
+  /** The id of the last event seen. */
+  readonly lastId?: string;
+  readonly signal: AbortSignal;
+}
+
+export function connectToAgent(socket: string): ControlClient {
+  const client = new Client('http://agent', {
+    socketPath: socket,
+    connect: { timeout: CONNECT_TIMEOUT_MS },
+    headersTimeout: ANSWER_TIMEOUT_MS,
+    bodyTimeout: EVENTS_SILENCE_MS,
+  });
+  return {
+    async call(route, call = {}) {
+      const { statusCode, text } = await send(client, socket, requestOf(route, call));
+      const json = readJson(text);
+      // A readiness that says no is an answer, too.
+      if (statusCode < 400) return parseAnswer(route.answer, json);
+      const readiness = route.answer.safeParse(json);
+      const problem = problemDocument.safeParse(json);
+      if (problem.success) throw errorOf(problem.data);
+      if (readiness.success) return readiness.data;
+      throw strange(`HTTP ${statusCode} without a problem document`);
+    },
+    async *events({ types, lastId, signal }) {
+      const response = await client
+        .request({
+          method: 'GET',
+          path: `/v1/events?types=${types.join(',')}`,
+          headers: lastId === undefined ? {} : { 'last-event-id': lastId },
+          signal,
+        })
+        .catch((error: unknown) => {
+          throw unreachable(error, socket);
+        });
+      if (response.statusCode !== 200) {
+        const problem = problemDocument.safeParse(readJson(await response.body.text()));
+        throw problem.success ? errorOf(problem.data) : strange(`HTTP ${response.statusCode}`);
+      }
+      yield* readServerEvents(response.body, lastId);
+    },
+    [Symbol.asyncDispose]: () => client.destroy(),
+  };
+}
+
+interface Request {
+  readonly method: 'GET' | 'POST';
+  readonly path: string;
+  readonly body: string | null;
+}
+
+function requestOf<R extends Route>(route: R, { params, query, body }: RouteCall<R>): Request {
+  const values = new Map<string, unknown>(Object.entries(params ?? {}));
+  const path = route.path.replaceAll(/\{(\w+)\}/g, (_, name: string) =>
+    encodeURIComponent(textOf(values.get(name))),
+  );
+  const search = new URLSearchParams();
+  for (const [name, value] of Object.entries(query ?? {})) {
+    const all: readonly unknown[] = Array.isArray(value) ? value : [value];
+    for (const each of all) if (each !== undefined) search.append(name, textOf(each));
+  }
+  return {
+    method: route.method,
+    path: search.size === 0 ? path : `${path}?${search.toString()}`,
+    body: route.method === 'POST' ? JSON.stringify(body ?? {}) : null,
+  };
+}
+
+function textOf(value: unknown): string {
+  return typeof value === 'string' ? value : JSON.stringify(value);
+}
+
+async function send(
+  client: Client,
+  socket: string,
+  { method, path, body }: Request,
+): Promise<{ readonly statusCode: number; readonly text: string }> {
+  const headers = body === null ? {} : { 'content-type': 'application/json' };
+  try {
+    const response = await client.request({ method, path, body, headers });
+    return { statusCode: response.statusCode, text: await response.body.text() };
+  } catch (error) {
+    throw unreachable(error, socket);
+  }
+}
+
+function readJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw strange('what came is not JSON');
+  }
+}
+
+function parseAnswer<Answer extends z.ZodType>(schema: Answer, json: unknown): z.output<Answer> {
+  const parsed = schema.safeParse(json);
+  if (parsed.success) return parsed.data;
+  throw strange(z.prettifyError(parsed.error));
+}
+
+function errorOf(problem: z.infer<typeof problemDocument>): ReconcilerError {
+  const { code, detail, hint, op_id, request_id } = problem;
+  return new ReconcilerError(code, detail, {
+    ...(hint === undefined ? {} : { hint }),
+    context: {
+      ...(op_id === undefined ? {} : { op_id }),
+      ...(request_id === undefined ? {} : { request_id }),
+    },
+  });
+}
+
+/** Is this the one failure that means that no agent is there? */
+export function isNoAgent(error: unknown): boolean {
+  return error instanceof ReconcilerError && error.context['agent'] === 'not running';
+}
+
+function unreachable(error: unknown, socket: string): unknown {
+  if (error instanceof ReconcilerError) return error;
+  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  if (code === 'ENOENT' || code === 'ECONNREFUSED') {
+    return new ReconcilerError('service_unavailable', `no agent is running behind ${socket}`, {
+      hint: 'start it: `systemctl start pve-reconciler`, or `pve-reconciler agent`',
+      context: { agent: 'not running' },
+    });
+  }
+  if (code === 'EACCES' || code === 'EPERM') {
+    return new ReconcilerError('forbidden', `no permission to use ${socket}`, {
+      hint: 'run it as root, or as a member of the group the socket belongs to',
+    });
+  }
+  const why = error instanceof Error ? error.message : String(error);
+  return new ReconcilerError('service_unavailable', `the agent behind ${socket}: ${why}`, {
+    hint: 'look at its log: `journalctl -u pve-reconciler -e`',
+    cause: error,
+  });
+}
+
+function strange(why: string): ReconcilerError {
+  return new ReconcilerError('internal_error', `the agent's answer is not understood: ${why}`, {
+    hint: 'are the agent and this command of the same version? Restart the agent after an upgrade',
+  });
+}

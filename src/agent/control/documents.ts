@@ -1,0 +1,278 @@
+/**
+ * The documents of the control API (CONTRACT 8), as schemas. Names are those of the journal and
+ * of the commands' JSON. Fields may be added to an answer; a client ignores what it does not know.
+ */
+import { z } from 'zod';
+import { durationSchema, MODES, POWER_POLICIES, parseDurationMs } from '../../reconcile/desired.ts';
+import { ERROR_CODES } from '../../reconcile/errors.ts';
+import { PHASES } from '../../reconcile/events.ts';
+import {
+  type CorrelationId,
+  type OpId,
+  parseCorrelationId,
+  parseOpId,
+  parseVmid,
+  type Vmid,
+} from '../../reconcile/ids.ts';
+import { OP_KINDS, OP_ORIGINS, OP_STATES } from '../../reconcile/op.ts';
+
+/** A name a person would still read. */
+const ACTOR_MAX_CHARS = 128;
+/** A day is what a guest may take at most to shut down (as in desired state). */
+const STOP_TIMEOUT_MAX_S = 24 * 60 * 60;
+
+function branded<Value>(parse: (value: unknown) => Value | null, expected: string) {
+  return z.custom<Value>((value) => parse(value) !== null, `expected ${expected}`);
+}
+
+export const vmid = branded<Vmid>(
+  (value) => (typeof value === 'number' ? parseVmid(value) : null),
+  'a vmid',
+).meta({ type: 'integer', minimum: 100, maximum: 999_999_999 });
+export const opId = branded<OpId>(parseOpId, 'an op id').meta({
+  type: 'string',
+  pattern: '^[0-9a-hjkmnp-tv-z]{16}$',
+});
+export const correlationId = branded<CorrelationId>(parseCorrelationId, 'a correlation id').meta({
+  type: 'string',
+  pattern: '^[A-Za-z0-9._:@/+=-]{1,128}$',
+});
+export const durationMs = durationSchema.transform((text) => parseDurationMs(text) ?? Number.NaN);
+
+/** A vmid as it stands in a query. */
+export const vmidText = z.string().transform((text, context): Vmid => {
+  const parsed = parseVmid(text);
+  if (parsed !== null) return parsed;
+  context.addIssue('expected a vmid');
+  return z.NEVER;
+});
+
+const time = z.iso.datetime({ precision: 3 });
+
+/** RFC 9457, with our code and the next step. */
+export const problemDocument = z.looseObject({
+  type: z.string(),
+  title: z.string(),
+  status: z.int(),
+  detail: z.string(),
+  code: z.enum(ERROR_CODES),
+  hint: z.string().optional(),
+  op_id: z.string().optional(),
+  request_id: z.string().optional(),
+});
+export type ProblemDocument = z.infer<typeof problemDocument>;
+
+const waitingFor = z
+  .looseObject({
+    code: z.string(),
+    message: z.string(),
+    until: time.optional().describe('when it is looked at again, or given up'),
+    upid: z.string().optional(),
+  })
+  .meta({ description: 'why it waits' });
+
+const opError = z.looseObject({ code: z.enum(ERROR_CODES), message: z.string() });
+
+/** A record as it stands in the journal (CONTRACT 5). */
+export const opRecord = z.looseObject({
+  type: z.literal('op'),
+  seq: z.int(),
+  at: time,
+  op_id: opId,
+  vmid,
+  kind: z.enum(OP_KINDS),
+  state: z.enum(OP_STATES),
+  attempt: z.int(),
+  origin: z.enum(OP_ORIGINS),
+  params: z.record(z.string(), z.unknown()).optional(),
+  upid: z.string().optional(),
+  correlation_id: z.string().optional(),
+  parent_op_id: opId.optional(),
+  error: opError.optional(),
+});
+
+export const opDocument = z.looseObject({
+  op_id: opId,
+  idemp_key: z.string().optional(),
+  vmid,
+  kind: z.enum(OP_KINDS),
+  origin: z.enum(OP_ORIGINS),
+  state: z.enum(OP_STATES),
+  attempt: z.int(),
+  phase_since: time.describe('when it came into this state'),
+  params: z.record(z.string(), z.unknown()).optional(),
+  upid: z.string().optional(),
+  correlation_id: z.string().optional(),
+  parent_op_id: opId.optional(),
+  actor: z.string().optional().describe('as claimed, never proven'),
+  waiting_for: waitingFor.optional(),
+  error: opError.optional(),
+  records: z.array(opRecord).describe('oldest first; in a list, the newest alone'),
+});
+export type OpAnswer = z.infer<typeof opDocument>;
+
+export const opList = z.looseObject({
+  ops: z.array(opDocument).describe('newest first'),
+  next: opId.nullable().describe('`after` of the next page; null: this was the last'),
+});
+
+const change = z.looseObject({
+  key: z.string(),
+  desired: z.string().nullable(),
+  current: z.string().nullable(),
+  pending: z.string().nullable().optional(),
+  reversibility: z.string(),
+  is_written: z.boolean(),
+});
+
+const condition = z.looseObject({
+  code: z.string(),
+  message: z.string(),
+  keys: z.array(z.string()).optional(),
+  until: time.optional(),
+  upid: z.string().optional(),
+});
+
+const planStatus = z.enum(['in_sync', 'drift', 'skipped', 'unknown']);
+const guestKind = z.enum(['qemu', 'lxc']);
+const power = z.enum(['running', 'stopped']);
+
+export const guestDocument = z.looseObject({
+  vmid,
+  name: z.string().nullable(),
+  kind: guestKind.nullable(),
+  desired: z
+    .looseObject({ power: z.string(), mode: z.enum(MODES), source: z.string() })
+    .nullable()
+    .describe('null: nobody wants anything of it'),
+  actual: z
+    .looseObject({
+      power,
+      qmp_status: z.string().nullable(),
+      lock: z.string().nullable(),
+      template: z.boolean(),
+      tags: z.array(z.string()),
+      ha_state: z.string().nullable(),
+      booted_at: time.nullable(),
+    })
+    .nullable()
+    .describe('null: PVE does not list it, or could not be asked'),
+  status: planStatus.nullable(),
+  drift: z.boolean().nullable().describe('null: not known'),
+  changes: z.array(change),
+  phase: z.enum(PHASES),
+  conditions: z.array(condition),
+  hold: z.looseObject({ until: time.nullable(), reason: z.string() }).nullable(),
+  waiting_for: waitingFor.nullable(),
+  last_op: z
+    .looseObject({
+      op_id: opId,
+      kind: z.enum(OP_KINDS),
+      state: z.enum(OP_STATES),
+      at: time,
+    })
+    .nullable(),
+});
+
+export const guestList = z.looseObject({
+  looked_at: time.nullable().describe('when the node was last looked at'),
+  guests: z.array(guestDocument).describe('by ascending vmid'),
+});
+
+const count = z.int().min(0);
+export const planDocumentSchema = z.looseObject({
+  summary: z.looseObject({
+    guests: count,
+    status: z.record(planStatus, count),
+    held_back: count,
+    actions: z.record(z.enum(OP_KINDS), count),
+  }),
+  guests: z.array(
+    z.looseObject({
+      vmid,
+      kind: guestKind.nullable(),
+      name: z.string().nullable(),
+      mode: z.enum(MODES),
+      status: planStatus,
+      power: z.looseObject({ desired: z.enum(POWER_POLICIES), actual: power.nullable() }),
+      changes: z.array(change),
+      actions: z.array(
+        z.looseObject({
+          kind: z.enum(OP_KINDS),
+          params: z.record(z.string(), z.unknown()),
+          reversibility: z.string(),
+          remarks: z.array(z.string()),
+        }),
+      ),
+      runs: z.enum(['go', 'wait', 'never']),
+      conditions: z.array(condition),
+    }),
+  ),
+  rejected_documents: z.array(
+    z.looseObject({ source: z.string(), code: z.string(), message: z.string() }),
+  ),
+});
+export type PlanDocument = z.infer<typeof planDocumentSchema>;
+
+const reason = z.looseObject({ code: z.string(), message: z.string() });
+export const readiness = z.looseObject({ ready: z.boolean(), reasons: z.array(reason) });
+
+export const pauseDocument = z.looseObject({
+  paused: z.boolean(),
+  until: time.nullable(),
+  reason: z.string().nullable(),
+});
+
+export const agentDocument = z.looseObject({
+  agent: z.string(),
+  node: z.string(),
+  version: z.string(),
+  started_at: time,
+  mode: z.enum(MODES),
+  pause: pauseDocument,
+  readiness,
+  last_pass: z
+    .looseObject({
+      pass_id: correlationId,
+      at: time,
+      duration_ms: z.number(),
+      summary: planDocumentSchema.shape.summary,
+    })
+    .nullable(),
+  parts: z
+    .array(
+      z.looseObject({
+        name: z.enum(['pve', 'journal', 'desired', 'hub']),
+        ok: z.boolean(),
+        message: z.string(),
+      }),
+    )
+    .describe('the health of what the agent stands on'),
+});
+export type AgentDocument = z.infer<typeof agentDocument>;
+
+const claimed = {
+  correlation_id: correlationId.exactOptional(),
+  actor: z.string().min(1).max(ACTOR_MAX_CHARS).exactOptional().describe('who asks, as claimed'),
+};
+const stopParams = z.strictObject({
+  mode: z.enum(['shutdown', 'stop']).exactOptional(),
+  timeout_s: z.int().min(1).max(STOP_TIMEOUT_MAX_S).exactOptional(),
+  force: z.boolean().exactOptional(),
+});
+const hold = durationMs
+  .exactOptional()
+  .describe('how long reconciling leaves the guest alone after it');
+
+export const startBody = z.strictObject({
+  params: z.strictObject({}).exactOptional(),
+  hold,
+  ...claimed,
+});
+export const stopBody = z.strictObject({ params: stopParams.exactOptional(), hold, ...claimed });
+/** `for` left out: until somebody resumes. */
+export const holdBody = z.strictObject({
+  for: durationMs.exactOptional(),
+  actor: claimed.actor,
+});
+export const resumeBody = z.strictObject({ actor: claimed.actor });

@@ -1,0 +1,34 @@
+/**
+ * `POST /v1/ops`: one envelope, as bytes. What it says is read by whoever accepts it, from
+ * exactly these bytes; nothing here parses them.
+ */
+import type { FastifyInstance } from 'fastify';
+import { recordsOf } from '../op-ref.ts';
+import { sendProblem } from './app.ts';
+import { describeOp, describeWait } from './op-document.ts';
+import type { ControlPorts } from './ports.ts';
+import { problemOf } from './problem.ts';
+
+export function addEnvelopeRoute(app: FastifyInstance, ports: ControlPorts): void {
+  const { acceptEnvelope, history, ledger, engine } = ports;
+  if (acceptEnvelope === undefined) return;
+  // In a scope of its own: its parser of bodies is for this route only.
+  void app.register(async (scope) => {
+    scope.removeAllContentTypeParsers();
+    scope.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => {
+      done(null, body);
+    });
+    scope.post('/v1/ops', async (request, reply) => {
+      const bytes = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
+      const result = await acceptEnvelope(bytes);
+      if (result.kind === 'refused') {
+        return sendProblem(problemOf(result, { request_id: request.id }), reply);
+      }
+      const records = recordsOf(result.opId, await history.readOp(result.opId));
+      const flight = { inFlight: ledger.opsInFlight(), waits: engine.waits() };
+      return reply
+        .code(result.kind === 'accepted' ? 202 : 200)
+        .send(describeOp(records, describeWait(result.opId, flight)));
+    });
+  });
+}

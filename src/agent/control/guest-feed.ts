@@ -1,0 +1,230 @@
+/**
+ * Every guest as the API shows it, kept up as the engine's events come, and told to listeners
+ * when one has changed. Derived from the last look, plan and records; nothing is asked of PVE.
+ *
+ * Changes that come together are looked at together: a burst of events costs one round.
+ */
+import type { ActualState } from '../../reconcile/guest.ts';
+import type { Vmid } from '../../reconcile/ids.ts';
+import type { OpRecord } from '../../reconcile/op.ts';
+import { leadingOps } from '../../reconcile/phase.ts';
+import type { Plan, PlanEntry } from '../../reconcile/plan.ts';
+import type { Hold } from '../../reconcile/ports.ts';
+import { type GuestView, newestByGuest, viewGuests } from '../guest-view.ts';
+import { describeWait, type WaitDocument } from './op-document.ts';
+import type { ControlPorts } from './ports.ts';
+
+/** Quicker than anybody sees, slow enough that a flood of events is a few rounds a second. */
+const ROUND_MS = 50;
+/** The newest ops of each guest are among these; a guest whose last is older shows none. */
+const LAST_OPS_READ_MAX = 5_000;
+
+export interface GuestDocument extends GuestView {
+  /** Null: not known. */
+  readonly drift: boolean | null;
+  readonly hold: { readonly until: string | null; readonly reason: string } | null;
+  /** Of the op in flight. */
+  readonly waiting_for: WaitDocument | null;
+}
+
+export type GuestChange =
+  | { readonly kind: 'changed'; readonly vmid: Vmid; readonly json: string }
+  /** Nobody wants it and PVE does not list it any more. */
+  | { readonly kind: 'gone'; readonly vmid: Vmid };
+
+export interface GuestFeed {
+  list(): GuestDocument[];
+  find(vmid: Vmid): GuestDocument | null;
+  /** What the last passes planned; null before the first. */
+  readonly plan: Plan | null;
+  /** The newest record known. */
+  readonly lastSeq: number;
+  /** All guests, as of the last round. */
+  snapshot(): readonly GuestChange[];
+  /** Says that something the engine has no event for has changed (a hold). */
+  touch(vmid: Vmid): void;
+  subscribe(listener: (change: GuestChange) => void): () => void;
+  close(): void;
+}
+
+type FeedPorts = Pick<ControlPorts, 'engine' | 'ledger' | 'history' | 'looks' | 'events' | 'clock'>;
+
+/** Reads the newest record of each guest once; after that events carry them. */
+export async function createGuestFeed(ports: FeedPorts): Promise<GuestFeed> {
+  const feed = new Feed(ports);
+  await feed.readLastOps();
+  return feed;
+}
+
+/** Guests that a round is due for. */
+type Dirty = Set<Vmid> | 'all' | null;
+
+class Feed implements GuestFeed {
+  readonly #ports: FeedPorts;
+  readonly #lastOps = new Map<Vmid, OpRecord>();
+  readonly #listeners = new Set<(change: GuestChange) => void>();
+  readonly #shown = new Map<Vmid, string>();
+  readonly #closing = new AbortController();
+  readonly #unsubscribe: () => void;
+  #dirty: Dirty = null;
+  #plan: Plan | null = null;
+  #lastSeq = 0;
+
+  constructor(ports: FeedPorts) {
+    this.#ports = ports;
+    this.#unsubscribe = ports.events.subscribe((event) => {
+      if (event.kind === 'op') this.#noteRecord(event.record);
+      if (event.kind === 'waiting') this.touch(event.vmid);
+      if (event.kind !== 'pass') return;
+      this.#plan = this.#merge(event.plan);
+      this.#schedule('all');
+    });
+  }
+
+  get plan(): Plan | null {
+    return this.#plan;
+  }
+
+  get lastSeq(): number {
+    return this.#lastSeq;
+  }
+
+  async readLastOps(): Promise<void> {
+    const records = await this.#ports.history.listOps({ limit: LAST_OPS_READ_MAX });
+    this.#lastSeq = Math.max(this.#lastSeq, records[0]?.seq ?? 0);
+    for (const [vmid, record] of newestByGuest(records)) {
+      if (!this.#lastOps.has(vmid)) this.#lastOps.set(vmid, record);
+    }
+  }
+
+  list(): GuestDocument[] {
+    return this.#describe(null);
+  }
+
+  find(vmid: Vmid): GuestDocument | null {
+    return this.#describe(new Set([vmid]))[0] ?? null;
+  }
+
+  snapshot(): readonly GuestChange[] {
+    this.#round('all');
+    return [...this.#shown].map(([vmid, json]) => ({ kind: 'changed', vmid, json }));
+  }
+
+  touch(vmid: Vmid): void {
+    this.#schedule(vmid);
+  }
+
+  subscribe(listener: (change: GuestChange) => void): () => void {
+    // What was shown before anybody listened may be old: it is no change that it is new.
+    if (this.#listeners.size === 0) this.#round('all');
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  close(): void {
+    this.#unsubscribe();
+    this.#closing.abort();
+    this.#listeners.clear();
+  }
+
+  #noteRecord(record: OpRecord): void {
+    this.#lastOps.set(record.vmid, record);
+    this.#lastSeq = Math.max(this.#lastSeq, record.seq);
+    this.touch(record.vmid);
+  }
+
+  /** A pass over some guests says nothing of the others. */
+  #merge({ entries }: Plan): Plan {
+    const planned = new Set(entries.map(({ vmid }) => vmid));
+    const { desired } = this.#ports.looks;
+    const isWanted = (vmid: Vmid): boolean =>
+      desired?.guests.has(vmid) === true || desired?.claimedTwice.has(vmid) === true;
+    const others = (this.#plan?.entries ?? []).filter(
+      ({ vmid }) => !planned.has(vmid) && isWanted(vmid),
+    );
+    return { entries: [...entries, ...others].sort((a, b) => a.vmid - b.vmid) };
+  }
+
+  #schedule(what: Vmid | 'all'): void {
+    // Nobody listens: whoever asks gets it made then.
+    if (this.#listeners.size === 0) return;
+    const isDue = this.#dirty !== null;
+    if (what === 'all' || this.#dirty === 'all') this.#dirty = 'all';
+    else this.#dirty = (this.#dirty ?? new Set<Vmid>()).add(what);
+    if (!isDue) void this.#runLater();
+  }
+
+  async #runLater(): Promise<void> {
+    await this.#ports.clock.sleep(ROUND_MS, this.#closing.signal);
+    const dirty = this.#dirty;
+    this.#dirty = null;
+    if (dirty !== null && !this.#closing.signal.aborted) this.#round(dirty);
+  }
+
+  #round(dirty: ReadonlySet<Vmid> | 'all'): void {
+    const seen = new Set<Vmid>();
+    for (const guest of this.#describe(dirty === 'all' ? null : dirty)) {
+      seen.add(guest.vmid);
+      const json = JSON.stringify(guest);
+      if (this.#shown.get(guest.vmid) === json) continue;
+      this.#shown.set(guest.vmid, json);
+      this.#tell({ kind: 'changed', vmid: guest.vmid, json });
+    }
+    for (const vmid of dirty === 'all' ? [...this.#shown.keys()] : dirty) {
+      if (!seen.has(vmid) && this.#shown.delete(vmid)) this.#tell({ kind: 'gone', vmid });
+    }
+  }
+
+  #tell(change: GuestChange): void {
+    for (const listener of this.#listeners) listener(change);
+  }
+
+  /** Null: all of them. */
+  #describe(only: ReadonlySet<Vmid> | null): GuestDocument[] {
+    const { looks, ledger, engine, clock } = this.#ports;
+    const entries = this.#plan?.entries ?? [];
+    const inFlight = ledger.opsInFlight();
+    const leading = leadingOps(inFlight);
+    const views = viewGuests({
+      plan: { entries: only === null ? entries : entries.filter(({ vmid }) => only.has(vmid)) },
+      desired: looks.desired,
+      actual: looks.actual === null ? null : this.#newest(looks.actual, only),
+      inFlight,
+      lastOps: this.#lastOps,
+    });
+    const nowMs = clock.now();
+    const flight = { inFlight, waits: engine.waits() };
+    return views.map((view) => {
+      const head = leading.get(view.vmid);
+      return {
+        ...view,
+        drift: driftOf(view.status),
+        hold: holdOf(ledger.holds().get(view.vmid), nowMs),
+        waiting_for: head === undefined ? null : describeWait(head.opId, flight),
+      };
+    });
+  }
+
+  /** The end of an op has shown its guest newer than the last look at the node did. */
+  #newest(actual: ActualState, only: ReadonlySet<Vmid> | null): ActualState {
+    const vmids = only ?? actual.guests.keys();
+    const guests = new Map(
+      [...vmids].flatMap((vmid) => {
+        const guest = this.#ports.engine.lastSeen(vmid) ?? actual.guests.get(vmid);
+        return guest === undefined ? [] : [[vmid, guest]];
+      }),
+    );
+    return { ...actual, guests };
+  }
+}
+
+function driftOf(status: PlanEntry['status'] | null): boolean | null {
+  return status === null || status === 'unknown' ? null : status === 'drift';
+}
+
+/** What is over counts no more, also before the journal forgets it. */
+function holdOf(hold: Hold | undefined, nowMs: number): GuestDocument['hold'] {
+  if (hold === undefined || (hold.untilMs !== null && hold.untilMs <= nowMs)) return null;
+  const { untilMs, reason } = hold;
+  return { until: untilMs === null ? null : new Date(untilMs).toISOString(), reason };
+}

@@ -1,0 +1,193 @@
+/**
+ * What the routes do: reads answer from what is known, operator ops go through the engine's one
+ * way in. Nothing here waits for PVE but the plan (a look of its own) and a guest never seen yet.
+ *
+ * Handlers throw `ReconcilerError`; the server makes problem documents of them. An answer is
+ * checked against its route's schema by the client.
+ */
+import { ReconcilerError } from '../../reconcile/errors.ts';
+import { makeCorrelationId, parseOpId, parseVmid, type Vmid } from '../../reconcile/ids.ts';
+import { type Action, DEFAULT_STOP, type OpRecord } from '../../reconcile/op.ts';
+import { type Nameable, resolveRef } from '../guest-ref.ts';
+import { recordsOf } from '../op-ref.ts';
+import { planDocument } from '../plan-document.ts';
+import { describeAgent, pauseOf } from './agent-view.ts';
+import { API } from './api.ts';
+import type { GuestFeed } from './guest-feed.ts';
+import { describeOp, describeWait, type WaitDocument } from './op-document.ts';
+import type { PassRunner } from './pass-runner.ts';
+import type { ControlPorts } from './ports.ts';
+import type { RouteInput } from './route.ts';
+import { type Answer, type ServedRoute, serve } from './served-route.ts';
+
+export interface HandlerParts {
+  readonly ports: ControlPorts;
+  readonly feed: GuestFeed;
+  readonly passes: PassRunner;
+}
+
+/** Every route of the API, served. */
+export function createRoutes(parts: HandlerParts): readonly ServedRoute[] {
+  return [...opReaders(parts), ...stateReaders(parts), ...guestOps(parts), ...agentOps(parts)];
+}
+
+function opReaders({ ports }: HandlerParts): ServedRoute[] {
+  const waitOf = ({ op_id: opId }: OpRecord): WaitDocument | null =>
+    describeWait(opId, { inFlight: ports.ledger.opsInFlight(), waits: ports.engine.waits() });
+  return [
+    serve(API.listOps, async ({ query: { after, limit, ...query } }) => {
+      const opId = after === undefined ? undefined : parseOpId(after);
+      if (opId === null) throw new ReconcilerError('invalid_request', 'after: expected an op id');
+      const found = await ports.history.listOps({
+        ...query,
+        ...(opId === undefined ? {} : { after: opId }),
+        // One more says whether there is another page.
+        limit: limit + 1,
+      });
+      const ops = found.slice(0, limit);
+      const next = found.length > limit ? (ops.at(-1)?.op_id ?? null) : null;
+      return { body: { ops: ops.map((record) => describeOp([record], waitOf(record))), next } };
+    }),
+    serve(API.getOp, async ({ params: { op_id: ref } }) => {
+      const records = recordsOf(ref, await ports.history.readOp(ref));
+      return { body: describeOp(records, waitOf(records[0])) };
+    }),
+  ];
+}
+
+function stateReaders({ ports, feed, passes }: HandlerParts): ServedRoute[] {
+  return [
+    serve(API.listGuests, () => {
+      const { actual } = ports.looks;
+      const lookedAt = actual === null ? null : new Date(actual.lookedAtMs).toISOString();
+      return { body: { looked_at: lookedAt, guests: feed.list() } };
+    }),
+    serve(API.getGuest, ({ params: { ref } }) => ({
+      body: describeGuest(findVmid(ref, ports), feed),
+    })),
+    serve(API.getPlan, async ({ query: { ref } }) => {
+      const only = ref === undefined ? null : new Set(ref.map((each) => findVmid(each, ports)));
+      const plan = await passes.plan(only);
+      return { body: planDocument(plan, ports.looks.desired?.rejected ?? []) };
+    }),
+    serve(API.getAgent, () => ({ body: describeAgent(ports, passes.lastPass) })),
+    serve(API.getHealth, () => ({ body: { status: 'ok' } })),
+    serve(API.getReadiness, () => {
+      const reasons = ports.readiness();
+      const isReady = reasons.length === 0;
+      return { status: isReady ? 200 : 503, body: { ready: isReady, reasons } };
+    }),
+  ];
+}
+
+function guestOps({ ports, feed }: HandlerParts): ServedRoute[] {
+  return [
+    serve(API.startGuest, (input) => submitOp(input, { kind: 'start', params: {} }, ports)),
+    serve(API.stopGuest, (input) => {
+      const params = { ...DEFAULT_STOP, ...input.body.params };
+      return submitOp(input, { kind: 'stop', params }, ports);
+    }),
+    serve(API.restartGuest, (input) => {
+      const params = { ...DEFAULT_STOP, ...input.body.params };
+      return submitOp(input, { kind: 'restart', params }, ports);
+    }),
+    serve(API.holdGuest, async ({ params: { ref }, body }) => {
+      const vmid = findVmid(ref, ports);
+      const untilMs = body.for === undefined ? null : ports.clock.now() + body.for;
+      const reason = askedBy('held', body.actor);
+      await ports.ledger.note({ kind: 'hold', hold: { vmid, untilMs, reason } });
+      feed.touch(vmid);
+      return { body: describeGuest(vmid, feed) };
+    }),
+    serve(API.resumeGuest, async ({ params: { ref } }) => {
+      const vmid = findVmid(ref, ports);
+      await ports.ledger.note({ kind: 'resume_guest', vmid });
+      ports.engine.forgive(vmid);
+      feed.touch(vmid);
+      ports.wake();
+      return { body: describeGuest(vmid, feed) };
+    }),
+  ];
+}
+
+function agentOps({ ports, passes }: HandlerParts): ServedRoute[] {
+  return [
+    serve(API.cancelOp, async ({ params: { op_id: ref } }) => {
+      const [{ op_id: opId }] = recordsOf(ref, await ports.history.readOp(ref));
+      const problem = await ports.engine.cancel(opId);
+      if (problem !== null) {
+        throw new ReconcilerError(problem.code, problem.message, { context: { op_id: opId } });
+      }
+      const records = recordsOf(opId, await ports.history.readOp(opId));
+      return { body: describeOp(records, null) };
+    }),
+    serve(API.reconcile, ({ body: { refs } }) => {
+      const only = refs === undefined ? null : new Set(refs.map((ref) => findVmid(ref, ports)));
+      const passId = makeCorrelationId(ports.random);
+      passes.run({ passId, ...(only === null ? {} : { only }) });
+      return { body: { pass_id: passId } };
+    }),
+    serve(API.pause, async ({ body }) => {
+      const untilMs = body.for === undefined ? null : ports.clock.now() + body.for;
+      const reason = askedBy('paused', body.actor);
+      await ports.ledger.note({ kind: 'pause', pause: { untilMs, reason } });
+      return { body: pauseOf(ports) };
+    }),
+    serve(API.resume, async () => {
+      await ports.ledger.note({ kind: 'resume' });
+      ports.wake();
+      return { body: pauseOf(ports) };
+    }),
+  ];
+}
+
+async function submitOp(
+  { params: { ref }, body }: Pick<RouteInput<typeof API.stopGuest>, 'params' | 'body'>,
+  action: Action,
+  ports: ControlPorts,
+): Promise<Answer> {
+  const { engine, ledger, history } = ports;
+  const result = await engine.submit({
+    origin: 'operator',
+    vmid: findVmid(ref, ports),
+    action,
+    ...(body.actor === undefined ? {} : { actor: body.actor }),
+    ...(body.correlation_id === undefined ? {} : { correlationId: body.correlation_id }),
+    ...(body.hold === undefined ? {} : { holdMs: body.hold }),
+  });
+  if (result.kind === 'refused') {
+    throw new ReconcilerError(result.problem.code, result.problem.message);
+  }
+  const flight = { inFlight: ledger.opsInFlight(), waits: engine.waits() };
+  if (result.kind === 'accepted') {
+    const { record } = result;
+    return { body: describeOp([record], describeWait(record.op_id, flight)) };
+  }
+  const records = recordsOf(result.opId, await history.readOp(result.opId));
+  return { status: 200, body: describeOp(records, describeWait(result.opId, flight)) };
+}
+
+function askedBy(what: string, actor: string | undefined): string {
+  return actor === undefined ? `${what} by an operator` : `${what} by ${actor}`;
+}
+
+/** A whole vmid is taken as it is, seen or not: the engine looks for it. */
+function findVmid(ref: string, { looks }: ControlPorts): Vmid {
+  const known = new Map<Vmid, Nameable>();
+  for (const { vmid, name } of looks.desired?.guests.values() ?? [])
+    known.set(vmid, { vmid, name });
+  for (const vmid of looks.desired?.claimedTwice.keys() ?? [])
+    known.set(vmid, { vmid, name: null });
+  for (const { vmid, name } of looks.actual?.guests.values() ?? []) known.set(vmid, { vmid, name });
+  const whole = parseVmid(ref);
+  const isNamed = [...known.values()].some(({ name }) => name === ref);
+  return whole !== null && !isNamed ? whole : resolveRef(ref, known.values());
+}
+
+function describeGuest(vmid: Vmid, feed: GuestFeed): object {
+  const guest = feed.find(vmid);
+  if (guest !== null) return guest;
+  throw new ReconcilerError('not_found', `guest ${vmid} is not on this node, nor wanted`, {
+    context: { vmid },
+  });
+}

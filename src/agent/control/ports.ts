@@ -1,0 +1,50 @@
+/** What the control API stands on: the running agent, as values the daemon puts together. */
+import type { JournalReader } from '../../journal/reader.ts';
+import type { Clock, Random } from '../../reconcile/clock.ts';
+import type { Mode } from '../../reconcile/desired.ts';
+import type { Engine } from '../../reconcile/engine.ts';
+import type { ErrorCode, Problem } from '../../reconcile/errors.ts';
+import type { OpId } from '../../reconcile/ids.ts';
+import type { OpLedger } from '../../reconcile/ports.ts';
+import type { EventHub } from '../event-hub.ts';
+import type { LastLook } from '../last-look.ts';
+import type { AgentDocument } from './documents.ts';
+
+export type ReadinessReason = Pick<Problem, 'code' | 'message'>;
+export type PartHealth = AgentDocument['parts'][number];
+
+/** What became of an envelope; `op` is durable. */
+export type EnvelopeResult =
+  | { readonly kind: 'accepted' | 'repeat'; readonly opId: OpId }
+  | { readonly kind: 'refused'; readonly code: ErrorCode; readonly message: string };
+
+export interface ControlPorts {
+  readonly agent: string;
+  readonly node: string;
+  readonly version: string;
+  readonly startedAtMs: number;
+  readonly mode: Mode;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly engine: Pick<
+    Engine,
+    'submit' | 'cancel' | 'waits' | 'plan' | 'pass' | 'idle' | 'forgive' | 'lastSeen'
+  >;
+  readonly ledger: OpLedger;
+  /** The journal, read beside its writer. */
+  readonly history: JournalReader;
+  readonly looks: Pick<LastLook, 'desired' | 'actual'>;
+  readonly events: Pick<EventHub, 'subscribe'>;
+  /** A pass soon. */
+  readonly wake: () => void;
+  /** Why the agent is not ready; empty: it is. */
+  readonly readiness: () => readonly ReadinessReason[];
+  /** The health of PVE, journal, desired state and hub, for people. */
+  readonly parts: () => readonly PartHealth[];
+  /** Prometheus text and its content type. */
+  readonly metrics: () => Promise<{ readonly type: string; readonly text: string }>;
+  /** Signed ops; left out, the route answers 404. Must not throw for what the bytes say. */
+  readonly acceptEnvelope?: (bytes: Buffer) => Promise<EnvelopeResult>;
+  /** What nobody foresaw, for the log. */
+  readonly reportError: (error: unknown, requestId: string) => void;
+}
