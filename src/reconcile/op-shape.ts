@@ -82,11 +82,19 @@ export function toAction(kind: OpKind, params: Action['params'] | undefined): Ac
 }
 
 function stopParams(params: Action['params'] | undefined): StopParams {
-  return params !== undefined && 'timeout_s' in params ? params : DEFAULT_STOP;
+  return params !== undefined && isStopParams(params) ? params : DEFAULT_STOP;
 }
 
 function configParams(params: Action['params'] | undefined): SetConfigParams {
-  return params !== undefined && 'set' in params ? params : { set: {}, delete: [] };
+  return params !== undefined && isConfigParams(params) ? params : { set: {}, delete: [] };
+}
+
+function isStopParams(params: Action['params']): params is StopParams {
+  return 'timeout_s' in params;
+}
+
+function isConfigParams(params: Action['params']): params is SetConfigParams {
+  return 'set' in params;
 }
 
 /** Parameters as a record may carry them. */

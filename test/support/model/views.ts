@@ -1,0 +1,182 @@
+/** What the agent sees of the model node: lists that lanes share, a guest's own status, configs. */
+import type { Problem } from '../../../src/reconcile/errors.ts';
+import type {
+  ActualState,
+  BulkTask,
+  Completeness,
+  ConfigLook,
+  Guest,
+  GuestKind,
+  GuestRef,
+  NodeLook,
+  RunningTask,
+} from '../../../src/reconcile/guest.ts';
+import type { Vmid } from '../../../src/reconcile/ids.ts';
+import type { LookRequest, LookResult, ObserveRequest } from '../../../src/reconcile/ports.ts';
+import type { ModelNode } from './node.ts';
+import { SharedList } from './shared-list.ts';
+import type { ModelTask } from './tasks.ts';
+import type { Answer, Wire } from './wire.ts';
+
+type GuestMap = ReadonlyMap<Vmid, Guest>;
+
+const NEVER = new AbortController().signal;
+const LACKS_AUDIT: Problem = { code: 'forbidden', message: 'the token lacks VM.Audit on /vms' };
+
+export class NodeViews {
+  readonly #node: ModelNode;
+  readonly #wire: Wire;
+  readonly #user: string;
+  readonly #lists: Readonly<Record<GuestKind, SharedList<GuestMap>>>;
+  readonly #tasks: SharedList<readonly ModelTask[]>;
+  /** The token's privileges were taken away: lists are empty, and configs refused. */
+  isBlind = false;
+  #observedAtMs: number | null = null;
+
+  constructor(node: ModelNode, wire: Wire, user: string) {
+    this.#node = node;
+    this.#wire = wire;
+    this.#user = user;
+    const list = (kind: GuestKind): SharedList<GuestMap> =>
+      new SharedList(node.clock, () => wire.read(`${kind}_list`, NEVER, () => this.#list(kind)));
+    this.#lists = { qemu: list('qemu'), lxc: list('lxc') };
+    this.#tasks = new SharedList<readonly ModelTask[]>(node.clock, () =>
+      wire.read('tasks', NEVER, () => node.tasks.all.map((task) => ({ ...task }))),
+    );
+  }
+
+  #list(kind: GuestKind): ReadonlyMap<Vmid, Guest> {
+    if (this.isBlind) return new Map();
+    const ofKind = [...this.#node.guests.values()].filter((guest) => guest.kind === kind);
+    return new Map(ofKind.map((guest) => [guest.vmid, guest.look(false)]));
+  }
+
+  async observe(request: ObserveRequest, signal: AbortSignal): Promise<ActualState> {
+    const { clock } = this.#node;
+    const lookedAtMs = clock.now();
+    const sinceMs = clock.monotonicMs();
+    const [qemu, lxc, tasks] = await Promise.all([
+      this.#lists.qemu.get(sinceMs, signal),
+      this.#lists.lxc.get(sinceMs, signal),
+      this.#tasks.get(sinceMs, signal),
+    ]);
+    const guests = new Map<Vmid, Guest>();
+    for (const list of [qemu, lxc]) {
+      if (list.kind === 'value') for (const [vmid, guest] of list.value) guests.set(vmid, guest);
+    }
+    for (const vmid of request.configs) {
+      const guest = guests.get(vmid);
+      if (guest === undefined) continue;
+      guests.set(vmid, { ...guest, config: await this.#readConfig(guest, signal) });
+    }
+    const rows = tasks.kind === 'value' ? tasks.value : [];
+    const bulkTasks = this.#bulk(rows, this.#observedAtMs);
+    if (tasks.kind === 'value') this.#observedAtMs = lookedAtMs;
+    return {
+      lookedAtMs,
+      guests,
+      qemu: this.#completeness(qemu),
+      lxc: this.#completeness(lxc),
+      tasks: this.#running(rows),
+      tasksKnown: this.#completeness(tasks),
+      bulkTasks,
+      elsewhere: new Map(
+        [...this.#node.elsewhere].filter(([vmid]) => request.wanted.has(vmid) && !guests.has(vmid)),
+      ),
+    };
+  }
+
+  async look(request: LookRequest, signal: AbortSignal): Promise<LookResult> {
+    const { guest: ref, sinceMs, tasksSinceMs } = request;
+    const [found, config, tasks] = await Promise.all([
+      request.details ? this.#readDetails(ref, signal) : this.#readListed(ref, sinceMs, signal),
+      request.config ? this.#readConfig(ref, signal) : null,
+      tasksSinceMs === null ? null : this.#tasks.get(tasksSinceMs, signal),
+    ]);
+    if (tasks?.kind === 'failure') return { kind: 'unknown', problem: tasks.problem };
+    if (found.kind === 'failure' && found.problem.code !== 'not_found') {
+      return { kind: 'unknown', problem: found.problem };
+    }
+    const guest = found.kind === 'value' ? found.value.guest : undefined;
+    if (guest === undefined) {
+      if (this.isBlind) return { kind: 'unknown', problem: LACKS_AUDIT };
+      return { kind: 'gone', node: this.#node.elsewhere.get(ref.vmid) ?? null };
+    }
+    const seen = config === null ? guest : { ...guest, config };
+    return { kind: 'found', guest: seen, tasks: this.#running(tasks?.value ?? []) };
+  }
+
+  async lookAtNode(signal: AbortSignal): Promise<NodeLook> {
+    const answer = await this.#wire.read('node', signal, () => this.#describeNode());
+    return answer.kind === 'value' ? answer.value : { quorate: null, ha: 'unknown', managed: null };
+  }
+
+  #describeNode(): NodeLook {
+    const managed = new Map<Vmid, string | null>();
+    for (const { vmid, haState } of this.#node.guests.values()) {
+      if (haState !== undefined) managed.set(vmid, haState);
+    }
+    const isArmed = managed.size > 0 ? 'armed' : 'absent';
+    const ha = this.#node.ha.isDisarmed ? 'disarmed' : isArmed;
+    return { quorate: this.#node.isQuorate, ha, managed };
+  }
+
+  async #readListed(
+    ref: GuestRef,
+    sinceMs: number,
+    signal: AbortSignal,
+  ): Promise<Answer<{ guest: Guest | undefined }>> {
+    const list = await this.#lists[ref.kind].get(sinceMs, signal);
+    return list.kind === 'failure'
+      ? list
+      : { kind: 'value', value: { guest: list.value.get(ref.vmid) } };
+  }
+
+  #readDetails(ref: GuestRef, signal: AbortSignal): Promise<Answer<{ guest: Guest | undefined }>> {
+    return this.#wire.read('status', signal, () => ({
+      guest: this.isBlind ? undefined : this.#node.guests.get(ref.vmid)?.look(true),
+    }));
+  }
+
+  async #readConfig(ref: GuestRef, signal: AbortSignal): Promise<ConfigLook> {
+    const { clock } = this.#node;
+    const answer = await this.#wire.read('config', signal, () =>
+      this.isBlind ? null : (this.#node.guests.get(ref.vmid)?.read(clock.now()) ?? null),
+    );
+    if (answer.kind === 'failure') return { kind: 'unknown', problem: answer.problem };
+    return answer.value === null
+      ? { kind: 'unknown', problem: { code: 'forbidden', message: 'no config' } }
+      : { kind: 'known', config: answer.value };
+  }
+
+  #completeness(answer: Answer<unknown>): Completeness {
+    if (answer.kind === 'failure') return { kind: 'unknown', problem: answer.problem };
+    return this.isBlind ? { kind: 'unknown', problem: LACKS_AUDIT } : { kind: 'complete' };
+  }
+
+  #running(rows: readonly ModelTask[]): readonly RunningTask[] {
+    return rows
+      .filter(({ end }) => end === null)
+      .map(({ upid, type, vmid, user, startedAtMs }) => {
+        return { upid, type, vmid, user, startedAtMs, isOurs: user === this.#user };
+      });
+  }
+
+  #bulk(rows: readonly ModelTask[], sinceMs: number | null): readonly BulkTask[] {
+    const found: BulkTask[] = [];
+    for (const { type, upid, startedAtMs, end } of rows) {
+      if (
+        type !== 'startall' &&
+        type !== 'stopall' &&
+        type !== 'suspendall' &&
+        type !== 'migrateall'
+      )
+        continue;
+      const isRecent = sinceMs !== null && startedAtMs >= sinceMs;
+      if (end === null || isRecent) {
+        found.push({ upid, type, startedAtMs, isRunning: end === null });
+      }
+    }
+    return found;
+  }
+}
