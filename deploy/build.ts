@@ -7,25 +7,28 @@ import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const outfile = `${root}dist/pve-reconciler.js`;
 
 // CommonJS packages in the bundle call `require` for Node's own modules.
 const banner = `#!/usr/bin/env node
 import { createRequire as createBundleRequire } from 'node:module';
 const require = createBundleRequire(import.meta.url);`;
 
-await build({
-  absWorkingDir: root,
-  entryPoints: ['src/agent/main.ts'],
-  outfile,
-  bundle: true,
-  platform: 'node',
-  format: 'esm',
-  // The file must parse on Node 20, to say that it needs 24.
-  target: 'node20',
-  banner: { js: banner },
-  sourcemap: 'linked',
-  legalComments: 'inline',
-  logLevel: 'warning',
-});
-await chmod(outfile, 0o755);
+export async function buildProgram(outfile: string): Promise<void> {
+  await build({
+    absWorkingDir: root,
+    entryPoints: ['src/agent/main.ts'],
+    outfile,
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
+    // The file must parse on Node 20, to say that it needs 24.
+    target: 'node20',
+    banner: { js: banner },
+    sourcemap: 'linked',
+    legalComments: 'inline',
+    logLevel: 'warning',
+  });
+  await chmod(outfile, 0o755);
+}
+
+if (import.meta.main) await buildProgram(`${root}dist/pve-reconciler.js`);

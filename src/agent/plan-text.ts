@@ -2,7 +2,6 @@
 import { assertNever } from '../reconcile/errors.ts';
 import type { Change, Plan, PlanEntry, PlannedAction } from '../reconcile/plan.ts';
 import { summarise } from './plan-document.ts';
-import { cut } from './table.ts';
 import { type Channel, type Colour, printable } from './terminal.ts';
 
 const NOT_SET = '(not set)';
@@ -23,7 +22,7 @@ function entryLines(entry: PlanEntry, channel: Channel): string[] {
     Math.max(0, ...entry.changes.map((change) => valueText(change.current).length)),
   );
   for (const change of entry.changes) {
-    lines.push(changeLine(change, { keyWidth, oldWidth, channel }));
+    lines.push(...changeLines(change, { keyWidth, oldWidth, channel }));
   }
   for (const action of entry.actions) lines.push(...actionLines(action, entry, channel));
   for (const { code, message, untilMs } of entry.conditions) {
@@ -56,18 +55,23 @@ function statusText(status: PlanEntry['status']): [Colour, string] {
   }
 }
 
-function changeLine(
+/** Old → new on one line; below each other, in full, where the terminal is too narrow for both. */
+function changeLines(
   change: Change,
   layout: { readonly keyWidth: number; readonly oldWidth: number; readonly channel: Channel },
-): string {
+): string[] {
   const { keyWidth, oldWidth, channel } = layout;
   const [colour, sign] = changeSign(change);
-  const room = channel.columns - INDENT.length - keyWidth - 2;
-  const old = cut(valueText(change.current), room).padEnd(oldWidth);
   const note = change.isWritten ? '  (written, waits for a restart)' : '';
-  const text = `${old} → ${cut(valueText(change.desired), Math.max(8, room - old.length - 3))}`;
-  const key = change.key.padEnd(keyWidth);
-  return `${INDENT}${channel.paint(colour, `${sign} ${key}`)}  ${text}${note}`;
+  const old = valueText(change.current);
+  const desired = valueText(change.desired);
+  const head = `${sign} ${change.key.padEnd(keyWidth)}`;
+  const pair = `${old.padEnd(oldWidth)} → ${desired}${note}`;
+  const isFitting = INDENT.length + head.length + 2 + pair.length <= channel.columns;
+  const painted = channel.paint(colour, head);
+  if (isFitting) return [`${INDENT}${painted}  ${pair}`];
+  const gap = ' '.repeat(INDENT.length + head.length);
+  return [`${INDENT}${painted}    ${old}`, `${gap}  → ${desired}${note}`];
 }
 
 function changeSign({ current, desired }: Change): [Colour, string] {
@@ -113,12 +117,13 @@ function summaryLine(plan: Plan): string {
     .filter(([, count]) => count > 0)
     .map(([kind, count]) => `${count} ${kind}`);
   const parts = [
-    `${status.in_sync} in sync`,
+    ...(status.in_sync > 0 ? [`${status.in_sync} in sync`] : []),
     ...(status.drift > 0 ? [`${status.drift} differ`] : []),
     ...(status.skipped > 0 ? [`${status.skipped} skipped`] : []),
     ...(status.unknown > 0 ? [`${status.unknown} unknown`] : []),
     ...(held_back > 0 ? [`${held_back} held back`] : []),
   ];
   const todo = work.length === 0 ? 'nothing to do' : `to do: ${work.join(', ')}`;
-  return `${guests} ${guests === 1 ? 'guest' : 'guests'}: ${parts.join(', ')}; ${todo}`;
+  const all = parts.length === 0 ? '' : `: ${parts.join(', ')}`;
+  return `${guests} ${guests === 1 ? 'guest' : 'guests'}${all}; ${todo}`;
 }

@@ -6,16 +6,16 @@
  * engine is only asked for plans.
  */
 import { createProxmox, type Proxmox } from '../proxmox/node.ts';
-import { createValueSemantics } from '../proxmox/value-semantics.ts';
-import { ReconcilerError } from '../reconcile/errors.ts';
+import { createValueSemantics } from '../proxmox/same-value.ts';
 import { Engine } from '../reconcile/engine.ts';
-import type { OpLedger } from '../reconcile/ports.ts';
+import { ReconcilerError } from '../reconcile/errors.ts';
+import type { GuestApi, OpLedger } from '../reconcile/ports.ts';
 import { type Config, loadConfig, readTlsTrust, readToken } from './config.ts';
 import { createCompositeProvider } from './desired/composite.ts';
 import { createFileProvider } from './desired/file.ts';
 import { createEventHub, type EventHub } from './event-hub.ts';
 import { blindness, type LastLook, rememberLooks } from './last-look.ts';
-import { type OpenedLedger, openLedger } from './open-ledger.ts';
+import { openForWriting, readLedger } from './open-ledger.ts';
 import { systemClock, systemRandom } from './system.ts';
 
 export interface Session extends AsyncDisposable {
@@ -35,7 +35,16 @@ export async function openSession(
   const node = { token: await readToken(config), tls: await readTlsTrust(config) };
   const events = createEventHub();
   await using opened = new AsyncDisposableStack();
-  const journal: OpenedLedger = opened.use(await openLedger(config, { access, events }));
+  let ledger: OpLedger;
+  let guarded = (guests: GuestApi): GuestApi => guests;
+  if (access === 'write') {
+    const journal = await openForWriting(config, events);
+    opened.defer(() => journal.close());
+    ledger = journal.ledger;
+    guarded = (guests) => requireOwner(guests, journal);
+  } else {
+    ledger = await readLedger(config);
+  }
   const clock = systemClock;
   const random = systemRandom;
   const proxmox = createProxmox({
@@ -50,13 +59,13 @@ export async function openSession(
     config.desired.map((path) => createFileProvider({ path, clock })),
   );
   opened.defer(() => desired.close());
-  const looks = rememberLooks({ guests: proxmox.guests, desired });
+  const looks = rememberLooks({ guests: guarded(proxmox.guests), desired });
   const engine = new Engine({
     clock,
     random,
     guests: looks.guests,
     desired: looks.desiredProvider,
-    ledger: journal.ledger,
+    ledger,
     semantics: createValueSemantics(),
     authority: { objection: () => null },
     events,
@@ -67,11 +76,30 @@ export async function openSession(
   return {
     config,
     engine,
-    ledger: journal.ledger,
+    ledger,
     proxmox,
     looks,
     events,
     [Symbol.asyncDispose]: () => stack.disposeAsync(),
+  };
+}
+
+/** J8: who has lost the lock sends nothing any more; the engine halts on what this throws. */
+function requireOwner(guests: GuestApi, journal: { assertStillOwner(): void }): GuestApi {
+  return {
+    ...guests,
+    start(guest, signal) {
+      journal.assertStillOwner();
+      return guests.start(guest, signal);
+    },
+    stop(guest, params, signal) {
+      journal.assertStillOwner();
+      return guests.stop(guest, params, signal);
+    },
+    setConfig(guest, change, signal) {
+      journal.assertStillOwner();
+      return guests.setConfig(guest, change, signal);
+    },
   };
 }
 

@@ -3,6 +3,8 @@
  * that can be known offline is checked: the document, every value against what PVE accepts, and
  * that no guest is claimed twice.
  */
+
+import { createValueSemantics } from '../../proxmox/same-value.ts';
 import type { DesiredGuest } from '../../reconcile/desired.ts';
 import type { Vmid } from '../../reconcile/ids.ts';
 import type { ValueSemantics } from '../../reconcile/ports.ts';
@@ -13,7 +15,6 @@ import { EXIT, type ExitCode } from '../errors.ts';
 import { type Finding, findingText, type Place, pathText, wholeFile } from '../positioned-yaml.ts';
 import type { KeyPath } from '../schema-issue.ts';
 import { printable } from '../terminal.ts';
-import { createValueSemantics } from '../zz-semantics.ts';
 
 interface CheckedFile {
   readonly file: string;
