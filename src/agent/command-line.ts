@@ -6,6 +6,8 @@ import { Command, Option } from 'commander';
 import packageJson from '../../package.json' with { type: 'json' };
 import type { CommandContext } from './command.ts';
 import type { OpsListOptions } from './commands/ops-list.ts';
+import type { PushOptions } from './commands/push.ts';
+import type { SignOptions } from './commands/sign.ts';
 import { DEFAULT_CONFIG_FILE } from './config.ts';
 import type { ExitCode } from './errors.ts';
 import type { Terminal } from './terminal.ts';
@@ -41,6 +43,7 @@ export function createProgram({
   addOpsCommands(program, run);
   addJournalCommands(program, run);
   addOfflineCommands(program, run);
+  addSigningCommands(program, run);
   return program;
 }
 
@@ -155,5 +158,77 @@ function addOfflineCommands(program: Command, run: Run): void {
         const { runSchema } = await import('./commands/schema.ts');
         return runSchema(context);
       }),
+    );
+}
+
+/** The hub's side: these need no configuration, but for `keys show` and a `push` without --to. */
+function addSigningCommands(program: Command, run: Run): void {
+  const keys = program.command('keys').description('keys of signers, and of this agent');
+  keys
+    .command('generate')
+    .description('a key pair for whoever signs ops: KEYID.key.pem and KEYID.pub.pem')
+    .argument('[keyid]', 'its name in `signers`', 'signer')
+    .option('--out <folder>', 'where to write them', '.')
+    .action(
+      run(async (context, keyid: string, options: { out: string }) => {
+        const { runKeysGenerate } = await import('./commands/keys.ts');
+        return runKeysGenerate(context, { keyid, folder: options.out });
+      }),
+    );
+  keys
+    .command('show')
+    .description("this agent's public key, for the hub: its receipts are signed with it")
+    .action(
+      run(async (context) => {
+        const { runKeysShow } = await import('./commands/keys.ts');
+        return runKeysShow(context);
+      }),
+    );
+  addSign(program, run);
+  program
+    .command('push')
+    .description('deliver a signed op to an agent')
+    .argument('[file]', 'the envelope; - for stdin', '-')
+    .option('--to <url>', 'the agent: http(s)://HOST:PORT or unix:PATH (default: control.socket)')
+    .option('--ca <file>', 'the CA of an https agent')
+    .option('--wait', 'until the op has ended; exit 1 if it failed')
+    .action(
+      run(async (context, file: string, options: PushOptions) => {
+        const { runPush } = await import('./commands/push.ts');
+        return runPush(context, { ...options, file });
+      }),
+    );
+}
+
+function addSign(program: Command, run: Run): void {
+  const collect = (file: string, others: string[] = []): string[] => [...others, file];
+  program
+    .command('sign')
+    .description('a signed op on stdout; with --add one more signature on it')
+    .argument('[kind]', 'start, stop, restart or set_config')
+    .argument('[vmid]')
+    .requiredOption('--key <file>', 'private key; may be given several times', collect)
+    .option('--keyid <keyid>', 'its name in `signers` (default: from the name of the file)')
+    .option('--add <file>', 'sign this envelope instead of a new one; - for stdin')
+    .option('--agent <id>', 'which agent it is for')
+    .option('--params <json>', 'of the op, like \'{"mode":"stop"}\'')
+    .option('--expires <duration>', 'how long it may begin, at most 24h', '10m')
+    .option('--hold <duration>', 'how long reconciling leaves the guest alone afterwards')
+    .option('--idemp-key <key>', 'one key is one op (default: random)')
+    .option('--correlation-id <id>')
+    .option('--if-power <state>', 'only if the guest is running or stopped')
+    .option('--if-digest <digest>', 'only if its config still has this digest')
+    .action(
+      run(
+        async (
+          context,
+          kind: string | undefined,
+          vmid: string | undefined,
+          options: SignOptions,
+        ) => {
+          const { runSign } = await import('./commands/sign.ts');
+          return runSign(context, { ...options, kind, vmid });
+        },
+      ),
     );
 }

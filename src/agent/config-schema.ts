@@ -124,6 +124,30 @@ const vmids = z.string().transform((text, context): VmidRange[] => {
 
 const unsigned = z.enum(['none', 'benign', 'disruptive']);
 
+const instantMs = z.iso
+  .datetime({ offset: true, error: 'expected a time like 2027-01-31T00:00:00Z' })
+  .transform((text) => Date.parse(text));
+
+const hubUrl = z.string().refine(isHubUrl, 'expected https://HOST[:PORT][/PATH] and nothing more');
+
+function isHubUrl(text: string): boolean {
+  const parsed = URL.parse(text);
+  if (parsed === null || parsed.protocol !== 'https:') return false;
+  return parsed.username + parsed.password + parsed.search + parsed.hash === '';
+}
+
+/** The hub this agent dials; without it ops come in through the control API alone. */
+const hub = z
+  .strictObject({
+    url: hubUrl,
+    ca_file: path.exactOptional(),
+    fingerprint: fingerprint.exactOptional(),
+    server_name: z.string().min(1).nullable().default(null),
+  })
+  .refine((it) => (it.ca_file === undefined) !== (it.fingerprint === undefined), {
+    message: 'expected either ca_file (or `ca_file: system`) or fingerprint',
+  });
+
 export const configSchema = z.strictObject({
   agent: name.exactOptional(),
   node: name.default(() => hostname().split('.')[0] ?? 'localhost'),
@@ -183,9 +207,11 @@ export const configSchema = z.strictObject({
       z.strictObject({
         keyid: z.string().min(1).max(128),
         public_key_file: path,
+        not_after: instantMs.exactOptional(),
         allow: z.strictObject({ kinds: z.array(z.enum(OP_KINDS)).min(1), vmids }),
       }),
     )
     .max(256)
     .default([]),
+  hub: hub.nullable().default(null),
 });

@@ -3,13 +3,11 @@
  * file, line, column and path; nothing is guessed and nothing from the environment is expanded.
  * Relative paths are relative to the configuration's own folder.
  */
-import { createHash, createPublicKey, type KeyObject } from 'node:crypto';
 import { dirname, resolve } from 'node:path';
 import type { z } from 'zod';
 import { PveToken } from '../proxmox/token.ts';
 import type { TlsTrust } from '../proxmox/trust.ts';
 import { ReconcilerError } from '../reconcile/errors.ts';
-import type { Vmid } from '../reconcile/ids.ts';
 import type { OpKind } from '../reconcile/op.ts';
 import type { EnginePolicy } from '../reconcile/ports.ts';
 import { configSchema, type ListenAddress, type VmidRange } from './config-schema.ts';
@@ -61,24 +59,26 @@ export interface Config {
   readonly desired: readonly string[];
   readonly policy: EnginePolicy;
   readonly signers: readonly SignerEntry[];
+  /** Null: this agent dials no hub. */
+  readonly hub: HubEntry | null;
   /** Where something stands in the file, for what is only found to be wrong later. */
   readonly placeOf: (path: KeyPath) => Place;
+}
+
+export interface HubEntry {
+  /** Without a slash at its end. */
+  readonly url: string;
+  readonly trust: Trust;
+  readonly serverName: string | null;
 }
 
 export interface SignerEntry {
   readonly keyid: string;
   readonly publicKeyFile: string;
+  /** From then on its signatures do not count, wall clock ms; null: for good. */
+  readonly notAfterMs: number | null;
   readonly kinds: ReadonlySet<OpKind>;
   readonly vmids: readonly VmidRange[];
-}
-
-/** Somebody who may sign ops, with the key read and checked. */
-export interface Signer {
-  readonly keyid: string;
-  readonly publicKey: KeyObject;
-  /** SHA-256 of the public key (DER), hex. */
-  readonly keySha256: string;
-  readonly mayDo: (kind: OpKind, vmid: Vmid) => boolean;
 }
 
 /** Throws `config_invalid` with every finding. */
@@ -128,15 +128,25 @@ function readConfig(
     signers: raw.signers.map((signer) => ({
       keyid: signer.keyid,
       publicKeyFile: at(signer.public_key_file),
+      notAfterMs: signer.not_after ?? null,
       kinds: new Set(signer.allow.kinds),
       vmids: signer.allow.vmids,
     })),
+    hub: raw.hub === null ? null : readHub(raw.hub, at),
     placeOf,
   };
 }
 
+function readHub(
+  raw: NonNullable<z.infer<typeof configSchema>['hub']>,
+  at: (path: string) => string,
+): HubEntry {
+  const url = raw.url.replace(/\/+$/, '');
+  return { url, trust: readTrust(raw, at), serverName: raw.server_name };
+}
+
 function readTrust(
-  raw: z.infer<typeof configSchema>['proxmox'],
+  raw: Pick<z.infer<typeof configSchema>['proxmox'], 'ca_file' | 'fingerprint'>,
   at: (path: string) => string,
 ): Trust {
   if (raw.fingerprint !== undefined) return { kind: 'fingerprint', sha256: raw.fingerprint };
@@ -157,67 +167,25 @@ export async function readToken(config: Config): Promise<PveToken> {
   }
 }
 
-/** Which certificate is believed, with the CA's text read. */
-export async function readTlsTrust(config: Config): Promise<TlsTrust> {
-  const { trust, serverName } = config.proxmox;
+/** Which certificate of the node, or of the hub, is believed, with the CA's text read. */
+export async function readTlsTrust(
+  config: Config,
+  section: 'proxmox' | 'hub' = 'proxmox',
+): Promise<TlsTrust> {
+  const entry = config[section];
+  if (entry === null) throw configError(config, [section], { message: 'missing' });
+  const { trust, serverName } = entry;
   if (trust.kind === 'fingerprint') {
     return { kind: 'fingerprint', fingerprint: trust.sha256, serverName };
   }
   if (trust.kind === 'system') return { kind: 'ca', ca: 'system', serverName };
-  const path = ['proxmox', 'ca_file'];
+  const path = [section, 'ca_file'];
   const ca = await readConfigured(config, { path, file: trust.path, guard: 'plain' });
   return { kind: 'ca', ca, serverName };
 }
 
-/** Reads every signer's key; the same key under two keyids is refused (CONTRACT 7). */
-export async function loadSigners(config: Config): Promise<Signer[]> {
-  const signers: Signer[] = [];
-  const seen = new Map<string, string>();
-  for (const [i, entry] of config.signers.entries()) {
-    const path = ['signers', i, 'public_key_file'];
-    const pem = await readConfigured(config, {
-      path,
-      file: entry.publicKeyFile,
-      guard: 'public_key',
-    });
-    const publicKey = parsePublicKey(pem);
-    if (publicKey === null) {
-      const message = `${entry.publicKeyFile}: expected an Ed25519 public key in PEM`;
-      throw configError(config, path, { message });
-    }
-    const der = publicKey.export({ type: 'spki', format: 'der' });
-    const keySha256 = createHash('sha256').update(der).digest('hex');
-    const twin = seen.get(keySha256) ?? (hasKeyid(signers, entry.keyid) ? entry.keyid : undefined);
-    if (twin !== undefined) {
-      const message = `${entry.keyid} and ${twin} are the same: one key has one keyid`;
-      throw configError(config, ['signers', i], { message });
-    }
-    seen.set(keySha256, entry.keyid);
-    signers.push({ keyid: entry.keyid, publicKey, keySha256, mayDo: permission(entry) });
-  }
-  return signers;
-}
-
-function hasKeyid(signers: readonly Signer[], keyid: string): boolean {
-  return signers.some((signer) => signer.keyid === keyid);
-}
-
-function permission({ kinds, vmids }: SignerEntry): Signer['mayDo'] {
-  return (kind, vmid) =>
-    kinds.has(kind) && vmids.some(({ first, last }) => vmid >= first && vmid <= last);
-}
-
-function parsePublicKey(pem: string): KeyObject | null {
-  try {
-    const key = createPublicKey(pem);
-    // A private key would also make a public one: whoever put it here should not have it.
-    return key.asymmetricKeyType === 'ed25519' && !pem.includes('PRIVATE KEY') ? key : null;
-  } catch {
-    return null;
-  }
-}
-
-async function readConfigured(
+/** Reads a file the configuration names; throws `config_invalid` with the place that names it. */
+export async function readConfigured(
   config: Config,
   {
     path,
@@ -241,7 +209,7 @@ export function configError(
   return invalid([{ file: config.file, ...place, path: pathText(path), message }], hint);
 }
 
-function invalid(findings: readonly Finding[], hint?: string | undefined): ReconcilerError {
+function invalid(findings: readonly Finding[], hint?: string): ReconcilerError {
   return new ReconcilerError('config_invalid', findings.map(findingText).join('\n'), {
     disposition: 'halt',
     ...(hint === undefined ? {} : { hint }),

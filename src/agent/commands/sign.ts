@@ -28,15 +28,20 @@ export interface SignOptions {
   readonly ifDigest?: string;
 }
 
+interface OpNames {
+  readonly kind: string | undefined;
+  readonly vmid: string | undefined;
+}
+
 export async function runSign(
   { terminal: { out, err } }: CommandContext,
-  { kind, guest, ...options }: SignOptions & { readonly kind?: string; readonly guest?: string },
+  { kind, vmid, ...options }: SignOptions & OpNames,
 ): Promise<ExitCode> {
   const { add, key: keyFiles, keyid } = options;
   if (keyid !== undefined && keyFiles.length > 1) throw usageError('--keyid goes with one --key');
   if (add !== undefined && kind !== undefined) throw usageError('--add takes the op as it is');
   let envelope =
-    add === undefined ? draft({ ...options, kind, guest }) : (await readEnvelope(add)).envelope;
+    add === undefined ? draft({ ...options, kind, vmid }) : (await readEnvelope(add)).envelope;
   if (add !== undefined) showPayload(err, envelope);
   for (const file of keyFiles) {
     const { privateKey } = await readSigningKey(file);
@@ -51,11 +56,9 @@ function keyidOf(file: string): string {
   return basename(file).replace(/(?:\.key)?\.pem$/, '');
 }
 
-function draft(
-  options: SignOptions & { readonly kind: string | undefined; readonly guest: string | undefined },
-): Envelope {
-  const { kind, guest, agent } = options;
-  if (kind === undefined || guest === undefined) {
+function draft(options: SignOptions & OpNames): Envelope {
+  const { kind, vmid, agent } = options;
+  if (kind === undefined || vmid === undefined) {
     throw usageError('expected KIND and VMID, or --add FILE');
   }
   if (agent === undefined) throw usageError('--agent: which agent is it for?');
@@ -70,7 +73,7 @@ function draft(
     issued_at: new Date(nowMs).toISOString(),
     expires_at: new Date(nowMs + lifetimeMs).toISOString(),
     kind,
-    vmid: Number(guest),
+    vmid: Number(vmid),
     params: readParams(options.params),
     ...optional('correlation_id', options.correlationId),
     ...optional('hold', options.hold),

@@ -1,0 +1,108 @@
+/**
+ * An agent's HTTP API as `push` needs it: one envelope in, and what became of the op. Over TCP or
+ * the agent's own socket. What is asked is safe to ask again: the same envelope is the same op.
+ */
+import { Agent, request } from 'undici';
+import { z } from 'zod';
+import { ERROR_CODES, ReconcilerError } from '../../reconcile/errors.ts';
+import { OP_STATES } from '../../reconcile/op.ts';
+import { readTextFile } from '../text-file.ts';
+
+/** The agent answers in milliseconds; a look at PVE may be part of it. */
+const ANSWER_TIMEOUT_MS = 30_000;
+const CA_MAX_BYTES = 1024 * 1024;
+
+const opSchema = z.looseObject({
+  op_id: z.string(),
+  state: z.enum(OP_STATES),
+  waiting_for: z.looseObject({ message: z.string() }).optional(),
+  error: z.looseObject({ code: z.enum(ERROR_CODES), message: z.string() }).optional(),
+});
+
+/** An op as the agent shows it; fields this version does not know are kept. */
+export type PushedOp = z.infer<typeof opSchema>;
+
+const problemSchema = z.looseObject({
+  code: z.enum(ERROR_CODES),
+  detail: z.string(),
+  hint: z.string().optional(),
+  request_id: z.string().optional(),
+});
+
+export interface AgentApi extends AsyncDisposable {
+  /** Throws what the agent refused it with, or `service_unavailable`. */
+  postOp(envelope: string): Promise<PushedOp>;
+  /** Null where this listener does not show ops (`control.public`). */
+  readOp(opId: string): Promise<PushedOp | null>;
+}
+
+/** `to`: `http://…`, `https://…` or `unix:PATH`. */
+export async function openAgentApi(to: string, caFile?: string): Promise<AgentApi> {
+  const socketPath = to.startsWith('unix:') ? to.slice('unix:'.length) : null;
+  const url = URL.parse(socketPath === null ? to : 'http://localhost');
+  if (url === null || !/^https?:$/.test(url.protocol)) {
+    throw new ReconcilerError(
+      'invalid_request',
+      `${to}: expected http(s)://HOST:PORT or unix:PATH`,
+    );
+  }
+  const ca = caFile === undefined ? {} : { ca: await readCa(caFile) };
+  const dispatcher = new Agent({ connect: socketPath === null ? ca : { socketPath } });
+  const timeouts = { headersTimeout: ANSWER_TIMEOUT_MS, bodyTimeout: ANSWER_TIMEOUT_MS };
+  const ask = async (path: string, body?: string): Promise<{ status: number; json: unknown }> => {
+    try {
+      const answer = await request(new URL(path, url), {
+        dispatcher,
+        ...timeouts,
+        method: body === undefined ? 'GET' : 'POST',
+        ...(body === undefined ? {} : { body, headers: { 'content-type': 'application/json' } }),
+      });
+      return { status: answer.statusCode, json: parseJson(await answer.body.text()) };
+    } catch (cause) {
+      const why = cause instanceof Error ? cause.message : String(cause);
+      throw new ReconcilerError('service_unavailable', `${to} does not answer: ${why}`, {
+        disposition: 'retry',
+        hint: 'is the agent running, and is this one of its listeners (`control` in config.yaml)?',
+        cause,
+      });
+    }
+  };
+  return {
+    async postOp(envelope) {
+      return readAnswer(await ask('/v1/ops', envelope), to);
+    },
+    async readOp(opId) {
+      const answer = await ask(`/v1/ops/${opId}`);
+      return answer.status === 404 || answer.status === 421 ? null : readAnswer(answer, to);
+    },
+    [Symbol.asyncDispose]: () => dispatcher.destroy(),
+  };
+}
+
+async function readCa(file: string): Promise<string> {
+  const read = await readTextFile(file, { maxBytes: CA_MAX_BYTES });
+  if (read.kind === 'read') return read.text;
+  throw new ReconcilerError('invalid_request', `${file}: ${read.problem.message}`);
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
+
+function readAnswer({ status, json }: { status: number; json: unknown }, to: string): PushedOp {
+  const op = opSchema.safeParse(json);
+  if (status < 300 && op.success) return op.data;
+  const problem = problemSchema.safeParse(json);
+  if (!problem.success) {
+    throw new ReconcilerError('service_unavailable', `${to} answered ${status}, not as an agent`);
+  }
+  const { code, detail, hint, request_id } = problem.data;
+  throw new ReconcilerError(code, detail, {
+    ...(hint === undefined ? {} : { hint }),
+    context: request_id === undefined ? {} : { request_id },
+  });
+}

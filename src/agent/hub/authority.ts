@@ -1,0 +1,52 @@
+/**
+ * May a signed op that waits still run? Asked at every turn of its lane: a key may have been taken
+ * out, or have come to its `not_after`, since the op was received. The same gate as at the intake,
+ * with the signers that are left.
+ */
+import type { Clock } from '../../reconcile/clock.ts';
+import type { Problem } from '../../reconcile/errors.ts';
+import { classifyAction, type GatePolicy, judge } from '../../reconcile/gate.ts';
+import type { OpRecord, OpSigner } from '../../reconcile/op.ts';
+import { toAction } from '../../reconcile/op-shape.ts';
+import type { Authority, ValueSemantics } from '../../reconcile/ports.ts';
+import type { ClockGuard } from './clock-guard.ts';
+import type { SignerRing } from './signers.ts';
+import { isInForce } from './verify.ts';
+
+export interface AuthorityParts {
+  readonly clock: Pick<Clock, 'now'>;
+  readonly clockGuard: ClockGuard;
+  readonly signers: SignerRing;
+  readonly semantics: Pick<ValueSemantics, 'classify'>;
+  readonly policy: GatePolicy;
+}
+
+export function createAuthority(parts: AuthorityParts): Authority {
+  return {
+    objection({ first }) {
+      // An operator's op was judged when it was taken; its policy is fixed while the agent runs.
+      if (first.origin !== 'hub') return null;
+      return parts.clockGuard.objection() ?? checkSigners(first, parts);
+    },
+  };
+}
+
+function checkSigners(first: OpRecord, parts: AuthorityParts): Problem | null {
+  const left = (first.signers ?? []).filter((signer) => isStillTrusted(signer, first, parts));
+  const action = toAction(first.kind, first.params);
+  const reversibility = classifyAction(action, first.guest_kind, parts.semantics);
+  const signatures = new Set(left.map(({ key_sha256 }) => key_sha256)).size;
+  const verdict = judge({ origin: 'hub', reversibility, signatures }, parts.policy);
+  if (verdict.kind === 'pass') return null;
+  const message = `${first.kind}: ${verdict.needs}; of its signers ${signatures} may still sign it`;
+  return { code: 'gate_denied', message };
+}
+
+function isStillTrusted(
+  { key_sha256: sha256 }: OpSigner,
+  { kind, vmid }: OpRecord,
+  { clock, signers }: AuthorityParts,
+): boolean {
+  const signer = signers.signers().find(({ keySha256 }) => keySha256 === sha256);
+  return signer !== undefined && signer.mayDo(kind, vmid) && isInForce(signer, clock.now());
+}

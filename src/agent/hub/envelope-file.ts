@@ -1,0 +1,35 @@
+/** An envelope from a file or from stdin (`-`), for the commands of the hub's side. */
+import { buffer } from 'node:stream/consumers';
+import { ReconcilerError } from '../../reconcile/errors.ts';
+import { readTextFile } from '../text-file.ts';
+import { ENVELOPE_MAX_BYTES, type Envelope, parseEnvelope } from './dsse.ts';
+import { OP_PAYLOAD_TYPE, parseOpPayload, type SignedOp } from './op-payload.ts';
+
+/** Throws `invalid_request` for what is not an envelope with an op. Signatures are not checked. */
+export async function readEnvelope(
+  source: string,
+): Promise<{ readonly envelope: Envelope; readonly op: SignedOp }> {
+  const parsed = parseEnvelope(await readBytes(source));
+  if (parsed.kind === 'invalid') throw notAnEnvelope(source, parsed.reason);
+  const { envelope } = parsed;
+  if (envelope.payloadType !== OP_PAYLOAD_TYPE) {
+    throw notAnEnvelope(source, `the payload type is not ${OP_PAYLOAD_TYPE}`);
+  }
+  const content = parseOpPayload(envelope.payload);
+  if (content.kind === 'invalid') throw notAnEnvelope(source, content.reason);
+  return { envelope, op: content.op };
+}
+
+function notAnEnvelope(source: string, reason: string): ReconcilerError {
+  const name = source === '-' ? 'stdin' : source;
+  return new ReconcilerError('invalid_request', `${name}: ${reason}`, {
+    hint: '`pve-reconciler sign` writes one',
+  });
+}
+
+async function readBytes(source: string): Promise<Buffer> {
+  if (source === '-') return await buffer(process.stdin);
+  const read = await readTextFile(source, { maxBytes: ENVELOPE_MAX_BYTES });
+  if (read.kind === 'read') return Buffer.from(read.text);
+  throw notAnEnvelope(source, read.problem.message);
+}

@@ -1,0 +1,125 @@
+/**
+ * The one intake for signed ops, whichever way they came. Checked in CONTRACT 7's order: envelope,
+ * signatures, audience, time; then the engine's own intake: key, gate, guest, and `received` on
+ * disk before the answer (J1). Nothing is written before all of it has passed.
+ *
+ * The same bytes any number of times are one op; a sender that floods is answered `queue_full`
+ * before its signatures cost anything.
+ */
+import type { Clock } from '../../reconcile/clock.ts';
+import { assertNever, type Problem } from '../../reconcile/errors.ts';
+import type { OpRequest, SubmitResult } from '../../reconcile/intake.ts';
+import type { EnvelopeResult } from '../control/ports.ts';
+import { CLOCK_SKEW_MS, type ClockGuard } from './clock-guard.ts';
+import { parseEnvelope } from './dsse.ts';
+import { LIFETIME_MAX_MS, type SignedOp } from './op-payload.ts';
+import type { Signer, SignerRing } from './signers.ts';
+import { verifyEnvelope } from './verify.ts';
+
+/** Envelopes between their first byte and their answer; each may hold `ENVELOPE_MAX_BYTES`. */
+export const INTAKE_CONCURRENCY_MAX = 256;
+
+/**
+ * One envelope in, its answer out: `accepted` (durable, not begun), `repeat` (that op, whatever
+ * became of it), `refused` with a code. Rejects only where the journal cannot be written any more.
+ */
+export type AcceptEnvelope = (bytes: Uint8Array) => Promise<EnvelopeResult>;
+
+export interface IntakeParts {
+  /** This agent's id, the audience of its ops. */
+  readonly agent: string;
+  readonly clock: Pick<Clock, 'now'>;
+  readonly clockGuard: ClockGuard;
+  readonly signers: SignerRing;
+  /** HMAC under the state folder's key (`OpLedger.hashSecret`). */
+  readonly hashPayload: (text: string) => string;
+  readonly submit: (request: OpRequest) => Promise<SubmitResult>;
+}
+
+export function createIntake(parts: IntakeParts): AcceptEnvelope {
+  let underWay = 0;
+  return async (bytes) => {
+    if (underWay >= INTAKE_CONCURRENCY_MAX) {
+      return refused({ code: 'queue_full', message: 'too many envelopes at once' });
+    }
+    underWay += 1;
+    try {
+      return await accept(bytes, parts);
+    } finally {
+      underWay -= 1;
+    }
+  };
+}
+
+async function accept(bytes: Uint8Array, parts: IntakeParts): Promise<EnvelopeResult> {
+  const parsed = parseEnvelope(bytes);
+  if (parsed.kind === 'invalid')
+    return refused({ code: 'invalid_request', message: parsed.reason });
+  const { envelope } = parsed;
+  const nowMs = parts.clock.now();
+  const verified = verifyEnvelope(envelope, { signers: parts.signers.signers(), nowMs });
+  if (verified.kind === 'refused') return refused(verified.problem);
+  const { op, signers } = verified;
+  const problem =
+    checkAudience(op, parts.agent) ?? parts.clockGuard.objection() ?? checkTime(op, nowMs);
+  if (problem !== null) return refused(problem);
+  const payloadHmac = parts.hashPayload(envelope.payload.toString());
+  return toResult(await parts.submit(toRequest(op, signers, payloadHmac)));
+}
+
+function refused({ code, message }: Problem): EnvelopeResult {
+  return { kind: 'refused', code, message };
+}
+
+function toResult(result: SubmitResult): EnvelopeResult {
+  switch (result.kind) {
+    case 'accepted':
+      return { kind: 'accepted', opId: result.record.op_id };
+    case 'repeat':
+      return result;
+    case 'refused':
+      return refused(result.problem);
+    default:
+      return assertNever(result);
+  }
+}
+
+function checkAudience({ agent }: SignedOp, own: string): Problem | null {
+  if (agent === own) return null;
+  return {
+    code: 'wrong_audience',
+    message: `it is for agent ${JSON.stringify(agent)}, not ${own}`,
+  };
+}
+
+function checkTime({ issuedAtMs, expiresAtMs }: SignedOp, nowMs: number): Problem | null {
+  if (expiresAtMs <= issuedAtMs || expiresAtMs - issuedAtMs > LIFETIME_MAX_MS) {
+    return { code: 'invalid_request', message: 'its lifetime is not between 0 and 24 hours' };
+  }
+  if (nowMs > expiresAtMs + CLOCK_SKEW_MS) {
+    return { code: 'expired', message: `it expired at ${new Date(expiresAtMs).toISOString()}` };
+  }
+  if (nowMs < issuedAtMs - CLOCK_SKEW_MS) {
+    const message = `it is not valid before ${new Date(issuedAtMs).toISOString()}`;
+    return { code: 'invalid_request', message };
+  }
+  return null;
+}
+
+function toRequest(op: SignedOp, signers: readonly Signer[], payloadHmac: string): OpRequest {
+  const { idempKey, expiresAtMs, vmid, action, correlationId, holdMs, precondition } = op;
+  return {
+    origin: 'hub',
+    vmid,
+    action,
+    ...(correlationId === undefined ? {} : { correlationId }),
+    ...(holdMs === undefined ? {} : { holdMs }),
+    ...(precondition === undefined ? {} : { precondition }),
+    signed: {
+      idempKey,
+      payloadHmac,
+      expiresAtMs,
+      signers: signers.map(({ keyid, keySha256 }) => ({ keyid, key_sha256: keySha256 })),
+    },
+  };
+}
