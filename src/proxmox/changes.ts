@@ -4,6 +4,7 @@
  */
 import type * as z from 'zod';
 import type { Clock } from '../reconcile/clock.ts';
+import type { ErrorCode } from '../reconcile/errors.ts';
 import type { GuestRef } from '../reconcile/guest.ts';
 import type { Upid } from '../reconcile/ids.ts';
 import type { SetConfigParams, StopParams } from '../reconcile/op.ts';
@@ -29,6 +30,16 @@ const RESERVED_KEYS: ReadonlySet<string> = new Set([
   'vmid',
 ]);
 
+const DIGEST = /^[0-9a-f]{40}$/;
+
+interface Sent {
+  readonly guest: GuestRef;
+  readonly schema: z.ZodType<Upid | null>;
+  readonly request: PveRequest;
+  /** Either all of it is done or nothing. */
+  readonly isAtomic: boolean;
+}
+
 export class GuestChanges {
   readonly #api: PveApi;
   readonly #nodeClock: NodeClock;
@@ -41,7 +52,8 @@ export class GuestChanges {
   }
 
   start(guest: GuestRef, signal: AbortSignal): Promise<Submission> {
-    return this.#submit(submittedTask, this.#power(guest, 'start', {}), signal);
+    const request = this.#power(guest, 'start', {});
+    return this.#submit({ guest, schema: submittedTask, request, isAtomic: false }, signal);
   }
 
   stop(guest: GuestRef, params: StopParams, signal: AbortSignal): Promise<Submission> {
@@ -52,7 +64,7 @@ export class GuestChanges {
             timeout: params.timeout_s,
             forceStop: params.force ? 1 : 0,
           });
-    return this.#submit(submittedTask, request, signal);
+    return this.#submit({ guest, schema: submittedTask, request, isAtomic: false }, signal);
   }
 
   /** QEMU writes in a task, LXC within the request (PVE-FACTS 22). */
@@ -63,10 +75,9 @@ export class GuestChanges {
   ): Promise<Submission> {
     const keys = [...Object.keys(change.set), ...change.delete];
     const reserved = keys.find((key) => RESERVED_KEYS.has(key) || !/^[\w-]+$/.test(key));
-    if (reserved !== undefined) {
-      const message = `not a config key: ${reserved}`;
-      return { kind: 'refused', problem: { code: 'invalid_request', message } };
-    }
+    if (reserved !== undefined) return refuse('invalid_request', `not a config key: ${reserved}`);
+    // PVE ignores an empty digest and would overwrite what somebody else wrote (PVE-FACTS 24).
+    if (!DIGEST.test(change.digest)) return refuse('digest_stale', 'no digest to write against');
     const body = {
       ...change.set,
       ...(change.delete.length === 0 ? {} : { delete: change.delete.join(',') }),
@@ -81,7 +92,8 @@ export class GuestChanges {
           })
         : writeRequest('PUT', '/nodes/{node}/lxc/{vmid}/config', values, body);
     // One key is written or not; of several, some may be (PVE-FACTS 25).
-    return this.#submit(submittedChange, request, signal, keys.length <= 1);
+    const isAtomic = keys.length <= 1;
+    return this.#submit({ guest, schema: submittedChange, request, isAtomic }, signal);
   }
 
   #power(guest: GuestRef, action: string, body: Readonly<Record<string, unknown>>): PveRequest {
@@ -89,12 +101,8 @@ export class GuestChanges {
     return writeRequest('POST', route, { node: this.#api.node, vmid: guest.vmid }, body);
   }
 
-  async #submit(
-    schema: z.ZodType<Upid | null>,
-    request: PveRequest,
-    signal: AbortSignal,
-    isAtomic = false,
-  ): Promise<Submission> {
+  async #submit(sent: Sent, signal: AbortSignal): Promise<Submission> {
+    const { guest, schema, request, isAtomic } = sent;
     const startedMs = this.#clock.now();
     const result = await this.#api.ask(schema, request, signal);
     if (result.kind === 'failure') {
@@ -103,12 +111,21 @@ export class GuestChanges {
       return { kind: isUntouched ? 'refused' : 'unsure', problem: result.problem };
     }
     if (result.value === null) return { kind: 'done' };
-    this.#nodeClock.learn(readUpid(result.value).startedS, startedMs);
+    const { startedS, id } = readUpid(result.value);
+    if (id !== String(guest.vmid)) {
+      const message = `asked for guest ${guest.vmid}, PVE answered with ${result.value}`;
+      return { kind: 'unsure', problem: { code: 'service_unavailable', message } };
+    }
+    this.#nodeClock.learn(startedS, startedMs);
     return { kind: 'task', upid: result.value };
   }
 }
 
+function refuse(code: ErrorCode, message: string): Submission {
+  return { kind: 'refused', problem: { code, message } };
+}
+
 /** PVE did look at the request, and said what is wrong with it. */
-function isComplaint(code: string): boolean {
+function isComplaint(code: ErrorCode): boolean {
   return code === 'invalid_request' || code === 'not_found';
 }

@@ -4,6 +4,7 @@ import type { Guest, GuestKind } from '../reconcile/guest.ts';
 import type { Vmid } from '../reconcile/ids.ts';
 import { guestRows, type TaskRow } from './answers.ts';
 import type { PveApi, Result } from './api.ts';
+import { middle } from './guest-reads.ts';
 import { readGuest } from './guest-values.ts';
 import { readRequest } from './request.ts';
 import { type Read, SharedRead } from './shared-read.ts';
@@ -50,11 +51,15 @@ export class GuestLists {
     began: () => void,
   ): Promise<Result<GuestMap>> {
     const request = readRequest(`/nodes/{node}/${kind}`, { node: this.#api.node });
-    const result = await this.#api.ask(guestRows, request, signal, began);
+    let beganMs = this.#clock.now();
+    const result = await this.#api.ask(guestRows, request, signal, () => {
+      beganMs = this.#clock.now();
+      began();
+    });
     if (result.kind === 'failure') return result;
-    const nowMs = this.#clock.now();
+    const atMs = middle(beganMs, this.#clock.now());
     const guests = new Map<Vmid, Guest>();
-    for (const row of result.value) guests.set(row.vmid, readGuest(kind, row, nowMs));
+    for (const row of result.value) guests.set(row.vmid, readGuest(kind, row, atMs));
     return { kind: 'value', value: guests, total: result.total };
   }
 }

@@ -16,17 +16,10 @@ import type {
 import type { Vmid } from '../reconcile/ids.ts';
 import type { LookRequest, LookResult, ObserveRequest } from '../reconcile/ports.ts';
 import type { Access } from './access.ts';
-import {
-  type ClusterGuest,
-  clusterGuests,
-  guestRow,
-  haStatus,
-  pendingRows,
-  type TaskRow,
-} from './answers.ts';
+import { haStatus, type TaskRow } from './answers.ts';
 import type { PveApi, Result } from './api.ts';
 import type { GuestLists, GuestMap } from './guest-lists.ts';
-import { readConfig, readGuest } from './guest-values.ts';
+import { findNode, type GuestReads } from './guest-reads.ts';
 import { readNodeLook, readNodeLookFromResources } from './ha.ts';
 import type { NodeClock } from './node-clock.ts';
 import { readRequest } from './request.ts';
@@ -37,6 +30,7 @@ const KINDS: readonly GuestKind[] = ['qemu', 'lxc'];
 export interface LooksOptions {
   readonly api: PveApi;
   readonly lists: GuestLists;
+  readonly reads: GuestReads;
   readonly access: Access;
   readonly tasks: TaskReader;
   readonly nodeClock: NodeClock;
@@ -46,6 +40,7 @@ export interface LooksOptions {
 export class Looks {
   readonly #api: PveApi;
   readonly #lists: GuestLists;
+  readonly #reads: GuestReads;
   readonly #access: Access;
   readonly #tasks: TaskReader;
   readonly #nodeClock: NodeClock;
@@ -57,6 +52,7 @@ export class Looks {
   constructor(options: LooksOptions) {
     this.#api = options.api;
     this.#lists = options.lists;
+    this.#reads = options.reads;
     this.#access = options.access;
     this.#tasks = options.tasks;
     this.#nodeClock = options.nodeClock;
@@ -104,19 +100,22 @@ export class Looks {
   async look(request: LookRequest, signal: AbortSignal): Promise<LookResult> {
     const { guest: ref, sinceMs, tasksSinceMs } = request;
     const [found, config, tasks] = await Promise.all([
-      request.details ? this.#readDetails(ref, signal) : this.#readListed(ref, sinceMs, signal),
-      request.config ? this.#readConfig(ref, signal) : NOT_READ,
+      request.details ? this.#reads.details(ref, signal) : this.#readListed(ref, sinceMs, signal),
+      request.config ? this.#reads.config(ref, signal) : NOT_READ,
       tasksSinceMs === null ? null : this.#lists.tasks(tasksSinceMs, signal),
     ]);
     if (tasks?.kind === 'failure') return { kind: 'unknown', problem: tasks.problem };
-    const guest = found.kind === 'value' ? found.value : null;
-    if (guest === null) {
-      const isMissing = found.kind === 'value' || found.problem.code === 'not_found';
-      if (!isMissing) return { kind: 'unknown', problem: found.problem };
-      return this.#confirmGone(request, signal);
+    const running = this.#tasks.toRunning(tasks?.value ?? []);
+    if (found.kind === 'value' && found.value !== null) {
+      return { kind: 'found', guest: { ...found.value, config }, tasks: running };
     }
-    const rows = tasks?.value ?? [];
-    return { kind: 'found', guest: { ...guest, config }, tasks: this.#tasks.toRunning(rows) };
+    const isMissing = found.kind === 'value' || found.problem.code === 'not_found';
+    if (!isMissing) return { kind: 'unknown', problem: found.problem };
+    const sought = await this.#seek(ref.vmid, signal);
+    if (sought.kind !== 'found') return sought;
+    // It came back, or it is of the other kind now: the caller compares the kind.
+    const own = request.config ? await this.#reads.config(sought.guest, signal) : NOT_READ;
+    return { kind: 'found', guest: { ...sought.guest, config: own }, tasks: running };
   }
 
   async lookAtNode(signal: AbortSignal): Promise<NodeLook> {
@@ -124,7 +123,7 @@ export class Looks {
       const result = await this.#api.ask(haStatus, readRequest(HA_STATUS), signal);
       if (result.kind === 'value') return readNodeLook(result.value, this.#api.node);
     }
-    const result = await this.#readCluster(signal);
+    const result = await this.#reads.cluster(signal);
     return result.kind === 'value'
       ? readNodeLookFromResources(result.value)
       : { quorate: null, ha: 'unknown', managed: null };
@@ -157,27 +156,25 @@ export class Looks {
     return this.#access.tasks(signal);
   }
 
-  /** In which of both lists is it now, and may the token see all of them? */
-  async #confirmGone(request: LookRequest, signal: AbortSignal): Promise<LookResult> {
-    const { guest: ref } = request;
+  /** In which of both lists is it now, and if in none: may the token see all of them? */
+  async #seek(vmid: Vmid, signal: AbortSignal): Promise<LookResult> {
     const sinceMs = this.#clock.monotonicMs();
     const [qemu, lxc, access, cluster] = await Promise.all([
       this.#lists.guests('qemu', sinceMs, signal),
       this.#lists.guests('lxc', sinceMs, signal),
       this.#access.guests(sinceMs, signal),
-      this.#readCluster(signal),
+      this.#reads.cluster(signal),
     ]);
     for (const result of [qemu, lxc]) {
       if (result.kind === 'failure') return { kind: 'unknown', problem: result.problem };
-      const guest = result.value.get(ref.vmid);
-      if (guest === undefined) continue;
-      // It came back, or it is of the other kind now: the caller compares the kind.
-      const config = request.config ? await this.#readConfig(guest, signal) : NOT_READ;
-      return { kind: 'found', guest: { ...guest, config }, tasks: [] };
+      const guest = result.value.get(vmid);
+      if (guest !== undefined) return { kind: 'found', guest, tasks: [] };
     }
     if (access.kind === 'unknown') return { kind: 'unknown', problem: access.problem };
-    const node = cluster.kind === 'value' ? findNode(cluster.value, ref.vmid) : null;
-    return { kind: 'gone', node: node === this.#api.node ? null : node };
+    const node = cluster.kind === 'value' ? findNode(cluster.value, vmid) : null;
+    if (node !== this.#api.node) return { kind: 'gone', node };
+    const message = `the cluster has guest ${vmid} on ${node}, and no list of the node has it`;
+    return { kind: 'unknown', problem: { code: 'service_unavailable', message } };
   }
 
   async #readListed(
@@ -190,24 +187,6 @@ export class Looks {
     return { kind: 'value', value: result.value.get(ref.vmid) ?? null, total: 1 };
   }
 
-  async #readDetails(ref: GuestRef, signal: AbortSignal): Promise<Result<Guest | null>> {
-    const route = `/nodes/{node}/${ref.kind}/{vmid}/status/current`;
-    const request = readRequest(route, { node: this.#api.node, vmid: ref.vmid });
-    const result = await this.#api.ask(guestRow, request, signal);
-    if (result.kind === 'failure') return result;
-    const guest = readGuest(ref.kind, result.value, this.#clock.now());
-    return { kind: 'value', value: guest, total: 1 };
-  }
-
-  async #readConfig(ref: GuestRef, signal: AbortSignal): Promise<ConfigLook> {
-    const route = `/nodes/{node}/${ref.kind}/{vmid}/pending`;
-    const request = readRequest(route, { node: this.#api.node, vmid: ref.vmid });
-    const result = await this.#api.ask(pendingRows, request, signal);
-    return result.kind === 'failure'
-      ? { kind: 'unknown', problem: result.problem }
-      : readConfig(result.value, this.#clock.now());
-  }
-
   /** Puts each config into its guest. */
   async #readConfigs(
     due: ReadonlySet<Vmid>,
@@ -217,7 +196,7 @@ export class Looks {
     const reads = [...due].map(async (vmid) => {
       const guest = guests.get(vmid);
       if (guest !== undefined) {
-        guests.set(vmid, { ...guest, config: await this.#readConfig(guest, signal) });
+        guests.set(vmid, { ...guest, config: await this.#reads.config(guest, signal) });
       }
     });
     await Promise.all(reads);
@@ -231,7 +210,7 @@ export class Looks {
     const missing = [...wanted].filter((vmid) => !guests.has(vmid));
     const elsewhere = new Map<Vmid, string>();
     if (missing.length === 0) return elsewhere;
-    const cluster = await this.#readCluster(signal);
+    const cluster = await this.#reads.cluster(signal);
     if (cluster.kind === 'failure') return elsewhere;
     for (const vmid of missing) {
       const node = findNode(cluster.value, vmid);
@@ -239,24 +218,10 @@ export class Looks {
     }
     return elsewhere;
   }
-
-  #readCluster(signal: AbortSignal): Promise<Result<ClusterGuests>> {
-    return this.#api.ask(
-      clusterGuests,
-      readRequest('/cluster/resources', {}, { type: 'vm' }),
-      signal,
-    );
-  }
 }
-
-type ClusterGuests = readonly ClusterGuest[];
 
 const HA_STATUS = '/cluster/ha/status/current';
 const NOT_READ: ConfigLook = { kind: 'not_read' };
-
-function findNode(guests: ClusterGuests, vmid: Vmid): string | null {
-  return guests.find((guest) => guest.vmid === vmid)?.node ?? null;
-}
 
 function isMissingAny(before: GuestMap, now: GuestMap): boolean {
   for (const vmid of before.keys()) if (!now.has(vmid)) return true;

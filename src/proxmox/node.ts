@@ -8,6 +8,7 @@ import { PveApi } from './api.ts';
 import { GuestChanges } from './changes.ts';
 import { PveClient, type RequestInfo } from './client.ts';
 import { GuestLists } from './guest-lists.ts';
+import { GuestReads } from './guest-reads.ts';
 import { Looks } from './looks.ts';
 import { NodeClock } from './node-clock.ts';
 import type { Permissions } from './permissions.ts';
@@ -60,7 +61,8 @@ export function createProxmox(options: ProxmoxOptions): Proxmox {
   const watcher = new TaskWatcher(tasks, clock);
   const access = new Access(api, clock, closed.signal);
   const lists = new GuestLists(api, tasks, clock, closed.signal);
-  const looks = new Looks({ api, lists, access, tasks, nodeClock, clock });
+  const reads = new GuestReads(api, clock);
+  const looks = new Looks({ api, lists, reads, access, tasks, nodeClock, clock });
   const changes = new GuestChanges(api, nodeClock, clock);
   return {
     guests: {

@@ -25,7 +25,7 @@ const POLL_SHARE = 0.25;
 const ASKED_SINGLY = 2;
 /** Tasks due this soon are asked for in the same tick. */
 const TICK_MS = 25;
-const FAILURE_PAUSE_MS = { first: 500, most: 30_000 };
+const FAILURE_PAUSE_MS = { first: 500, most: 10_000 };
 
 /** A start on an idle node takes 200 ms (PVE-FACTS 6). */
 const FIRST_POLL_MS = 200;

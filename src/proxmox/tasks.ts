@@ -28,6 +28,8 @@ const RECENT_LIMIT = 50;
 const SEARCH_LIMIT = 500;
 /** Tasks are dated in whole seconds, and so is what the offset is taken from. */
 const SEARCH_MARGIN_MS = 5_000;
+/** Where the node's clock is not known: it is mostly our own, at worst set to another hour. */
+const UNKNOWN_CLOCK_MARGIN_MS = 2 * 3_600_000;
 
 const ROLES: Readonly<Record<string, TaskRole>> = {
   qmstart: 'start',
@@ -129,13 +131,11 @@ export class TaskReader {
 
   async find(search: TaskSearch, signal: AbortSignal): Promise<TaskSearchResult> {
     const offsetMs = await this.#nodeClock.offsetMs(signal);
-    // Without the offset a bound in time could hide the task: the newest 500 must do.
-    const since =
-      offsetMs === null
-        ? {}
-        : { since: Math.floor((search.sinceMs + offsetMs - SEARCH_MARGIN_MS) / 1000) };
+    const marginMs = offsetMs === null ? UNKNOWN_CLOCK_MARGIN_MS : SEARCH_MARGIN_MS;
+    const boundMs = search.sinceMs + (offsetMs ?? 0) - marginMs;
+    const since = Math.max(0, Math.floor(boundMs / 1000));
     const { vmid } = search.guest;
-    const query = { source: 'all', vmid, limit: SEARCH_LIMIT, ...since };
+    const query = { source: 'all', vmid, limit: SEARCH_LIMIT, since };
     const result = await this.#list(query, signal);
     if (result.kind === 'failure') return { kind: 'unknown', problem: result.problem };
     const bound = search.newerThan === null ? null : readUpid(search.newerThan);

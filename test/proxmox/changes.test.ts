@@ -110,6 +110,14 @@ describe('start and stop', () => {
     ],
     ['pvedaemon is gone', { kind: 'error', status: 595, reason: 'Connection refused' }],
     ['no worker came up', { kind: 'no_worker_upid' }],
+    [
+      "the answer is another guest's task",
+      {
+        kind: 'body',
+        body: '{"data":"UPID:pve1:00004ADE:00035351:6B00D64E:qmstart:102:agent@pve!agent:"}',
+        effect: true,
+      },
+    ],
     ['the answer is no UPID', { kind: 'body', body: '{"data":"done"}', effect: true }],
   ] as const)('where %s it is unsure, and was sent once', async (_, fault) => {
     await pve.addFault({ method: 'POST', ...fault });
@@ -178,6 +186,15 @@ describe('setConfig', () => {
       kind: 'refused',
       problem: { code: 'digest_stale' },
     });
+  });
+
+  it('without a digest nothing is written: PVE would take it as "whatever is there"', async () => {
+    const change = { set: { description: 'x' }, delete: [], digest: '' };
+    expect(await proxmox.guests.setConfig(qemu(101), change, going)).toMatchObject({
+      kind: 'refused',
+      problem: { code: 'digest_stale' },
+    });
+    expect(await askedOf(pve)).toEqual([]);
   });
 
   it('a key that is a parameter of the request is refused, and nothing is sent', async () => {
