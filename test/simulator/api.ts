@@ -84,7 +84,15 @@ async function handle(
   const fault = api.faults.take(method, path);
   if (fault === null) return act();
   logged.entry.fault = fault.kind;
-  return applyFault(fault, act);
+  return applyFault(fault, act, (answer, hasEffect) => loseWorker(api.node, answer, hasEffect));
+}
+
+/** The worker that an answer names is lost, before or after it has done its work. */
+function loseWorker(node: PveNode, answer: Answer, hasEffect: boolean): void {
+  const upid = /"(UPID:[^"]+)"/.exec(answer.body?.toString('utf8') ?? '')?.[1];
+  if (upid === undefined) return;
+  if (hasEffect) node.tasks.disown(upid);
+  else node.tasks.kill(upid);
 }
 
 /** 401 always takes its time (PVE-FACTS 3). */

@@ -110,8 +110,15 @@ const realSleep = (delayMs: number): Promise<void> =>
     setTimeout(resolve, delayMs);
   });
 
-/** What goes over the wire instead; `act` performs the request and gives its true answer. */
-export async function applyFault(fault: Fault, act: () => Promise<Answer>): Promise<Reply> {
+/**
+ * What goes over the wire instead; `act` performs the request and gives its true answer, `loseWorker`
+ * makes the task it started end with `unexpected status`.
+ */
+export async function applyFault(
+  fault: Fault,
+  act: () => Promise<Answer>,
+  loseWorker: (answer: Answer, hasEffect: boolean) => void,
+): Promise<Reply> {
   const mayAct = async (isEffective: boolean): Promise<void> => {
     if (isEffective) await act();
   };
@@ -132,7 +139,7 @@ export async function applyFault(fault: Fault, act: () => Promise<Answer>): Prom
       await mayAct(fault.effect);
       return plain(fault.status, fault.reason, fault.body);
     case 'no_worker_upid':
-      await mayAct(fault.effect);
+      loseWorker(await act(), fault.effect);
       return json(500, 'got no worker upid', '{"data":null,"message":"got no worker upid\\n"}');
     case 'garbage':
       await mayAct(fault.effect);

@@ -70,7 +70,7 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
   const lookDir = join(dir, 'look');
   if (options.look === true) args.push('--look', lookDir);
   // Its stdin is our pipe: when we die, it sees the end of it.
-  const child = spawn(process.execPath, args, { stdio: ['pipe', 'pipe', 'inherit'] });
+  const child = spawn(process.execPath, args, { stdio: 'pipe' });
   const ended = new Promise<void>((resolve) => child.once('close', () => resolve()));
   const ready = await readReady(child);
   const control = (method: string, path: string, body?: unknown): Promise<unknown> =>
@@ -115,13 +115,24 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
 function readReady(child: ChildProcess): Promise<Ready> {
   return new Promise((resolve, reject) => {
     let text = '';
+    let complaint = '';
+    let isReady = false;
+    // Afterwards it only speaks when it is broken itself.
+    child.stderr?.on('data', (chunk: Buffer) => {
+      if (isReady) process.stderr.write(chunk);
+      else complaint += chunk.toString('utf8');
+    });
     child.stdout?.on('data', (chunk: Buffer) => {
       text += chunk.toString('utf8');
       const end = text.indexOf('\n');
-      if (end >= 0) resolve(JSON.parse(text.slice(0, end)) as Ready);
+      if (end < 0) return;
+      isReady = true;
+      resolve(JSON.parse(text.slice(0, end)) as Ready);
     });
     child.once('error', reject);
-    child.once('exit', (code) => reject(new Error(`the simulator ended with ${code}`)));
+    child.once('close', (code) =>
+      reject(new Error(`the simulator ended with ${code}: ${complaint.split('\n')[0]}`)),
+    );
   });
 }
 

@@ -41,6 +41,7 @@ export class Tasks {
   readonly #onChange: () => void;
   readonly #byUpid = new Map<string, Task>();
   readonly #controllers = new Map<string, AbortController>();
+  readonly #disowned = new Set<string>();
   /** Oldest first. */
   #archive: Task[] = [];
   #previousArchive: Task[] = [];
@@ -127,6 +128,7 @@ export class Tasks {
       if (!(error instanceof TaskError)) throw error;
       status = error.message;
     }
+    if (this.#disowned.delete(task.upid)) status = KILLED;
     if (status === KILLED) return this.#settle(task, status);
     const isGood = status === 'OK' || status.startsWith('WARNINGS: ');
     task.log.push(isGood ? `TASK ${status}` : `TASK ERROR: ${status}`);
@@ -156,6 +158,11 @@ export class Tasks {
   /** The worker is killed: no log line, and the status says so. */
   kill(upid: string): void {
     this.#controllers.get(upid)?.abort(new TaskError(KILLED));
+  }
+
+  /** Its work is done to the end, but nobody learns how: the status will be that of a killed one. */
+  disown(upid: string): void {
+    if (this.#controllers.has(upid)) this.#disowned.add(upid);
   }
 
   killAll(): void {

@@ -75,6 +75,8 @@ interface Options {
   readonly leaf: Leaf;
   readonly handle: WireHandler;
   readonly nowMs: () => number;
+  /** How long a silent connection is kept; default as pveproxy does. */
+  readonly idleMs?: number;
 }
 
 export async function listenWire(options: Options): Promise<Wire> {
@@ -142,7 +144,11 @@ function greet(socket: Socket, context: () => SecureContext, options: Options, p
     const secure = new TLSSocket(socket, { isServer: true, secureContext: context() });
     secure.on('error', () => socket.destroy());
     secure.on('close', () => socket.destroy());
-    converse(secure, options).catch(() => socket.destroy());
+    converse(secure, options).catch((error: unknown) => {
+      // A mistake of the simulator, not of its client: say so.
+      console.error(error);
+      socket.destroy();
+    });
   });
 }
 
@@ -151,7 +157,7 @@ async function converse(socket: TLSSocket, options: Options): Promise<void> {
   const reader = new Reader(socket);
   socket.on('timeout', () => socket.destroy());
   for (let count = 1; count <= MAX_REQUESTS; count += 1) {
-    socket.setTimeout(IDLE_MS);
+    socket.setTimeout(options.idleMs ?? IDLE_MS);
     const head = await reader.head(MAX_HEAD_BYTES);
     socket.setTimeout(0);
     const request = head === null ? null : parseHead(head);
