@@ -6,8 +6,14 @@
  * checked against its route's schema by the client.
  */
 import { ReconcilerError } from '../../reconcile/errors.ts';
-import { makeCorrelationId, parseOpId, parseVmid, type Vmid } from '../../reconcile/ids.ts';
-import { type Action, DEFAULT_STOP, type OpRecord } from '../../reconcile/op.ts';
+import {
+  makeCorrelationId,
+  type OpId,
+  parseOpId,
+  parseVmid,
+  type Vmid,
+} from '../../reconcile/ids.ts';
+import { type Action, DEFAULT_STOP, isTerminal, type OpRecord } from '../../reconcile/op.ts';
 import { type Nameable, resolveRef } from '../guest-ref.ts';
 import { recordsOf } from '../op-ref.ts';
 import { planDocument } from '../plan-document.ts';
@@ -19,6 +25,9 @@ import type { PassRunner } from './pass-runner.ts';
 import type { ControlPorts } from './ports.ts';
 import type { RouteInput } from './route.ts';
 import { type Answer, type ServedRoute, serve } from './served-route.ts';
+
+/** An op that is cancelled between two looks ends as soon as its lane wakes. */
+const CANCEL_WAIT_MS = 500;
 
 export interface HandlerParts {
   readonly ports: ControlPorts;
@@ -114,10 +123,12 @@ function agentOps({ ports, passes }: HandlerParts): ServedRoute[] {
   return [
     serve(API.cancelOp, async ({ params: { op_id: ref } }) => {
       const [{ op_id: opId }] = recordsOf(ref, await ports.history.readOp(ref));
+      const ended = whenEnded(opId, ports);
       const problem = await ports.engine.cancel(opId);
       if (problem !== null) {
         throw new ReconcilerError(problem.code, problem.message, { context: { op_id: opId } });
       }
+      await ended;
       const records = recordsOf(opId, await ports.history.readOp(opId));
       return { body: describeOp(records, null) };
     }),
@@ -139,6 +150,20 @@ function agentOps({ ports, passes }: HandlerParts): ServedRoute[] {
       return { body: pauseOf(ports) };
     }),
   ];
+}
+
+/**
+ * Resolves when the op's end is in the journal, or soon: an op that its lane has just taken up is
+ * ended by the lane, a moment after it was cancelled.
+ */
+async function whenEnded(opId: OpId, { events, clock }: ControlPorts): Promise<void> {
+  const ended = new AbortController();
+  const unsubscribe = events.subscribe((event) => {
+    if (event.kind !== 'op' || event.record.op_id !== opId) return;
+    if (isTerminal(event.record.state)) ended.abort();
+  });
+  await clock.sleep(CANCEL_WAIT_MS, ended.signal);
+  unsubscribe();
 }
 
 async function submitOp(

@@ -1,0 +1,179 @@
+/** Guests and operator ops over the socket: what is answered, and what the engine then does. */
+import { describe, expect, test } from 'vitest';
+import { API } from '../../../src/agent/control/api.ts';
+import { parseCorrelationId, parseVmid } from '../../../src/reconcile/ids.ts';
+import { openControlWorld, untilAnswered } from './control-world.ts';
+
+const GUESTS = {
+  101: { running: true, config: { name: 'web' } },
+  102: { config: { name: 'webmail' } },
+  200: { kind: 'lxc', running: true, config: { name: 'db' } },
+} as const;
+
+describe('guests', () => {
+  test('every guest that PVE lists or somebody wants is there, by ascending vmid', async () => {
+    await using world = await openControlWorld({
+      guests: GUESTS,
+      desired: { 101: { power: 'running' }, 300: { power: 'running' } },
+    });
+    const { guests, looked_at } = await world.client.call(API.listGuests);
+    expect(looked_at).toMatch(/^2026-11-20T/);
+    expect(guests.map(({ vmid }) => vmid)).toEqual([101, 102, 200, 300]);
+    expect(guests[0]).toMatchObject({
+      name: 'web',
+      kind: 'qemu',
+      desired: { power: 'running', mode: 'enforce' },
+      actual: { power: 'running' },
+      status: 'in_sync',
+      drift: false,
+      phase: 'steady',
+      hold: null,
+      waiting_for: null,
+    });
+    expect(guests[1]).toMatchObject({ desired: null, drift: null });
+    expect(guests[3]).toMatchObject({ actual: null, conditions: [{ code: 'not_found' }] });
+  });
+
+  test.each([
+    ['101', 101],
+    ['web', 101],
+    ['webm', 102],
+    ['d', 200],
+  ])('the ref %s names guest %i', async (ref, vmid) => {
+    await using world = await openControlWorld({ guests: GUESTS });
+    expect(await world.client.call(API.getGuest, { params: { ref } })).toMatchObject({ vmid });
+  });
+
+  test.each([
+    ['we', 'ambiguous_ref', '101 (web), 102 (webmail)'],
+    ['mail', 'not_found', 'mail'],
+    ['999', 'not_found', '999'],
+  ])('the ref %s is %s', async (ref, code, part) => {
+    await using world = await openControlWorld({ guests: GUESTS });
+    const asked = world.client.call(API.getGuest, { params: { ref } });
+    await expect(asked).rejects.toMatchObject({ code, message: expect.stringContaining(part) });
+  });
+});
+
+describe('operator ops', () => {
+  test('a start is answered with its op, and the phase has changed by then', async () => {
+    await using world = await openControlWorld({ guests: GUESTS });
+    const params = { ref: '102' };
+    const body = { actor: 'anna', correlation_id: correlationOf('ticket-7') };
+    const op = await world.client.call(API.startGuest, { params, body });
+    expect(op).toMatchObject({
+      vmid: 102,
+      kind: 'start',
+      origin: 'operator',
+      actor: 'anna',
+      correlation_id: 'ticket-7',
+      state: 'received',
+    });
+    const during = await world.client.call(API.getGuest, { params });
+    expect(during).toMatchObject({ phase: 'starting', last_op: { op_id: op.op_id } });
+
+    await world.clock.until(world.engine.idle(), 60_000);
+    const ended = await world.client.call(API.getOp, { params: { op_id: op.op_id } });
+    expect(ended.records.map(({ state }) => state)).toEqual([
+      'received',
+      'started',
+      'task_running',
+      'succeeded',
+    ]);
+    expect(ended).toMatchObject({ state: 'succeeded', correlation_id: 'ticket-7' });
+    expect(ended.waiting_for).toBeUndefined();
+    const after = await world.client.call(API.getGuest, { params });
+    expect(after).toMatchObject({ phase: 'steady', actual: { power: 'running' } });
+  });
+
+  test('a stop takes the parameters it is given, and the defaults for the others', async () => {
+    await using world = await openControlWorld({ guests: GUESTS });
+    const op = await world.client.call(API.stopGuest, {
+      params: { ref: 'web' },
+      body: { params: { timeout_s: 5 } },
+    });
+    expect(op.params).toEqual({ mode: 'shutdown', timeout_s: 5, force: false });
+  });
+
+  test('an op against desired state is a conflict without a hold, and is taken with one', async () => {
+    await using world = await openControlWorld({
+      guests: GUESTS,
+      desired: { 101: { power: 'running' } },
+    });
+    const stop = (body: { hold?: string }): Promise<unknown> =>
+      world.client.call(API.stopGuest, { params: { ref: '101' }, body });
+    await expect(stop({})).rejects.toMatchObject({ code: 'conflict' });
+    await expect(stop({ hold: '1h' })).resolves.toMatchObject({ kind: 'stop' });
+    const guest = await world.client.call(API.getGuest, { params: { ref: '101' } });
+    expect(guest.hold).toMatchObject({
+      until: new Date(world.clock.now() + 3_600_000).toISOString(),
+    });
+  });
+
+  test('ops behind another on the same guest say which one comes first', async () => {
+    await using world = await openControlWorld({ guests: GUESTS });
+    const params = { ref: '101' };
+    const first = await world.client.call(API.stopGuest, { params });
+    const second = await world.client.call(API.startGuest, { params });
+    expect(second.waiting_for).toMatchObject({
+      code: 'queued',
+      message: expect.stringContaining(first.op_id),
+    });
+  });
+
+  test('a queued op is cancelled; one in flight is a conflict that names it', async () => {
+    await using world = await openControlWorld({ guests: GUESTS });
+    const params = { ref: '101' };
+    const first = await world.client.call(API.stopGuest, { params });
+    const second = await world.client.call(API.startGuest, { params });
+    await world.clock.advanceTo(world.clock.elapsedMs + 1_000);
+    const cancel = (opId: string): Promise<unknown> =>
+      world.client.call(API.cancelOp, { params: { op_id: opId } });
+    await expect(cancel(second.op_id.slice(0, 8))).resolves.toMatchObject({
+      state: 'failed',
+      error: { code: 'cancelled' },
+    });
+    await expect(cancel(first.op_id)).rejects.toMatchObject({
+      code: 'conflict',
+      context: { op_id: first.op_id },
+    });
+    expect(world.api.sent.map(({ kind }) => kind)).toEqual(['stop']);
+  });
+
+  test('a hold keeps until it ends or somebody resumes, and is in the journal', async () => {
+    await using world = await openControlWorld({ guests: GUESTS });
+    const params = { ref: 'db' };
+    const held = await world.client.call(API.holdGuest, {
+      params,
+      body: { for: '30m', actor: 'anna' },
+    });
+    expect(held.hold).toMatchObject({ reason: 'held by anna' });
+    expect(world.journal.ledger.holds().get(vmidOf(200))).toMatchObject({ reason: 'held by anna' });
+    await world.clock.advanceTo(world.clock.elapsedMs + 31 * 60_000);
+    expect((await world.client.call(API.getGuest, { params })).hold).toBeNull();
+
+    await world.client.call(API.holdGuest, { params });
+    expect((await world.client.call(API.getGuest, { params })).hold).toMatchObject({ until: null });
+    expect((await world.client.call(API.resumeGuest, { params })).hold).toBeNull();
+  });
+
+  test('a guest that is not here is not found, also before the first look', async () => {
+    await using world = await openControlWorld({ guests: GUESTS, isBlind: true });
+    const started = world.client.call(API.startGuest, { params: { ref: '999' } });
+    started.catch(() => undefined);
+    // The engine looks for it at the node: that takes a moment there.
+    await expect(untilAnswered(world, started)).rejects.toMatchObject({ code: 'not_found' });
+  });
+});
+
+function vmidOf(number: number) {
+  const vmid = parseVmid(number);
+  if (vmid === null) throw new Error(`not a vmid: ${number}`);
+  return vmid;
+}
+
+function correlationOf(text: string) {
+  const id = parseCorrelationId(text);
+  if (id === null) throw new Error(`not a correlation id: ${text}`);
+  return id;
+}
