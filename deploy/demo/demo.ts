@@ -21,8 +21,8 @@ function expect(what: string, actual: unknown, wanted: unknown): void {
 /** The agent's log, as far as it tells what happens to guests. */
 function showLine({ message, vmid, upid, level }: LogLine): void {
   if (level === undefined) return console.log(`   ${message}`);
-  if (vmid === undefined) return console.log(`   agent: ${message}`);
-  console.log(`   ${String(vmid)}  ${message}${upid === undefined ? '' : `  ${String(upid)}`}`);
+  if (typeof vmid !== 'number') return console.log(`   agent: ${message}`);
+  console.log(`   ${vmid}  ${message}${typeof upid === 'string' ? `  ${upid}` : ''}`);
 }
 
 const isAllInSync = ({ drift, in_sync }: LogLine): boolean => drift === 0 && in_sync !== 0;

@@ -24,15 +24,17 @@ export interface Agent {
   stop(): Promise<number | null>;
 }
 
+type Command = (...args: string[]) => Promise<number | null>;
+
 export interface Stage {
   readonly node: Simulator;
   readonly configFile: string;
   /** Runs one command to its end, its output shown; resolves with its exit status. */
-  run(...args: string[]): Promise<number | null>;
+  readonly run: Command;
   /** The same, with only the exit status of interest. */
-  check(...args: string[]): Promise<number | null>;
-  startAgent(onLine: (line: LogLine) => void): Agent;
-  strike(): Promise<void>;
+  readonly check: Command;
+  readonly startAgent: (onLine: (line: LogLine) => void) => Agent;
+  readonly strike: () => Promise<void>;
 }
 
 type Output = 'inherit' | 'ignore' | 'pipe';
@@ -96,24 +98,27 @@ function writeConfig(dir: string, node: Simulator): string {
 
 function followAgent(child: ChildProcess, onLine: (line: LogLine) => void): Agent {
   const seen: LogLine[] = [];
-  let look: () => void = () => undefined;
+  const watchers = new Set<() => void>();
   if (child.stderr !== null) {
     createInterface({ input: child.stderr }).on('line', (text) => {
       const line = parseLine(text);
       seen.push(line);
       onLine(line);
-      look();
+      for (const look of watchers) look();
     });
   }
   const exited = exitOf(child);
   return {
     async waitFor(what, matches) {
       const found = new Promise<LogLine>((resolve) => {
-        look = () => {
+        const look = (): void => {
           for (let line = seen.shift(); line !== undefined; line = seen.shift()) {
-            if (matches(line)) return resolve(line);
+            if (!matches(line)) continue;
+            watchers.delete(look);
+            return resolve(line);
           }
         };
+        watchers.add(look);
         look();
       });
       const ended = exited.then((code): never => {

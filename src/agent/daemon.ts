@@ -2,18 +2,15 @@
  * The daemon: recovery, then passes until it is told to stop. What else an agent runs (its control
  * API, the hub) is a service: begun after recovery, ended first.
  *
- * Ends with 0 on a signal, within `STOP_DEADLINE_MS`; ops under way stay in the journal as they
- * are, and the next start takes them up (J7).
+ * Ops under way when it stops stay in the journal as they are, and the next start takes them up
+ * without an attempt charged (J7).
  */
-import { ReconcilerError } from '../reconcile/errors.ts';
 import { blindness, desiredProblems } from './last-look.ts';
 import { createEventLogger, type Log, logProblem } from './log.ts';
+import { openingNotes } from './open-ledger.ts';
 import { createPassLoop, type PassLoop } from './pass-loop.ts';
 import type { Session } from './session.ts';
 import { systemClock } from './system.ts';
-
-/** CONTRACT 2: within 5 s, whatever hangs. */
-const STOP_DEADLINE_MS = 4_000;
 
 export interface Agent extends Session {
   readonly log: Log;
@@ -31,7 +28,7 @@ export async function runDaemon(
   session: Session,
   { log, signal, services }: { log: Log; signal: AbortSignal; services: readonly StartService[] },
 ): Promise<void> {
-  const { engine, config, events, looks } = session;
+  const { engine, config, events, looks, journal } = session;
   const loop = createPassLoop({
     clock: systemClock,
     intervalMs: config.policy.intervalMs,
@@ -47,6 +44,7 @@ export async function runDaemon(
     looks.desiredProvider.onChange(loop.wake),
   ];
   const reportProblems = createProblemReporter(session, log);
+  for (const note of journal === null ? [] : openingNotes(journal)) log.warn(note);
   engine.recover();
   const running: Service[] = [];
   for (const start of services) running.push(await start({ ...session, log, loop }));

@@ -29,6 +29,17 @@ export async function openForWriting(config: Config, events: EventHub): Promise<
   });
 }
 
+/** What opening found out about the last run, for people. */
+export function openingNotes({ report }: Journal): string[] {
+  const { torn, takenFrom } = report;
+  const notes: string[] = [];
+  if (takenFrom !== null) notes.push(`took the journal over from ${takenFrom}, which has ended`);
+  if (torn !== null) {
+    notes.push(`${torn.bytes} torn bytes at the end of segment ${torn.segment} are kept aside`);
+  }
+  return notes;
+}
+
 /** Without a journal yet: an empty one. Throws `journal_corrupt`. */
 export async function readLedger({ stateDir }: Config): Promise<OpLedger> {
   const reader = openReader(stateDir);
@@ -38,8 +49,6 @@ export async function readLedger({ stateDir }: Config): Promise<OpLedger> {
   // Asking for the hasher would make its key, and a reader makes nothing.
   const hasKey = existsSync(join(stateDir, KEY_FILE));
   const hashSecret = hasKey ? await openHasher(stateDir) : () => '';
-  const refuse = (): Promise<never> =>
-    Promise.reject(new ReconcilerError('internal_error', 'the journal is open for reading only'));
   return {
     append: refuse,
     note: refuse,
@@ -55,4 +64,9 @@ export async function readLedger({ stateDir }: Config): Promise<OpLedger> {
     appliedSecret: (vmid, key) => ledger.appliedSecret(vmid, key),
     hashSecret,
   };
+}
+
+function refuse(): Promise<never> {
+  const message = 'the journal is open for reading only';
+  return Promise.reject(new ReconcilerError('internal_error', message));
 }

@@ -11,9 +11,9 @@ const GAP_MS = 250;
 
 export interface PassLoop {
   /** A pass soon. */
-  wake(): void;
+  readonly wake: () => void;
   /** Runs until the signal; rejects with what a pass rejects with. */
-  run(signal: AbortSignal): Promise<void>;
+  readonly run: (signal: AbortSignal) => Promise<void>;
 }
 
 export interface PassLoopOptions {

@@ -218,7 +218,8 @@ function keyText(pair: Pair): string | null {
   const { key } = pair;
   if (!isScalar(key)) return null;
   const value = scalarValue(key);
-  return value === null ? null : String(value);
+  if (typeof value === 'string') return value;
+  return typeof value === 'number' || typeof value === 'boolean' ? String(value) : null;
 }
 
 function scalarValue(scalar: { readonly value: unknown; readonly source?: string }): unknown {

@@ -5,6 +5,7 @@
  * With `access: 'read'` nothing is ever written: the journal is read without its lock, and the
  * engine is only asked for plans.
  */
+import type { Journal } from '../journal/journal.ts';
 import { createProxmox, type Proxmox } from '../proxmox/node.ts';
 import { createValueSemantics } from '../proxmox/same-value.ts';
 import { Engine } from '../reconcile/engine.ts';
@@ -22,6 +23,8 @@ export interface Session extends AsyncDisposable {
   readonly config: Config;
   readonly engine: Engine;
   readonly ledger: OpLedger;
+  /** Null where it is open for reading only. */
+  readonly journal: Journal | null;
   readonly proxmox: Proxmox;
   readonly looks: LastLook;
   readonly events: EventHub;
@@ -35,16 +38,9 @@ export async function openSession(
   const node = { token: await readToken(config), tls: await readTlsTrust(config) };
   const events = createEventHub();
   await using opened = new AsyncDisposableStack();
-  let ledger: OpLedger;
-  let guarded = (guests: GuestApi): GuestApi => guests;
-  if (access === 'write') {
-    const journal = await openForWriting(config, events);
-    opened.defer(() => journal.close());
-    ledger = journal.ledger;
-    guarded = (guests) => requireOwner(guests, journal);
-  } else {
-    ledger = await readLedger(config);
-  }
+  const journal = access === 'write' ? await openForWriting(config, events) : null;
+  if (journal !== null) opened.defer(() => journal.close());
+  const ledger = journal?.ledger ?? (await readLedger(config));
   const clock = systemClock;
   const random = systemRandom;
   const proxmox = createProxmox({
@@ -59,7 +55,8 @@ export async function openSession(
     config.desired.map((path) => createFileProvider({ path, clock })),
   );
   opened.defer(() => desired.close());
-  const looks = rememberLooks({ guests: guarded(proxmox.guests), desired });
+  const guests = journal === null ? proxmox.guests : requireOwner(proxmox.guests, journal);
+  const looks = rememberLooks({ guests, desired });
   const engine = new Engine({
     clock,
     random,
@@ -77,6 +74,7 @@ export async function openSession(
     config,
     engine,
     ledger,
+    journal,
     proxmox,
     looks,
     events,
@@ -85,7 +83,7 @@ export async function openSession(
 }
 
 /** J8: who has lost the lock sends nothing any more; the engine halts on what this throws. */
-function requireOwner(guests: GuestApi, journal: { assertStillOwner(): void }): GuestApi {
+function requireOwner(guests: GuestApi, journal: Journal): GuestApi {
   return {
     ...guests,
     start(guest, signal) {

@@ -66,10 +66,12 @@ describe('the next pass is due', () => {
   });
 
   test('soon, when something has changed; a burst of hints is one pass', async () => {
-    const onPass = (index: number, wake: () => void): void => {
-      if (index === 1) for (let i = 0; i < 100; i++) wake();
-    };
-    expect(await passTimes([IN_SYNC, IN_SYNC, IN_SYNC], { onPass })).toEqual([0, 250, 30_250]);
+    const times = await passTimes([IN_SYNC, IN_SYNC, IN_SYNC], {
+      onPass: (index, wake) => {
+        if (index === 1) for (let i = 0; i < 100; i++) wake();
+      },
+    });
+    expect(times).toEqual([0, 250, 30_250]);
   });
 
   test('once more when the work it gave has ended', async () => {
@@ -77,8 +79,8 @@ describe('the next pass is due', () => {
   });
 
   test('at the interval while work is still under way', async () => {
-    const idle = (): Promise<void> => new Promise(() => undefined);
-    expect(await passTimes([WORK, WORK], { idle })).toEqual([0, 30_000]);
+    const times = await passTimes([WORK, WORK], { idle: () => new Promise(() => undefined) });
+    expect(times).toEqual([0, 30_000]);
   });
 
   test('when a wait that the plan names is over', async () => {

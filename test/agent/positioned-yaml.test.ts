@@ -150,14 +150,15 @@ describe('values', () => {
   });
 });
 
-describe('what a text may expand to is bounded', () => {
-  const bomb = (levels: number): string =>
-    Array.from({ length: levels }, (_, i) =>
-      i === 0
-        ? `a0: &a0 [${Array.from({ length: 10 }, () => 'x').join(', ')}]`
-        : `a${i}: &a${i} [${Array.from({ length: 10 }, () => `*a${i - 1}`).join(', ')}]`,
-    ).join('\n');
+/** Each level is ten times the one below it. */
+const bomb = (levels: number): string =>
+  Array.from({ length: levels }, (_, i) =>
+    i === 0
+      ? `a0: &a0 [${Array.from({ length: 10 }, () => 'x').join(', ')}]`
+      : `a${i}: &a${i} [${Array.from({ length: 10 }, () => `*a${i - 1}`).join(', ')}]`,
+  ).join('\n');
 
+describe('what a text may expand to is bounded', () => {
   test.each([
     ['an alias bomb', bomb(9)],
     [

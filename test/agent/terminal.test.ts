@@ -1,5 +1,5 @@
 import { PassThrough } from 'node:stream';
-import fc from 'fast-check';
+import { assert, property, string } from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { formatTable } from '../../src/agent/table.ts';
 import { createTerminal, printable } from '../../src/agent/terminal.ts';
@@ -39,7 +39,7 @@ test('after the reader has gone nothing is written, and nothing fails', () => {
 
 test('no text that somebody chose can move the cursor, break the line or turn it around', () => {
   const dangerous = /[\p{Cc}\u2028\u2029\u202A-\u202E\u2066-\u2069]/u;
-  fc.assert(fc.property(fc.string({ unit: 'binary' }), (text) => !dangerous.test(printable(text))));
+  assert(property(string({ unit: 'binary' }), (text) => !dangerous.test(printable(text))));
   expect(printable('a\u001B[2Jb\r\n\u202Ec')).toBe('a\\x1b[2Jb\\r\\n\\u202ec');
   expect(printable('Grüße, 日本')).toBe('Grüße, 日本');
 });

@@ -4,9 +4,11 @@
  */
 import { createInterface } from 'node:readline/promises';
 import type { Vmid } from '../../reconcile/ids.ts';
+import type { OpRecord } from '../../reconcile/op.ts';
 import type { Plan } from '../../reconcile/plan.ts';
 import type { CommandContext } from '../command.ts';
 import { EXIT, type ExitCode } from '../errors.ts';
+import { openingNotes } from '../open-ledger.ts';
 import { planLines } from '../plan-text.ts';
 import { createProgress } from '../progress.ts';
 import { assertSighted, openSession, type Session } from '../session.ts';
@@ -37,10 +39,12 @@ export async function convergeOnce(
   session: Session,
   options: { readonly only?: ReadonlySet<Vmid> },
 ): Promise<ExitCode> {
-  const { engine, events, looks } = session;
+  const { engine, events, looks, journal } = session;
+  const { err } = context.terminal;
+  for (const note of journal === null ? [] : openingNotes(journal)) err.line(`note: ${note}`);
   const nameOf = (vmid: Vmid): string | null => looks.actual?.guests.get(vmid)?.name ?? null;
   const outcome = watchOutcome(session);
-  events.subscribe(createProgress(context.terminal.err, nameOf));
+  events.subscribe(createProgress(err, nameOf));
   const stop = (): void => void engine.stop();
   context.signal.addEventListener('abort', stop);
   try {
@@ -63,10 +67,16 @@ function watchOutcome({ events }: Session): { halted: AbortSignal; hasFailure: (
   const halt = new AbortController();
   let failures = 0;
   events.subscribe((event) => {
-    if (event.kind === 'op' && event.record.state === 'failed') failures += 1;
+    if (event.kind === 'op' && isFailure(event.record)) failures += 1;
     if (event.kind === 'halted') halt.abort(event.error);
   });
   return { halted: halt.signal, hasFailure: () => failures > 0 };
+}
+
+/** What recovery gives up of reconciling is planned again at once: its outcome is what counts. */
+function isFailure({ state, origin, error }: OpRecord): boolean {
+  const isGivenUp = origin === 'reconcile' && error?.code === 'interrupted';
+  return state === 'failed' && !isGivenUp;
 }
 
 function hasWork({ entries }: Plan): boolean {

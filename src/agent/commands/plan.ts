@@ -34,7 +34,7 @@ export async function planRefs(
 
 /** Null without refs: all. A ref may name a desired guest or one that PVE lists. */
 export async function resolveRefs(
-  { engine, looks }: Session,
+  { looks }: Session,
   refs: readonly string[],
   signal: AbortSignal,
 ): Promise<ReadonlySet<Vmid> | null> {
