@@ -49,7 +49,7 @@ export class Engine {
     const room = this.#workroom();
     const surroundings = this.#surroundings.bind(this);
     const guarded = this.#guarded.bind(this);
-    this.#queue = new OpQueue({ room, surroundings, guarded, ended: this.#noteEnd.bind(this) });
+    this.#queue = new OpQueue({ room, surroundings, guarded, ended: this.#noteTakenUp.bind(this) });
     this.#passes = new Passes({
       room,
       surroundings,
@@ -186,9 +186,19 @@ export class Engine {
     }
   }
 
+  /** An op the last process was cut off from is no failure of the guest: plan afresh (J7). */
+  #noteTakenUp(end: AttemptEnd): void {
+    if (end.record.error?.code === 'interrupted') this.#remember(end);
+    else this.#noteEnd(end);
+  }
+
   #noteEnd(end: AttemptEnd): void {
-    this.#picture.remember(end.record.vmid, end.guest, this.#ports.clock.monotonicMs());
+    this.#remember(end);
     this.#memory.noteFailure(end);
+  }
+
+  #remember({ record, guest }: AttemptEnd): void {
+    this.#picture.remember(record.vmid, guest, this.#ports.clock.monotonicMs());
   }
 
   async #noteReconciled(op: Op, end: AttemptEnd): Promise<void> {
