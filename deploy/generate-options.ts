@@ -128,7 +128,7 @@ function namedFormats(options: Json, formats: Json, kept: unknown): Json {
     found.flatMap((name): [string, unknown][] => {
       const properties = formats[name];
       if (isObject(properties)) return [[name, propertyFacts(properties)]];
-      const before = field(kept, 'formats', name);
+      const before = field(kept, 'formats', name, 'properties');
       return before === undefined ? [] : [[name, before]];
     }),
   );

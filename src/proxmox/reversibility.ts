@@ -20,14 +20,14 @@ function words(text: string): ReadonlySet<string> {
 /**
  * Families without a volume whose old text, written again, brings the old state back. Left out on
  * purpose: `vmgenid` (a new id is an event the guest acts on), `template` and `lock` (nobody but
- * root gets out of them), `unprivileged` (fixed at creation), `cdrom`, `smp` and `freeze` (other
- * names of other keys).
+ * root gets out of them), `unprivileged` (fixed at creation), `cdrom` and `smp` (other names of
+ * other keys).
  */
 const REVERSIBLE: Readonly<Record<GuestKind, ReadonlySet<string>>> = {
   qemu: words(`
     acpi affinity agent allow-ksm amd-sev arch args audio0 autostart balloon bios boot
     bootdisk cicustom cipassword citype ciupgrade ciuser cores cpu cpulimit cpuunits
-    description hookscript hostpci hotplug hugepages intel-tdx ipconfig ivshmem
+    description freeze hookscript hostpci hotplug hugepages intel-tdx ipconfig ivshmem
     keephugepages keyboard kvm localtime machine memory migrate_downtime migrate_speed name
     nameserver net numa onboot ostype parallel protection reboot rng0 scsihw searchdomain
     serial shares smbios1 sockets spice_enhancements sshkeys startdate startup tablet tags
