@@ -5,11 +5,11 @@
 import { z } from 'zod';
 import type { Api } from './api.ts';
 import { perform } from './api.ts';
-import type { CertificateAuthority } from './certificates.ts';
+import { type CertificateAuthority, createAuthority } from './certificates.ts';
 import { faultSchema } from './faults.ts';
 import type { Guest } from './guest.ts';
 import { applyPending } from './pending.ts';
-import { startWork, turnOff } from './power.ts';
+import { turnOff } from './power.ts';
 import { ROOT } from './principal.ts';
 import { TaskError } from './tasks.ts';
 import type { Wire } from './wire.ts';
@@ -109,7 +109,7 @@ function patchGuest(
   return describeGuest(guest);
 }
 
-export function describeGuest(guest: Guest): unknown {
+function describeGuest(guest: Guest): unknown {
   const { current, pending, pendingDeletes, digest } = guest.config;
   return {
     vmid: guest.vmid,
@@ -137,7 +137,7 @@ function startStrangerTask(world: Controlled, wanted: z.infer<typeof strangerTas
   return { upid: task.upid };
 }
 
-/** Every guest off, every worker dead; those with `onboot` start again. */
+/** Every guest off, every worker dead; then the host starts what has `onboot`, as root@pam. */
 async function rebootNode(world: Controlled, downMs: number): Promise<unknown> {
   const { node, wire } = world;
   wire.setRefusing(true);
@@ -147,11 +147,8 @@ async function rebootNode(world: Controlled, downMs: number): Promise<unknown> {
   for (const guest of node.allGuests()) turnOff(guest);
   node.clock.reboot();
   wire.setRefusing(false);
-  for (const guest of node.allGuests()) {
-    if (guest.config.current.get('onboot') !== '1') continue;
-    const type = guest.kind === 'qemu' ? 'qmstart' : 'vzstart';
-    node.tasks.start(type, String(guest.vmid), ROOT, startWork(node, guest.kind, guest.vmid));
-  }
+  const path = `/nodes/${node.name}/startall`;
+  await perform(world, { method: 'POST', path, params: new Map(), principal: ROOT });
   return {};
 }
 
@@ -170,8 +167,10 @@ async function settle(world: Controlled): Promise<unknown> {
   return {};
 }
 
-function newCertificate(world: Controlled): unknown {
-  const leaf = world.authority.issue(world.node.name);
+/** Another leaf for connections to come; of an authority nobody trusts, when so wanted. */
+function newCertificate(world: Controlled, isTrusted: boolean): unknown {
+  const authority = isTrusted ? world.authority : createAuthority();
+  const leaf = authority.issue(world.node.name);
   world.wire.useLeaf(leaf);
   world.node.fingerprint = leaf.fingerprint;
   return { fingerprint: leaf.fingerprint };
@@ -249,7 +248,10 @@ export const ACTIONS: Readonly<Record<string, Action>> = {
     node.clock.setOffset(body.offset_s * 1000);
     return { now_s: node.clock.nowS() };
   }),
-  'POST /certificate': action(nothing, newCertificate),
+  'POST /certificate': action(
+    z.strictObject({ trusted: z.boolean().default(true) }),
+    (world, { trusted }) => newCertificate(world, trusted),
+  ),
   'GET /connections': action(nothing, ({ wire }) => ({
     open: wire.connectionsOpen(),
     opened: wire.connectionsOpened(),

@@ -3,7 +3,7 @@ import type { GuestConfig } from './guest-config.ts';
 
 export type GuestKind = 'qemu' | 'lxc';
 
-export type Run =
+type Run =
   | { readonly kind: 'stopped' }
   | {
       readonly kind: 'running';

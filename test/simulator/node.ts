@@ -15,7 +15,7 @@ import { Tasks } from './tasks.ts';
 export type Durations = Readonly<Record<string, number>>;
 
 /** Near the recorded ones (PVE-FACTS 6, transcripts start_ok, lxc_power). */
-export const DEFAULT_DURATIONS: Durations = {
+const DEFAULT_DURATIONS: Durations = {
   qmstart: 180,
   qmstop: 120,
   qmconfig: 15,

@@ -146,6 +146,8 @@ export function startWork(node: PveNode, kind: GuestKind, vmid: number): TaskWor
   return locked(node, kind, vmid, async (task) => {
     const guest = node.findGuest(kind, vmid);
     if (guest === null) throw noConfig(configFile(node.name, kind, vmid));
+    // By source, not recorded.
+    if (!node.ha.isQuorate) throw new TaskError('cluster not ready - no quorum?');
     if (isTemplate(guest)) {
       const what = kind === 'qemu' ? 'vm' : 'CT';
       throw new TaskError(`you can't start a ${what} if it's a template`);

@@ -5,7 +5,7 @@
 import { permissionError } from './api-error.ts';
 
 /** Privileges by ACL path; each propagates to everything below it. */
-export type Acl = ReadonlyMap<string, ReadonlySet<string>>;
+type Acl = ReadonlyMap<string, ReadonlySet<string>>;
 
 export interface Principal {
   /** `root@pam` */

@@ -276,7 +276,7 @@ function parse(text: string): unknown {
   }
 }
 
-export function dataOf(body: unknown): unknown {
+function dataOf(body: unknown): unknown {
   return typeof body === 'object' && body !== null && 'data' in body ? body.data : undefined;
 }
 

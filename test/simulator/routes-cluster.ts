@@ -82,20 +82,22 @@ function nodeTime(call: Call): Result {
   return ok({ time, localtime: time, timezone: 'UTC' });
 }
 
+/** A node on its own has no `cluster` row; one that lost its cluster has, without quorum. */
 function clusterStatus(call: Call): Result {
-  const { name } = call.node;
-  return ok([
-    {
-      id: `node/${name}`,
-      type: 'node',
-      name,
-      nodeid: 0,
-      ip: '192.0.2.2',
-      online: 1,
-      local: 1,
-      level: '',
-    },
-  ]);
+  const { name, ha } = call.node;
+  const node = {
+    id: `node/${name}`,
+    type: 'node',
+    name,
+    nodeid: ha.isQuorate ? 0 : 1,
+    ip: '192.0.2.2',
+    online: 1,
+    local: 1,
+    level: '',
+  };
+  if (ha.isQuorate) return ok([node]);
+  const cluster = { id: 'cluster', type: 'cluster', name: 'lab', nodes: 3, version: 3, quorate: 0 };
+  return ok([cluster, node]);
 }
 
 function nextId(call: Call): Result {

@@ -14,6 +14,9 @@ import { applyPending, dropRedundantPending } from './pending.ts';
 import { endpointSchema, findProperty } from './schema.ts';
 import type { Task } from './tasks.ts';
 
+/** /etc/pve is read-only then (by source, not recorded). */
+const NO_QUORUM = 'cluster not ready - no quorum?';
+
 /** Parameters of the request that are no options of the guest. */
 const NOT_OPTIONS = new Set(
   'node vmid digest delete revert force skiplock background_delay'.split(' '),
@@ -84,6 +87,7 @@ function prepare(call: Call, kind: GuestKind): { guest: Guest; update: Update } 
     throw internalError('no options specified');
   }
   refuseContradictions(update, kind);
+  if (!node.ha.isQuorate) throw internalError(NO_QUORUM);
   const guest = node.requireGuest(kind, params.vmid);
   for (const key of update.deletes) authorizeChange(principal, { guest, key, value: null });
   for (const [key, value] of update.set) {

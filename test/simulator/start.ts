@@ -14,7 +14,7 @@ import type { Ready } from './server.ts';
 import type { worldSchema } from './world.ts';
 
 /** The world file's content; every field may be left out. */
-export type WorldInput = z.input<typeof worldSchema>;
+type WorldInput = z.input<typeof worldSchema>;
 /** A fault as POST /faults takes it. */
 export type FaultInput = Partial<Fault> & Pick<Fault, 'kind'> & Readonly<Record<string, unknown>>;
 
