@@ -60,6 +60,7 @@ export class PveClient {
   readonly #slots = new RequestSlots(MAX_CONNECTIONS);
   readonly #breaker: Breaker;
   readonly #options: ClientOptions;
+  #isClosed = false;
 
   /** Throws `config_invalid` for a URL, CA or fingerprint that cannot be used. */
   constructor(options: ClientOptions) {
@@ -79,13 +80,14 @@ export class PveClient {
    */
   async request(request: PveRequest, signal: AbortSignal, began?: () => void): Promise<Reply> {
     const first = await this.#try(request, signal, began);
-    if (!first.isRepeatable) return first.reply;
+    if (!first.isRepeatable || this.#isClosed) return first.reply;
     const { clock, random } = this.#options;
     await clock.sleep(RETRY_PAUSE_MS.least + RETRY_PAUSE_MS.spread * random.next(), signal);
     return (await this.#try(request, signal)).reply;
   }
 
   async close(): Promise<void> {
+    this.#isClosed = true;
     await this.#transport.close();
   }
 

@@ -18,7 +18,7 @@ export interface TaskSource {
   running(signal: AbortSignal): Promise<ReadonlySet<Upid> | null>;
 }
 
-const POLL_MIN_MS = 100;
+const POLL_MIN_MS = 50;
 const POLL_MAX_MS = 2_000;
 /** A task that has run for a while is asked for after a quarter of that again. */
 const POLL_SHARE = 0.25;
@@ -40,7 +40,7 @@ interface Followed {
   readonly end: PromiseWithResolvers<TaskEnd>;
   followers: number;
   dueMs: number;
-  polls: number;
+  seenRunningMs: number | null;
   failures: number;
 }
 
@@ -87,7 +87,7 @@ export class TaskWatcher {
       end: Promise.withResolvers<TaskEnd>(),
       followers: 0,
       dueMs: nowMs + (this.#usualMs.get(type) ?? FIRST_POLL_MS),
-      polls: 0,
+      seenRunningMs: null,
       failures: 0,
     };
     this.#followed.set(upid, followed);
@@ -135,7 +135,7 @@ export class TaskWatcher {
   #keep(task: Followed): void {
     const nowMs = this.#clock.monotonicMs();
     const pauseMs = (nowMs - task.sinceMs) * POLL_SHARE;
-    task.polls += 1;
+    task.seenRunningMs = nowMs;
     task.failures = 0;
     task.dueMs = nowMs + Math.min(POLL_MAX_MS, Math.max(POLL_MIN_MS, pauseMs));
   }
@@ -146,11 +146,20 @@ export class TaskWatcher {
     task.failures = Math.min(task.failures + 1, 10);
   }
 
-  /** The usual time creeps down while one poll is enough, and moves up when it was not. */
+  /**
+   * Moves towards the time within which nine of ten tasks of the type have ended: up, to what was
+   * seen, when the first poll came too early; a little down each time that it did not.
+   */
   #learn(task: Followed): void {
     const usualMs = this.#usualMs.get(task.type) ?? FIRST_POLL_MS;
-    const tookMs = Math.min(this.#clock.monotonicMs() - task.sinceMs, FIRST_POLL_MAX_MS);
-    const learnedMs = task.polls === 0 ? usualMs * 0.95 : usualMs + (tookMs - usualMs) * 0.3;
-    this.#usualMs.set(task.type, Math.max(FIRST_POLL_MIN_MS, learnedMs));
+    const nowMs = this.#clock.monotonicMs();
+    // It ended some time between the last poll that saw it run and now.
+    const tookMs = ((task.seenRunningMs ?? nowMs) + nowMs) / 2 - task.sinceMs;
+    const learnedMs =
+      task.seenRunningMs === null ? usualMs * 0.995 : usualMs + (tookMs - usualMs) * 0.5;
+    this.#usualMs.set(
+      task.type,
+      Math.min(FIRST_POLL_MAX_MS, Math.max(FIRST_POLL_MIN_MS, learnedMs)),
+    );
   }
 }
