@@ -1,6 +1,6 @@
 /**
- * The node's clock and its timers. `speed` divides every duration (tasks, HA rounds, lock waits); the
- * clock itself runs at the real rate, shifted by an offset, so that a client's arithmetic on
+ * The node's clock and its timers. `speed` divides every duration (tasks, HA rounds, lock waits);
+ * the clock itself runs at the real rate, shifted by an offset, so that a client's arithmetic on
  * timestamps stays true at any speed. Where time comes from is a Ticker, so that a test can own it.
  */
 export interface Ticker {

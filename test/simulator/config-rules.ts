@@ -181,16 +181,17 @@ function requireBootDevices(guest: Guest, value: string): void {
 
 const LIVE_QEMU = new Set(
   (
-    'name onboot shares startup description protection tags vmstatestorage hookscript lock balloon ' +
-    'migrate_downtime migrate_speed autostart cpulimit cpuunits net scsi virtio usb unused template ' +
-    'cicustom cipassword citype ciupgrade ciuser sshkeys ipconfig nameserver searchdomain'
+    'name onboot shares startup description protection tags vmstatestorage hookscript lock ' +
+    'balloon migrate_downtime migrate_speed autostart cpulimit cpuunits net scsi virtio usb ' +
+    'unused template cicustom cipassword citype ciupgrade ciuser sshkeys ipconfig nameserver ' +
+    'searchdomain'
   ).split(' '),
 );
 
 const LIVE_LXC = new Set(
   (
-    'description onboot startup protection hostname hookscript cores tags lock memory swap cpulimit ' +
-    'cpuunits net nameserver searchdomain mp unused template'
+    'description onboot startup protection hostname hookscript cores tags lock memory swap ' +
+    'cpulimit cpuunits net nameserver searchdomain mp unused template'
   ).split(' '),
 );
 

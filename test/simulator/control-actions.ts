@@ -1,6 +1,6 @@
 /**
- * What the control port can do to the world: somebody else's hands, faults, restarts, the clock. Each
- * action is a schema for its body and a function (README, "Control API").
+ * What the control port can do to the world: somebody else's hands, faults, restarts, the clock.
+ * Each action is a schema for its body and a function (README, "Control API").
  */
 import { z } from 'zod';
 import type { Api } from './api.ts';

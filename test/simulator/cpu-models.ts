@@ -4,8 +4,9 @@ const MODELS = new Set(
   (
     '486 athlon Broadwell Broadwell-IBRS Broadwell-noTSX Broadwell-noTSX-IBRS Cascadelake-Server ' +
     'Cascadelake-Server-noTSX Conroe Cooperlake core2duo coreduo EPYC EPYC-IBPB EPYC-Genoa ' +
-    'EPYC-Milan EPYC-Rome GraniteRapids Haswell Haswell-IBRS Haswell-noTSX Haswell-noTSX-IBRS host ' +
-    'Icelake-Client Icelake-Client-noTSX Icelake-Server Icelake-Server-noTSX IvyBridge ' +
+    'EPYC-Milan EPYC-Rome GraniteRapids Haswell Haswell-IBRS Haswell-noTSX ' +
+    'Haswell-noTSX-IBRS host Icelake-Client Icelake-Client-noTSX Icelake-Server ' +
+    'Icelake-Server-noTSX IvyBridge ' +
     'IvyBridge-IBRS KnightsMill kvm32 kvm64 max Nehalem Nehalem-IBRS Opteron_G1 Opteron_G2 ' +
     'Opteron_G3 Opteron_G4 Opteron_G5 Penryn pentium pentium2 pentium3 phenom qemu32 qemu64 ' +
     'SandyBridge SandyBridge-IBRS SapphireRapids Skylake-Client Skylake-Client-IBRS ' +

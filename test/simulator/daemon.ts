@@ -1,7 +1,7 @@
 /**
  * pvedaemon: 3 workers that serve what pveproxy passes on. Busy ones make requests wait, and after
- * 30 s pveproxy gives up with 596 while the request still happens later; a daemon that is down is 595
- * at once (PVE-FACTS 5, transcripts daemon_hangs and daemon_down).
+ * 30 s pveproxy gives up with 596 while the request still happens later; a daemon that is down is
+ * 595 at once (PVE-FACTS 5, transcripts daemon_hangs and daemon_down).
  */
 import type { Clock } from './clock.ts';
 

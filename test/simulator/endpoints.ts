@@ -1,6 +1,6 @@
 /**
- * Schemas of the few endpoints that are served and that schema.json leaves out, and the evaluation of
- * the permissions a schema states.
+ * Schemas of the few endpoints that are served and that schema.json leaves out, and the evaluation
+ * of the permissions a schema states.
  */
 import { permissionError } from './api-error.ts';
 import { hasPrivilege, type Principal } from './principal.ts';

@@ -97,7 +97,7 @@ describe('a fault', () => {
     expect((await description()) === name).toBe(hasEffect);
   });
 
-  it('hits only what its pattern names, after what it lets through, as often as it says', async () => {
+  it('hits only what its pattern names, where it begins, as often as it says', async () => {
     const fault = { kind: 'error', status: 500, reason: 'as told', path: '^/version$' } as const;
     await pve.addFault({ ...fault, after: 1, count: 2 });
     const statuses: number[] = [];

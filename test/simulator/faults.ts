@@ -111,8 +111,8 @@ const realSleep = (delayMs: number): Promise<void> =>
   });
 
 /**
- * What goes over the wire instead; `act` performs the request and gives its true answer, `loseWorker`
- * makes the task it started end with `unexpected status`.
+ * What goes over the wire instead; `act` performs the request and gives its true answer,
+ * `loseWorker` makes the task it started end with `unexpected status`.
  */
 export async function applyFault(
   fault: Fault,
@@ -222,7 +222,8 @@ async function* dribble(
 /** A JSON body that goes on and on, without a length. */
 async function* oversized(total: number): AsyncGenerator<Buffer> {
   yield Buffer.from(
-    'HTTP/1.1 200 OK\r\nContent-Type: application/json;charset=UTF-8\r\nConnection: close\r\n\r\n{"data":"',
+    'HTTP/1.1 200 OK\r\nContent-Type: application/json;charset=UTF-8\r\n' +
+      'Connection: close\r\n\r\n{"data":"',
   );
   const chunk = Buffer.alloc(64 * 1024, 'x');
   for (let sent = 0; sent < total; sent += chunk.length) yield chunk;

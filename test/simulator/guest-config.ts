@@ -1,6 +1,7 @@
 /**
- * A guest's config file: what is current, what is pending, and the digest, which is the SHA-1 of the
- * whole file text with its pending part (PVE-FACTS 24). All values are text as the file holds them.
+ * A guest's config file: what is current, what is pending, and the digest, which is the SHA-1 of
+ * the whole file text with its pending part (PVE-FACTS 24). All values are text as the file holds
+ * them.
  */
 import { createHash } from 'node:crypto';
 

@@ -1,6 +1,6 @@
 /**
- * The lock on a guest's config file, which a task holds while it works and a PUT needs: whoever waits
- * longer than 10 s gives up (PVE-FACTS 19). First come, first served.
+ * The lock on a guest's config file, which a task holds while it works and a PUT needs: whoever
+ * waits longer than 10 s gives up (PVE-FACTS 19). First come, first served.
  */
 import type { Clock } from './clock.ts';
 import type { GuestKind } from './guest.ts';

@@ -1,6 +1,6 @@
 /**
- * `node test/simulator/main.ts [options]`: a simulated PVE node in this process. Prints one JSON line
- * when it is ready (README), and ends at once on SIGTERM or SIGINT.
+ * `node test/simulator/main.ts [options]`: a simulated PVE node in this process. Prints one JSON
+ * line when it is ready (README), and ends at once on SIGTERM or SIGINT.
  */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -1,4 +1,6 @@
-/** What is pending becomes current: when a guest stops or starts, or is written to while stopped. */
+/**
+ * What is pending becomes current: when a guest stops or starts, or is written to while stopped.
+ */
 import type { Guest } from './guest.ts';
 
 export function applyPending(guest: Guest): void {

@@ -1,6 +1,6 @@
 /**
- * Power actions of both kinds, with all their differences (PVE-FACTS 12–15, 20). What PVE refuses at
- * once throws ApiError; what its worker finds out later is the exit status of the task.
+ * Power actions of both kinds, with all their differences (PVE-FACTS 12–15, 20). What PVE refuses
+ * at once throws ApiError; what its worker finds out later is the exit status of the task.
  */
 import { internalError, parameterError } from './api-error.ts';
 import { assertNever } from './assert-never.ts';
@@ -21,7 +21,9 @@ import { type Principal, ROOT } from './principal.ts';
 import { type Task, TaskError, type TaskWork } from './tasks.ts';
 
 const DEFAULT_TIMEOUT_S = 60;
-/** A qmreboot task lives on this long after its guest has gone (transcript restricted_token_ops). */
+/**
+ * A qmreboot task lives on this long after its guest has gone (transcript restricted_token_ops).
+ */
 const REBOOT_LINGER_MS = 900;
 const REBOOT_START_DELAY_MS = 80;
 /** A vzreboot task ends this long after its container has come back. */
@@ -312,7 +314,8 @@ function containerSuspend(node: PveNode, vmid: number): TaskWork {
     await node.clock.sleep(node.durationMs('vzsuspend'), task.signal);
     const lxc = `lxc-checkpoint: ${vmid}: ../src/lxc/`;
     task.log.push(
-      `${lxc}criu.c: criu_version_ok: 767 No such file or directory - execing criu failed, is it installed?`,
+      `${lxc}criu.c: criu_version_ok: 767 No such file or directory - ` +
+        'execing criu failed, is it installed?',
       `${lxc}tools/lxc_checkpoint.c: checkpoint: 182 Checkpointing ${vmid} failed`,
     );
     const command = `lxc-checkpoint -n ${vmid} -s -D /var/lib/vz/dump`;

@@ -1,6 +1,7 @@
 /**
  * Who asks, and what they may. A token of root@pam is not root (PVE-FACTS 8): `isRoot` is only true
- * for root@pam itself, which no token reaches over the wire, but "somebody" of the control port may be.
+ * for root@pam itself, which no token reaches over the wire, but "somebody" of the control port may
+ * be.
  */
 import { permissionError } from './api-error.ts';
 

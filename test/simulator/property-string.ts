@@ -1,6 +1,6 @@
 /**
- * PVE's property strings: `key=value,key=value`, with at most one default key whose name may be left
- * out, and key aliases (`virtio=MAC` is `model=virtio,macaddr=MAC`). Order is kept as written.
+ * PVE's property strings: `key=value,key=value`, with at most one default key whose name may be
+ * left out, and key aliases (`virtio=MAC` is `model=virtio,macaddr=MAC`). Order is kept as written.
  */
 import type { PropertySchema } from './schema.ts';
 

@@ -1,4 +1,6 @@
-/** Sends what a recording says was sent, and gives back everything that came, headers as they came. */
+/**
+ * Sends what a recording says was sent, and gives back everything that came, headers as they came.
+ */
 import { readFileSync } from 'node:fs';
 import { Agent, request as httpsRequest } from 'node:https';
 import { gunzipSync } from 'node:zlib';

@@ -19,8 +19,8 @@ export interface Leniency {
 
 const VOLATILE = new Set(
   (
-    'pid pstart starttime endtime uptime mem memhost cpu netin netout disk diskread diskwrite swap ' +
-    'timestamp uid total time localtime wait idle ssl_fingerprint nics'
+    'pid pstart starttime endtime uptime mem memhost cpu netin netout disk diskread ' +
+    'diskwrite swap timestamp uid total time localtime wait idle ssl_fingerprint nics'
   ).split(' '),
 );
 

@@ -1,6 +1,6 @@
 /**
- * For every recording: the scene it starts from, what somebody's hand did between its steps, and what
- * is left out of the comparison, with the reason.
+ * For every recording: the scene it starts from, what somebody's hand did between its steps, and
+ * what is left out of the comparison, with the reason.
  */
 import type { z } from 'zod';
 import {

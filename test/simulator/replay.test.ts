@@ -1,7 +1,7 @@
 /**
  * Every recording of a real node is replayed step by step against the simulator: status, reason
- * phrase, headers, and every field's value unless it is a time, a pid, an id or a load. What is left
- * out is listed with its reason in replay-plans.ts.
+ * phrase, headers, and every field's value unless it is a time, a pid, an id or a load. What is
+ * left out is listed with its reason in replay-plans.ts.
  */
 import { describe, expect, it } from 'vitest';
 import { PLANS } from './replay-plans.ts';

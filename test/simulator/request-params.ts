@@ -54,7 +54,8 @@ function malformedJson(text: string): UnreadableBody {
   const rest = text.slice(1, -1);
   return new UnreadableBody(
     500,
-    `'"' expected, at character offset 1 (before "${rest}") at /usr/local/lib/site_perl/PVE/APIServer/AnyEvent.pm line 934.`,
+    `'"' expected, at character offset 1 (before "${rest}") at ` +
+      '/usr/local/lib/site_perl/PVE/APIServer/AnyEvent.pm line 934.',
   );
 }
 

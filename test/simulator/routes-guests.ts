@@ -2,7 +2,7 @@
 import { internalError } from './api-error.ts';
 import { type Call, KINDS, ok, type Result, type Routes } from './call.ts';
 import { configView, pendingView } from './config-views.ts';
-import { type Guest, type GuestKind, haSid } from './guest.ts';
+import { type Guest, type GuestKind, haSid, noun } from './guest.ts';
 import { listRow, statusRow } from './guest-rows.ts';
 import { type PowerAction, requestPower } from './power.ts';
 import { hasPrivilege } from './principal.ts';
@@ -72,9 +72,8 @@ function routesOf(kind: GuestKind): Routes {
 function destroyGuest(call: Call, guest: Guest): string {
   const sid = haSid(guest);
   if (call.node.ha.isManaged(sid) && !call.params.flag('purge')) {
-    throw internalError(
-      `unable to remove ${guest.kind === 'qemu' ? 'VM' : 'CT'} ${guest.vmid} - used in HA resources and purge parameter not set.`,
-    );
+    const why = 'used in HA resources and purge parameter not set.';
+    throw internalError(`unable to remove ${noun(guest.kind)} ${guest.vmid} - ${why}`);
   }
   const type = guest.kind === 'qemu' ? 'qmdestroy' : 'vzdestroy';
   const { node, principal } = call;

@@ -100,6 +100,7 @@ function armedRows(ha: HaManager): Row[] {
   const suffix = isOff ? `, resource mode: ${armed.mode}` : '';
   const watchdog =
     armed.kind === 'disarmed' ? 'released' : armed.kind === 'standby' ? 'standby' : 'active';
+  const armedSuffix = isOff ? ` - ${armed.kind}${suffix}` : '';
   const fencing = {
     id: 'fencing',
     type: 'fencing',
@@ -116,7 +117,7 @@ function armedRows(ha: HaManager): Row[] {
       type: 'master',
       node,
       timestamp: ha.lastCrmS,
-      status: `${node} (active, ${asctime(ha.lastCrmS)})${isOff ? ` - ${armed.kind}${suffix}` : ''}`,
+      status: `${node} (active, ${asctime(ha.lastCrmS)})${armedSuffix}`,
     },
     fencing,
     {

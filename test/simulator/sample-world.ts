@@ -1,7 +1,7 @@
 /**
- * Made-up guests for `--guests N`: two VMs to every container, vmids from 100 and from 200 (from 1000
- * and 5000 when they would not fit), some running, one template, one that ignores ACPI. The same N
- * gives the same guests.
+ * Made-up guests for `--guests N`: two VMs to every container, vmids from 100 and from 200 (from
+ * 1000 and 5000 when they would not fit), some running, one template, one that ignores ACPI. The
+ * same N gives the same guests.
  */
 import type { z } from 'zod';
 import type { guestSchema } from './world.ts';

@@ -97,7 +97,7 @@ describe('the simulator', () => {
     expect(pick(status.data, 'exitstatus')).toBe('unexpected status');
   });
 
-  it('answers 595 when pvedaemon is down and 596 when its workers hang, and then it happens', async () => {
+  it('answers 595 without pvedaemon, and 596 while it hangs, and then it happens', async () => {
     await pve.control('POST', '/daemon', { down: true });
     expect((await ask('GET', '/nodes/pve1/qemu')).status).toBe(595);
     expect((await ask('GET', '/nodes/pve1/qemu/100/config')).status).toBe(200);

@@ -160,7 +160,9 @@ export class Tasks {
     this.#controllers.get(upid)?.abort(new TaskError(KILLED));
   }
 
-  /** Its work is done to the end, but nobody learns how: the status will be that of a killed one. */
+  /**
+   * Its work is done to the end, but nobody learns how: the status will be that of a killed one.
+   */
   disown(upid: string): void {
     if (this.#controllers.has(upid)) this.#disowned.add(upid);
   }

@@ -23,8 +23,9 @@ export function formatUpid(parts: UpidParts): string {
   return `UPID:${parts.node}:${numbers}:${parts.type}:${parts.id}:${parts.user}:`;
 }
 
-const UPID =
-  /^UPID:([a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?):[0-9A-Fa-f]{8}:[0-9A-Fa-f]{8,9}:[0-9A-Fa-f]{8}:[^:\s]+:[^:\s]*:[^:\s]+:$/;
+const NODE = '([a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)';
+const NUMBERS = '[0-9A-Fa-f]{8}:[0-9A-Fa-f]{8,9}:[0-9A-Fa-f]{8}';
+const UPID = new RegExp(`^UPID:${NODE}:${NUMBERS}:[^:\\s]+:[^:\\s]*:[^:\\s]+:$`);
 
 /** The node a well-formed UPID names; null where it is not one. */
 export function nodeOfUpid(text: string): string | null {

@@ -1,4 +1,7 @@
-/** The habits of pveproxy that no HTTP library would show (PVE-FACTS 2, 4, 5; transcript http_limits). */
+/**
+ * The habits of pveproxy that no HTTP library would show (PVE-FACTS 2, 4, 5; transcript
+ * http_limits).
+ */
 import { connect as connectPlain } from 'node:net';
 import { connect } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -6,7 +9,8 @@ import { createAuthority } from './certificates.ts';
 import { type Answer, listenWire, type Wire } from './wire.ts';
 
 const authority = createAuthority();
-const IDLE_MS = 40;
+/** Long enough for a TLS handshake on a busy machine. */
+const IDLE_MS = 400;
 let wire: Wire;
 let wide: Wire;
 

@@ -1,8 +1,8 @@
 /**
  * HTTP/1.1 over TLS, spoken by hand, because the habits of pveproxy are part of what is simulated
- * and no HTTP library would send them: reason phrases that carry the error, two `Connection` headers
- * on one answer, 401 and 595 without a length, connections closed after 100 requests, 5 s idle or any
- * error (PVE-FACTS 2, 4, 5).
+ * and no HTTP library would send them: reason phrases that carry the error, two `Connection`
+ * headers on one answer, 401 and 595 without a length, connections closed after 100 requests, 5 s
+ * idle or any error (PVE-FACTS 2, 4, 5).
  *
  * It knows nothing of PVE's API. Invariant: one request at a time per connection.
  */
@@ -238,7 +238,9 @@ function drained(socket: TLSSocket): Promise<void> {
   });
 }
 
-/** Bytes as they arrive, handed out as heads and bodies. null: the peer is gone or said too much. */
+/**
+ * Bytes as they arrive, handed out as heads and bodies. null: the peer is gone or said too much.
+ */
 class Reader {
   #buffer: Buffer = Buffer.alloc(0);
   #isOver = false;
