@@ -45,7 +45,7 @@ const DISK_NAMES = 'volumes left over from earlier recordings decide about numbe
 export const PLANS: Readonly<Record<string, Plan>> = {
   ...HA_PLANS,
   access_permissions: { guests: scene() },
-  auth_errors: { guests: scene(), leftOut: [{ steps: [9], why: 'tickets are not simulated' }] },
+  auth_errors: { guests: scene() },
   cluster_resources: { guests: scene() },
   cluster_resources_lag: { guests: scene() },
   config_option_kinds: {

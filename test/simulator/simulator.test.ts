@@ -1,4 +1,5 @@
 /** The simulator as its users have it: a process, a wire, a control port. */
+import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -192,5 +193,21 @@ describe('a simulator of its own', () => {
     await expect(startSimulator({ world: { guests: [...world.guests] } })).rejects.toThrow(
       /64: .*>=100/,
     );
+  });
+
+  it.each([
+    ['with a signal', (child: ChildProcess) => child.kill('SIGTERM')],
+    ['with its parent', (child: ChildProcess) => child.stdin?.end()],
+  ])('ends %s and leaves nothing behind', async (_, end) => {
+    const main = new URL('main.ts', import.meta.url).pathname;
+    const child = spawn(process.execPath, [main, '--die-with-parent'], { stdio: 'pipe' });
+    const line = await new Promise<string>((resolve) => {
+      child.stdout.once('data', (chunk: Buffer) => resolve(chunk.toString('utf8')));
+    });
+    const { dir } = JSON.parse(line) as { dir: string };
+    const ended = new Promise((resolve) => child.once('close', resolve));
+    end(child);
+    expect(await ended).toBe(0);
+    expect(existsSync(dir)).toBe(false);
   });
 });

@@ -72,7 +72,13 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
   // Its stdin is our pipe: when we die, it sees the end of it.
   const child = spawn(process.execPath, args, { stdio: 'pipe' });
   const ended = new Promise<void>((resolve) => child.once('close', () => resolve()));
-  const ready = await readReady(child);
+  const clean = (): void => {
+    if (isTemporary) rmSync(dir, { recursive: true, force: true });
+  };
+  const ready = await readReady(child).catch((error: unknown) => {
+    clean();
+    throw error;
+  });
   const control = (method: string, path: string, body?: unknown): Promise<unknown> =>
     callControl(`${ready.control_url}${path}`, method, body);
   const tokenFile = (name: string): string => {
@@ -106,7 +112,7 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
     stop: async () => {
       child.kill('SIGTERM');
       await ended;
-      if (isTemporary) rmSync(dir, { recursive: true, force: true });
+      clean();
     },
   };
 }
