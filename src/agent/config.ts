@@ -28,7 +28,7 @@ const CONFIG_MAX_BYTES = 256 * 1024;
 const KEY_FILE_MAX_BYTES = 1024 * 1024;
 const DEFAULT_CA_FILE = '/etc/pve/pve-root-ca.pem';
 
-export type Trust =
+type Trust =
   | { readonly kind: 'ca_file'; readonly path: string }
   | { readonly kind: 'system' }
   /** SHA-256 of the leaf certificate, upper-case hex with colons. */

@@ -49,13 +49,26 @@ export async function runDaemon(
   const running: Service[] = [];
   for (const start of services) running.push(await start({ ...session, log, loop }));
   log.info({ agent: config.agent, node: config.node }, 'agent is up');
+  const over = AbortSignal.any([signal, halt.signal]);
+  const looping = loop.run(over);
   try {
-    await loop.run(AbortSignal.any([signal, halt.signal]));
+    // Not the loop alone: a pass may be waiting for an answer that never comes.
+    await Promise.race([looping, untilAborted(over)]);
     halt.signal.throwIfAborted();
   } finally {
     for (const stop of unsubscribe) stop();
     for (const service of running.reverse()) await service.stop();
+    await engine.stop();
+    // What it rejects with now is its being stopped, or was thrown above.
+    await looping.catch(() => undefined);
   }
+}
+
+function untilAborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
 }
 
 /** A problem is logged when it is new, and once more when it is over: not at every pass. */

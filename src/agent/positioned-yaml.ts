@@ -152,7 +152,14 @@ function syntaxFindings(document: Document.Parsed): Found[] {
 }
 
 /** Thrown to leave the walk when the text expands to too much. */
-class TooManyValues extends Error {}
+class TooManyValues extends Error {
+  readonly offset: number;
+
+  constructor(offset: number) {
+    super('too many values');
+    this.offset = offset;
+  }
+}
 
 /** Plain values; a number whose text would change (1.10, 0x1f, 007) stays the text it was. */
 function toPlain(document: Document.Parsed, found: Found[]): unknown {
@@ -161,7 +168,7 @@ function toPlain(document: Document.Parsed, found: Found[]): unknown {
 
   const convert = (node: unknown, path: KeyPath): unknown => {
     values += 1;
-    if (values > VALUES_MAX) throw new TooManyValues();
+    if (values > VALUES_MAX) throw new TooManyValues(startOf(node));
     if (isScalar(node)) {
       if (node.anchor !== undefined) anchors.set(node.anchor, node);
       return scalarValue(node);
@@ -201,9 +208,10 @@ function toPlain(document: Document.Parsed, found: Found[]): unknown {
   try {
     return convert(document.contents, []);
   } catch (error) {
-    const isTooMuch = error instanceof TooManyValues || error instanceof RangeError;
-    if (!isTooMuch) throw error;
-    found.push({ offset: 0, path: [], message: 'its aliases or its nesting expand to too much' });
+    if (!(error instanceof TooManyValues || error instanceof RangeError)) throw error;
+    const offset = error instanceof TooManyValues ? error.offset : 0;
+    const message = `its aliases expand to more than ${VALUES_MAX} values, or nest too deeply`;
+    found.push({ offset, path: [], message });
     return null;
   }
 }

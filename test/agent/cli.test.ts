@@ -256,6 +256,19 @@ describe('the daemon', () => {
     expect(await daemon.end('SIGTERM')).toBe(0);
   });
 
+  test('ends in order on SIGTERM while the node does not answer', async () => {
+    host.write('desired.yaml', WANTED);
+    await node.addFault({ kind: 'hang', count: 0 });
+    daemon = startDaemon(host.configFile);
+    await daemon.saw(/agent is up/);
+    await expect.poll(async () => (await node.requests()).length).toBeGreaterThan(0);
+    const begunMs = performance.now();
+    expect(await daemon.end('SIGTERM')).toBe(0);
+    expect(performance.now() - begunMs).toBeLessThan(4_000);
+    await daemon.saw(/agent has stopped/);
+    await node.control('DELETE', '/faults');
+  });
+
   test('killed in the middle, the next start ends in sync and sends nothing twice', async () => {
     mkdirSync(join(host.dir, 'd'));
     for (const vmid of [100, 101, 103, 104, 200, 201]) {

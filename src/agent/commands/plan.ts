@@ -21,7 +21,7 @@ export async function runPlan(
 }
 
 /** The plan of the guests that the refs name; of all desired guests without any. */
-export async function planRefs(
+async function planRefs(
   session: Session,
   refs: readonly string[],
   signal: AbortSignal,

@@ -6,6 +6,7 @@ import type { DesiredGuest, DesiredState, RejectedDocument } from '../../reconci
 import type { Vmid } from '../../reconcile/ids.ts';
 import type { DesiredProvider } from '../../reconcile/ports.ts';
 
+/** Of no providers: nobody wants anything, an agent that only takes signed ops. */
 export function createCompositeProvider(providers: readonly DesiredProvider[]): DesiredProvider {
   return {
     async read(signal) {
@@ -22,9 +23,6 @@ export function createCompositeProvider(providers: readonly DesiredProvider[]): 
     },
   };
 }
-
-/** Nobody wants anything: an agent that only takes signed ops. */
-export const emptyProvider: DesiredProvider = createCompositeProvider([]);
 
 /** Pure, and associative: parts may be merged results themselves. */
 export function mergeDesired(parts: readonly DesiredState[]): DesiredState {

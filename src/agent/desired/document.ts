@@ -9,7 +9,7 @@ import type { KeyPath } from '../schema-issue.ts';
 import { readTextFile } from '../text-file.ts';
 
 /** About 4,000 guests with 30 keys each; more go into more files. */
-export const DESIRED_MAX_BYTES = 4 * 1024 * 1024;
+const DESIRED_MAX_BYTES = 4 * 1024 * 1024;
 
 export type DesiredFile =
   | {
