@@ -196,7 +196,7 @@ function parseObject(text: string): Record<string, unknown> | null {
 
 /** It answered, but not as PVE does: a proxy, a captive portal, another service on the port. */
 function unusable(request: PveRequest, response: Response, why: string): Failure {
-  const start = shorten(response.text.replace(/\s+/g, ' ').trim(), BODY_SHOWN_CHARS);
+  const start = shorten(response.text.trimStart(), BODY_SHOWN_CHARS).replace(/\s+/g, ' ');
   const where = `[${response.status} ${request.method} ${request.path}]`;
   const message = `not an answer of the PVE API: ${why}, begins "${start}" ${where}`;
   return {

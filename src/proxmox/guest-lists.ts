@@ -7,7 +7,7 @@ import type { PveApi, Result } from './api.ts';
 import { middle } from './guest-reads.ts';
 import { readGuest } from './guest-values.ts';
 import { readRequest } from './request.ts';
-import { type Read, SharedRead } from './shared-read.ts';
+import { SharedRead } from './shared-read.ts';
 import type { TaskReader } from './tasks.ts';
 
 export type GuestMap = ReadonlyMap<Vmid, Guest>;
@@ -17,7 +17,6 @@ export class GuestLists {
   readonly #clock: Clock;
   readonly #guests: Readonly<Record<GuestKind, SharedRead<Result<GuestMap>>>>;
   readonly #tasks: SharedRead<Result<readonly TaskRow[]>>;
-  #tasksSinceMs: number | null = null;
 
   /** `closed` ends what is under way. */
   constructor(api: PveApi, tasks: TaskReader, clock: Clock, closed: AbortSignal) {
@@ -27,22 +26,16 @@ export class GuestLists {
       qemu: new SharedRead(clock, (began) => this.#readGuests('qemu', closed, began), isValue),
       lxc: new SharedRead(clock, (began) => this.#readGuests('lxc', closed, began), isValue),
     };
-    const readTasks: Read<Result<readonly TaskRow[]>> = (began) =>
-      tasks.recent(this.#tasksSinceMs, closed, began);
-    this.#tasks = new SharedRead(clock, readTasks, isValue);
+    this.#tasks = new SharedRead(clock, (began) => tasks.recent(closed, began), isValue);
   }
 
   guests(kind: GuestKind, sinceMs: number, signal: AbortSignal): Promise<Result<GuestMap>> {
     return this.#guests[kind].get(sinceMs, signal);
   }
 
+  /** Running tasks, and the newest of those that have ended. */
   tasks(sinceMs: number, signal: AbortSignal): Promise<Result<readonly TaskRow[]>> {
     return this.#tasks.get(sinceMs, signal);
-  }
-
-  /** Lists of tasks reach back at least to this time (our wall clock). */
-  reachBackTo(sinceMs: number | null): void {
-    this.#tasksSinceMs = sinceMs;
   }
 
   async #readGuests(

@@ -62,39 +62,23 @@ export class Looks {
   async observe(request: ObserveRequest, signal: AbortSignal): Promise<ActualState> {
     const lookedAtMs = this.#clock.now();
     const sinceMs = this.#clock.monotonicMs();
-    const sinceTasksMs = this.#observedAtMs;
-    this.#lists.reachBackTo(sinceTasksMs);
     const [qemu, lxc, tasks] = await Promise.all([
       this.#lists.guests('qemu', sinceMs, signal),
       this.#lists.guests('lxc', sinceMs, signal),
       this.#lists.tasks(sinceMs, signal),
     ]);
-    const listed = { qemu, lxc };
-    const seen = await this.#judge(listed, request.wanted, sinceMs, signal);
+    const seen = await this.#judge({ qemu, lxc }, sinceMs, signal);
     const guests = new Map<Vmid, Guest>();
-    for (const kind of KINDS) {
-      const result = listed[kind];
-      if (result.kind === 'value')
-        for (const [vmid, guest] of result.value) guests.set(vmid, guest);
+    for (const result of [qemu, lxc]) {
+      if (result.kind === 'failure') continue;
+      for (const [vmid, guest] of result.value) guests.set(vmid, guest);
     }
-    const rows = tasks.kind === 'value' ? tasks.value : [];
-    if (rows.length > 0) await this.#nodeClock.offsetMs(signal);
-    const [tasksKnown, elsewhere] = await Promise.all([
-      this.#judgeTasks(tasks, signal),
+    const [seenTasks, elsewhere] = await Promise.all([
+      this.#readTasks(tasks, lookedAtMs, signal),
       this.#findElsewhere(request.wanted, guests, signal),
       this.#readConfigs(request.configs, guests, signal),
     ]);
-    if (tasks.kind === 'value') this.#observedAtMs = lookedAtMs;
-    return {
-      lookedAtMs,
-      guests,
-      qemu: seen.qemu,
-      lxc: seen.lxc,
-      tasks: this.#tasks.toRunning(rows),
-      tasksKnown,
-      bulkTasks: this.#tasks.toBulk(rows, sinceTasksMs),
-      elsewhere,
-    };
+    return { lookedAtMs, guests, ...seen, ...seenTasks, elsewhere };
   }
 
   async look(request: LookRequest, signal: AbortSignal): Promise<LookResult> {
@@ -133,7 +117,6 @@ export class Looks {
    * token's privileges, read after it went missing, show that it would be there. */
   async #judge(
     listed: Readonly<Record<GuestKind, Result<GuestMap>>>,
-    wanted: ReadonlySet<Vmid>,
     sinceMs: number,
     signal: AbortSignal,
   ): Promise<Readonly<Record<GuestKind, Completeness>>> {
@@ -151,9 +134,24 @@ export class Looks {
     return { qemu: judge('qemu'), lxc: judge('lxc') };
   }
 
-  async #judgeTasks(tasks: Result<readonly TaskRow[]>, signal: AbortSignal): Promise<Completeness> {
-    if (tasks.kind === 'failure') return { kind: 'unknown', problem: tasks.problem };
-    return this.#access.tasks(signal);
+  async #readTasks(
+    listed: Result<readonly TaskRow[]>,
+    lookedAtMs: number,
+    signal: AbortSignal,
+  ): Promise<Pick<ActualState, 'tasks' | 'tasksKnown' | 'bulkTasks'>> {
+    if (listed.kind === 'failure') {
+      const tasksKnown: Completeness = { kind: 'unknown', problem: listed.problem };
+      return { tasks: [], tasksKnown, bulkTasks: [] };
+    }
+    if (listed.value.length > 0) await this.#nodeClock.offsetMs(signal);
+    const sinceMs = this.#observedAtMs;
+    const rows = await this.#tasks.reachBack(listed.value, sinceMs, signal);
+    this.#observedAtMs = lookedAtMs;
+    return {
+      tasks: this.#tasks.toRunning(listed.value),
+      tasksKnown: await this.#access.tasks(signal),
+      bulkTasks: this.#tasks.toBulk(rows, sinceMs),
+    };
   }
 
   /** In which of both lists is it now, and if in none: may the token see all of them? */

@@ -15,13 +15,15 @@ import type {
 } from '../reconcile/ports.ts';
 import { type TaskRow, taskLog, taskRows, taskStatus } from './answers.ts';
 import type { PveApi, Result } from './api.ts';
-import { classifyExit } from './errors.ts';
+import { classifyExit, shorten } from './errors.ts';
 import type { NodeClock } from './node-clock.ts';
 import { readRequest } from './request.ts';
 import { isNewer, readUpid, upidVmid } from './upid.ts';
 
 /** The first lines say what was tried, the last ones why it failed. */
-export const LOG_LINES_KEPT = 50;
+const LOG_LINES_KEPT = 50;
+/** They go into the journal. */
+const LOG_LINE_MAX_CHARS = 1_000;
 /** Running tasks stand first in the list [task_list_filters], the newest ended ones after them. */
 const RECENT_LIMIT = 50;
 /** PVE keeps about 1,000 (PVE-FACTS 17); one guest has a few of them. */
@@ -114,19 +116,26 @@ export class TaskReader {
     return result.kind === 'value' ? new Set(result.value.map((row) => row.upid)) : null;
   }
 
-  /** Running tasks and those that ended lately, enough of them to reach back to `sinceMs`. */
-  async recent(
+  /** Running tasks, all of them, and the newest of those that have ended. */
+  async recent(signal: AbortSignal, began?: () => void): Promise<Result<readonly TaskRow[]>> {
+    const page = await this.#list({ source: 'all', limit: RECENT_LIMIT }, signal, began);
+    if (page.kind === 'failure') return page;
+    const last = page.value.at(-1);
+    const isFullOfRunning = page.value.length >= RECENT_LIMIT && last && isRunning(last);
+    return isFullOfRunning ? this.#list({ source: 'all', limit: SEARCH_LIMIT }, signal) : page;
+  }
+
+  /** The same rows, or more where those do not reach back to `sinceMs` (our wall clock). */
+  async reachBack(
+    rows: readonly TaskRow[],
     sinceMs: number | null,
     signal: AbortSignal,
-    began?: () => void,
-  ): Promise<Result<readonly TaskRow[]>> {
-    const first = await this.#list({ source: 'all', limit: RECENT_LIMIT }, signal, began);
-    if (first.kind === 'failure') return first;
-    const last = first.value.at(-1);
-    if (last === undefined || first.value.length < RECENT_LIMIT) return first;
-    const reachesMs = this.#nodeClock.toAgentMs(readUpid(last.upid).startedS);
-    const isEnough = !isRunning(last) && (sinceMs === null || reachesMs <= sinceMs);
-    return isEnough ? first : this.#list({ source: 'all', limit: SEARCH_LIMIT }, signal);
+  ): Promise<readonly TaskRow[]> {
+    const last = rows.at(-1);
+    if (last === undefined || sinceMs === null || rows.length < RECENT_LIMIT) return rows;
+    if (this.#nodeClock.toAgentMs(readUpid(last.upid).startedS) <= sinceMs) return rows;
+    const more = await this.#list({ source: 'all', limit: SEARCH_LIMIT }, signal);
+    return more.kind === 'value' ? more.value : rows;
   }
 
   async find(search: TaskSearch, signal: AbortSignal): Promise<TaskSearchResult> {
@@ -200,7 +209,8 @@ export class TaskReader {
     status: z.output<typeof taskStatus>,
     signal: AbortSignal,
   ): Promise<TaskEnd> {
-    const exitStatus = status.exitstatus?.trim() || 'unexpected status';
+    const said = status.exitstatus?.trim() || 'unexpected status';
+    const exitStatus = shorten(said, LOG_LINE_MAX_CHARS);
     const kind = exitKind(exitStatus);
     switch (kind) {
       case 'ok':
@@ -221,11 +231,12 @@ export class TaskReader {
   async #log(upid: Upid, signal: AbortSignal): Promise<readonly string[]> {
     const head = await this.#logPage(upid, 0, signal);
     if (head.kind === 'failure') return [];
-    const lines = head.value.map((line) => line.t);
+    const lines = head.value.map(({ t }) => shorten(t, LOG_LINE_MAX_CHARS));
     if (head.total > lines.length && lines.length >= LOG_LINES_KEPT) {
       const start = Math.max(LOG_LINES_KEPT, head.total - LOG_LINES_KEPT);
       const tail = await this.#logPage(upid, start, signal);
-      if (tail.kind === 'value') lines.push(...tail.value.map((line) => line.t));
+      if (tail.kind === 'value')
+        lines.push(...tail.value.map(({ t }) => shorten(t, LOG_LINE_MAX_CHARS)));
     }
     // PVE's words for an empty log and for a missing one [task_log_paging, task_status_errors].
     const isMadeUp =

@@ -90,6 +90,8 @@ function trustOptions(trust: TlsTrust, host: string): TrustCheck {
   return {
     options: {
       ...base,
+      // Said outright, it holds whatever NODE_TLS_REJECT_UNAUTHORIZED says.
+      rejectUnauthorized: true,
       secureContext: tls.createSecureContext({ ca }),
       checkServerIdentity: (_, certificate) => tls.checkServerIdentity(name, certificate),
     },

@@ -122,6 +122,14 @@ describe('errors that were read in the source, not recorded', () => {
     });
   });
 
+  it('a message of a megabyte is cut, and read in no time', () => {
+    const huge = { data: null, message: `${' '.repeat(500_000)}x${'\n '.repeat(300_000)}y` };
+    const began = performance.now();
+    const failure = readRefusal(start, answer(500, 'odd'), huge);
+    expect(failure?.problem.message.length).toBeLessThan(3_000);
+    expect(performance.now() - began).toBeLessThan(200);
+  });
+
   it('a page of HTML does not become the message', () => {
     const page: Response = {
       ...answer(503, 'Service Unavailable', '<html><body>secret plans</body></html>'),

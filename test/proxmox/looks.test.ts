@@ -225,4 +225,23 @@ describe('the node', () => {
     expect(await proxmox.permissions(going)).toMatchObject({ kind: 'value' });
     expect(await proxmox.clockOffsetMs(going)).toBeNull();
   });
+
+  it('an HA-managed guest is told by its own look and by the node', async () => {
+    await pve.control('POST', '/guests', {
+      vmid: 303,
+      kind: 'qemu',
+      running: true,
+      config: { name: 'ha' },
+      ha: 'started',
+    });
+    await expect
+      .poll(async () => (await proxmox.guests.lookAtNode(going)).managed?.has(vmid(303)), {
+        timeout: 10_000,
+      })
+      .toBe(true);
+    expect(await look(proxmox, qemu(303), { details: true })).toMatchObject({
+      guest: { ha: { kind: 'managed' } },
+    });
+    await pve.control('DELETE', '/guests/303');
+  });
 });

@@ -64,6 +64,13 @@ describe('trust', () => {
     expect(await pve.requests()).toEqual([]);
   });
 
+  it('the environment variable that turns verification off in Node does not here', async () => {
+    process.env['NODE_TLS_REJECT_UNAUTHORIZED'] = '0';
+    const reply = await ask({ kind: 'ca', ca: caOf(other) });
+    delete process.env['NODE_TLS_REJECT_UNAUTHORIZED'];
+    expect(reply).toMatchObject({ effect: 'none', problem: { code: 'tls_untrusted' } });
+  });
+
   it('a name the certificate has takes the place of the host', async () => {
     expect((await ask({ kind: 'ca', ca: caOf(pve), serverName: 'pve1' })).kind).toBe('answer');
   });
