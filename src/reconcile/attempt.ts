@@ -1,17 +1,10 @@
 /**
- * One attempt of an op: `started` is durable, then the request, then the task, then the look, then
- * the terminal record. Crash points: after `started` the request may or may not have been sent
- * (settled by settle.ts); after `task_running` the task tells.
+ * One attempt of an op: `started` is durable, then the request, then the task, then the look. Crash
+ * points: after `started` the request may or may not have been sent (settled by settle.ts); after
+ * `task_running` the task tells.
  */
 import { judgeFulfilment } from './completion.ts';
-import {
-  type Attempt,
-  type AttemptEnd,
-  close,
-  conclude,
-  followNewTask,
-  wantedOf,
-} from './conclusion.ts';
+import { type Attempt, type AttemptEnd, conclude, followNewTask, wantedOf } from './conclusion.ts';
 import { assertNever } from './errors.ts';
 import type { Guest } from './guest.ts';
 import { describeBefore, guestOf, maskedParams, type Op, recordBase } from './op-shape.ts';
@@ -19,16 +12,24 @@ import type { Submission } from './ports.ts';
 import { settleUnanswered } from './settle.ts';
 import type { Workroom } from './workroom.ts';
 
-/** Runs an attempt on a guest that has just been looked at under the lane. */
+/** The guest an attempt stands on, as its lane has just looked at it. */
+export interface LaneLook {
+  readonly guest: Guest;
+  /** Monotonic: the look began then. */
+  readonly sinceMs: number;
+}
+
+/** Runs an attempt up to its end, which the caller records. */
 export async function runAttempt(
   op: Op,
   number: number,
-  guest: Guest,
+  look: LaneLook,
   room: Workroom,
 ): Promise<AttemptEnd> {
   room.signal.throwIfAborted();
+  const { guest } = look;
   const before = describeBefore(op, guest, room.ledger.lastUpid(op.vmid));
-  const attempt: Attempt = { op, number, before };
+  const attempt: Attempt = { op, number, before, seenSinceMs: look.sinceMs };
   const params = maskedParams(op, room.semantics);
   const signers = op.signers === undefined ? {} : { signers: op.signers };
   await room.record({
@@ -42,12 +43,8 @@ export async function runAttempt(
   const already = judgeFulfilment(wantedOf(attempt), guest, room.semantics);
   if (already.kind === 'yes' && op.action.kind !== 'set_config') {
     const note = 'it was so already; nothing was sent';
-    return close(
-      attempt,
-      { state: 'succeeded', observed: { power: guest.power, note } },
-      guest,
-      room,
-    );
+    const outcome = { state: 'succeeded', observed: { power: guest.power, note } } as const;
+    return { attempt, outcome, seen: guest, retry: 'no' };
   }
   const submission = await submit(op, guest, room);
   return followSubmission(attempt, submission, room);

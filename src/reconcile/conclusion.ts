@@ -1,6 +1,7 @@
 /**
- * How an attempt comes to its end: the task is awaited, the guest is looked at, the terminal
- * record is written. Nothing here sends anything.
+ * How an attempt comes to its end: the task is awaited, the guest is looked at, the end is decided.
+ * Deciding and recording are two steps: whoever runs the op may still try again, and until that is
+ * known the op is in flight. Nothing here sends anything.
  */
 import {
   decideOutcome,
@@ -11,7 +12,7 @@ import {
   type Seen,
   type Wanted,
 } from './completion.ts';
-import type { Problem } from './errors.ts';
+import type { ErrorCode, Problem } from './errors.ts';
 import type { Guest } from './guest.ts';
 import type { Upid } from './ids.ts';
 import type { Before, OpRecord } from './op.ts';
@@ -22,26 +23,53 @@ import type { Workroom } from './workroom.ts';
 /** Between two looks at a guest whose HA request is under way; the manager works in 10 s rounds. */
 const HA_LOOK_INTERVAL_MS = 2_000;
 /** HA needs 3 to 10 s for a start, 28 s behind a shutdown (PVE-FACTS 33). */
-const HA_START_BUDGET_MS = 30_000;
+export const HA_START_BUDGET_MS = 30_000;
 /** 17 to 29 s seen for a stop (PVE-FACTS 34). */
-const HA_STOP_BUDGET_MS = 40_000;
+export const HA_STOP_BUDGET_MS = 40_000;
 /** On top of a shutdown's own timeout (PVE-FACTS 35). */
-const HA_SHUTDOWN_EXTRA_MS = 30_000;
+export const HA_SHUTDOWN_EXTRA_MS = 30_000;
 /** Between two tries to see a guest while PVE does not answer. */
 const UNSEEN_FIRST_MS = 1_000;
 const UNSEEN_MAX_MS = 30_000;
 
-export interface AttemptEnd {
-  readonly record: OpRecord;
-  /** The guest as it was seen last; null if it is gone. */
-  readonly guest: Guest | null;
-}
+/** Failures that pass by themselves; the request is known to have had no effect. */
+const PASSING: ReadonlySet<ErrorCode> = new Set([
+  'guest_locked',
+  'guest_busy',
+  'digest_stale',
+  'service_unavailable',
+]);
 
 /** What an attempt is about, once `started` is durable. */
 export interface Attempt {
   readonly op: Op;
   readonly number: number;
   readonly before: Before;
+  /** Monotonic: when the lane's look began that the attempt stands on. */
+  readonly seenSinceMs: number;
+}
+
+/**
+ * May a hub's or an operator's op be tried again?
+ * - `if_unchanged`: an answer never came, and by all that can be seen nothing happened: only if
+ *   the guest still is what it was before.
+ */
+export type Retry = 'no' | 'yes' | 'if_unchanged';
+
+/** An attempt's end, decided and not yet recorded. */
+export interface AttemptEnd {
+  readonly attempt: Attempt;
+  readonly outcome: Outcome & { readonly upid?: Upid };
+  /** The guest as it was seen last. */
+  readonly seen: Guest | 'gone' | 'not_looked';
+  readonly retry: Retry;
+}
+
+/** The attempt's one terminal record; durable when it resolves. */
+export function recordEnd({ attempt, outcome }: AttemptEnd, room: Workroom): Promise<OpRecord> {
+  const { op, number } = attempt;
+  room.showWait(op.vmid, null);
+  return room.record({ ...recordBase(op), attempt: number, ...outcome });
 }
 
 /** J2: the UPID is durable as soon as it is known. */
@@ -65,7 +93,7 @@ export async function followTask(
   return conclude(attempt, { kind: 'task', upid, end }, room);
 }
 
-/** Looks at the guest and writes the one truthful end of the attempt. */
+/** Looks at the guest and decides the one truthful end of the attempt. */
 export async function conclude(
   attempt: Attempt,
   evidence: Evidence,
@@ -73,34 +101,37 @@ export async function conclude(
 ): Promise<AttemptEnd> {
   const seen = await seeGuest(attempt, evidence, room);
   const upid = evidence.kind === 'task' ? { upid: evidence.upid } : {};
-  if (seen.kind === 'gone') return closeGone(attempt, seen.node, upid, room);
+  if (seen.kind === 'gone') return endGone(attempt, seen.node, upid);
   const outcome = decideOutcome(wantedOf(attempt), evidence, seen);
-  return close(attempt, { ...upid, ...outcome }, seen.guest, room);
+  return { attempt, outcome: { ...upid, ...outcome }, seen: seen.guest, retry: retryOf(outcome) };
 }
 
-export async function close(
+function retryOf({ error }: Outcome): Retry {
+  return error !== undefined && PASSING.has(error.code) ? 'yes' : 'no';
+}
+
+export function endFailed(
   attempt: Attempt,
-  outcome: Outcome & { readonly upid?: Upid },
-  guest: Guest | null,
-  room: Workroom,
-): Promise<AttemptEnd> {
-  const { op, number } = attempt;
-  room.showWait(op.vmid, null);
-  const record = await room.record({ ...recordBase(op), attempt: number, ...outcome });
-  return { record, guest };
+  error: Problem,
+  seen: AttemptEnd['seen'] = 'not_looked',
+): AttemptEnd {
+  const observed = typeof seen === 'string' ? {} : { observed: { power: seen.power } };
+  return { attempt, outcome: { state: 'failed', error, ...observed }, seen, retry: 'no' };
 }
 
-export async function closeGone(
+export function endGone(
   attempt: Attempt,
   node: string | null,
-  upid: { readonly upid?: Upid },
-  room: Workroom,
-): Promise<AttemptEnd> {
-  const error: Problem =
-    node === null
-      ? { code: 'not_found', message: 'the guest is no longer listed on this node' }
-      : { code: 'guest_moved', message: `the guest is on node ${node}` };
-  return close(attempt, { ...upid, state: 'failed', error }, null, room);
+  upid: { readonly upid?: Upid } = {},
+): AttemptEnd {
+  const { outcome } = endFailed(attempt, goneProblem(node));
+  return { attempt, outcome: { ...upid, ...outcome }, seen: 'gone', retry: 'no' };
+}
+
+export function goneProblem(node: string | null): Problem {
+  return node === null
+    ? { code: 'not_found', message: 'PVE lists no such guest on this node' }
+    : { code: 'guest_moved', message: `the guest is on node ${node}` };
 }
 
 export function wantedOf(attempt: Attempt): Wanted {
@@ -116,16 +147,25 @@ type SeenGuest = (Seen & { readonly kind: 'seen' }) | Extract<LookResult, { kind
 async function seeGuest(attempt: Attempt, evidence: Evidence, room: Workroom): Promise<SeenGuest> {
   const { op } = attempt;
   const startedMs = room.clock.monotonicMs();
-  let isHa = false;
+  let isDetailed = false;
   for (;;) {
-    const look = await lookUntilKnown(op, isHa, room);
+    // What a config is does not depend on the list it stands beside.
+    const sinceMs = op.action.kind === 'set_config' ? attempt.seenSinceMs : undefined;
+    const look = await lookUntilKnown(op, isDetailed, room, sinceMs);
     if (look.kind === 'gone') return look;
     const { guest } = look;
     const fulfilment = judgeFulfilment(wantedOf(attempt), guest, room.semantics);
+    if (fulfilment.kind === 'yes') return seen(guest, fulfilment);
+    const isMaybeHa = guest.ha.kind === 'not_read' && isHaRequestUnderWay(op, evidence);
+    if (isMaybeHa && !isDetailed) {
+      // Only its own status says whether HA has taken the guest over meanwhile.
+      isDetailed = true;
+      continue;
+    }
+    const isUnderWay = guest.ha.kind === 'managed' && isHaRequestUnderWay(op, evidence);
     const elapsedMs = room.clock.monotonicMs() - startedMs;
-    const isOver = !isHaRequestUnderWay(guest, op, evidence) || elapsedMs >= haBudgetMs(op);
-    if (fulfilment.kind === 'yes' || isOver) return seen(guest, fulfilment);
-    isHa = true;
+    if (!isUnderWay || elapsedMs >= haBudgetMs(op)) return seen(guest, fulfilment);
+    isDetailed = true;
     const untilMs = room.clock.now() + HA_LOOK_INTERVAL_MS;
     const message = `HA is working on it (${fulfilment.saw})`;
     room.showWait(op.vmid, { code: 'ha_transition', message, untilMs });
@@ -137,8 +177,9 @@ function seen(guest: Guest, fulfilment: Fulfilment): SeenGuest {
   return { kind: 'seen', guest, fulfilment };
 }
 
-function isHaRequestUnderWay(guest: Guest, op: Op, evidence: Evidence): boolean {
-  if (guest.ha.kind !== 'managed' || op.action.kind === 'set_config') return false;
+/** PVE took the request, or may have: with HA that is only the beginning. */
+function isHaRequestUnderWay(op: Op, evidence: Evidence): boolean {
+  if (op.action.kind === 'set_config') return false;
   if (evidence.kind !== 'task') return evidence.kind === 'nothing';
   return evidence.end.kind !== 'error';
 }
@@ -155,13 +196,14 @@ export async function lookUntilKnown(
   op: Op,
   isDetailed: boolean,
   room: Workroom,
+  sinceMs?: number,
 ): Promise<Exclude<LookResult, { kind: 'unknown' }>> {
   let pauseMs = UNSEEN_FIRST_MS;
   for (;;) {
     const look = await room.guests.look(
       {
         guest: guestOf(op),
-        sinceMs: room.clock.monotonicMs(),
+        sinceMs: sinceMs ?? room.clock.monotonicMs(),
         tasksSinceMs: null,
         config: op.action.kind === 'set_config',
         details: isDetailed,

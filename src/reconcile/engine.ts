@@ -11,35 +11,40 @@
 import type { AttemptEnd } from './conclusion.ts';
 import { type Problem, ReconcilerError } from './errors.ts';
 import type { Wait } from './events.ts';
-import type { Guest, NodeLook } from './guest.ts';
-import type { OpId, Vmid } from './ids.ts';
+import type { Guest, NodeLook, RunningTask } from './guest.ts';
+import type { OpId, Upid, Vmid } from './ids.ts';
 import { Intake, type OpRequest, type SubmitResult } from './intake.ts';
 import { createLanes, type Lanes } from './lanes.ts';
 import { Memory } from './memory.ts';
-import type { OpRecord, OpRecordDraft } from './op.ts';
+import { isTerminal, type OpRecord, type OpRecordDraft } from './op.ts';
 import { OpQueue } from './op-queue.ts';
-import type { Op } from './op-shape.ts';
 import { Passes, type PassOptions } from './pass.ts';
 import { createPicture, type Picture } from './picture.ts';
 import type { Plan, PlanEntry } from './plan.ts';
 import type { Surroundings } from './planner.ts';
-import type { CorePorts, LookResult } from './ports.ts';
-import { strangers } from './upkeep.ts';
-import type { Workroom } from './workroom.ts';
+import type { CorePorts } from './ports.ts';
+import { strangers, Upkeep } from './upkeep.ts';
+import type { Found, Workroom } from './workroom.ts';
 
 /** Quorum and HA as of a few seconds ago serve every turn of the same pass. */
 const NODE_LOOK_MAX_AGE_MS = 10_000;
+/** A guest takes a pass or two; whoever writes configs against us must not keep us for ever. */
+const CONVERGE_PASSES_MAX = 10;
 
 export class Engine {
   readonly #ports: CorePorts;
   readonly #controller = new AbortController();
   readonly #lanes: Lanes;
   readonly #picture: Picture = createPicture();
+  readonly #upkeep = new Upkeep();
+  /** By guest, the task that its last op ended with. */
+  readonly #endedTasks = new Map<Vmid, Upid>();
   readonly #waits = new Map<Vmid, Wait>();
   readonly #memory: Memory;
   readonly #queue: OpQueue;
   readonly #passes: Passes;
   readonly #intake: Intake;
+  #isPatient = true;
   #nodeLook: { readonly look: NodeLook; readonly readMs: number } | null = null;
 
   constructor(ports: CorePorts) {
@@ -47,16 +52,16 @@ export class Engine {
     this.#lanes = createLanes({ maxParallel: ports.policy.maxParallel });
     this.#memory = new Memory(ports);
     const room = this.#workroom();
-    const surroundings = this.#surroundings.bind(this);
     const guarded = this.#guarded.bind(this);
-    this.#queue = new OpQueue({ room, surroundings, guarded, ended: this.#noteTakenUp.bind(this) });
+    this.#queue = new OpQueue({ room, guarded, ended: this.#noteRecovered.bind(this) });
     this.#passes = new Passes({
       room,
-      surroundings,
       guarded,
       picture: this.#picture,
+      upkeep: this.#upkeep,
       context: () => this.#memory.context(),
       lookAtNode: this.#lookAtNode.bind(this),
+      withoutOwn: this.#withoutOwn.bind(this),
       mayStart: (vmid) => this.#memory.mayStart(vmid),
       ended: this.#noteReconciled.bind(this),
     });
@@ -64,7 +69,7 @@ export class Engine {
       room,
       wantedOf: (vmid) => this.#passes.wantedOf(vmid),
       findGuest: (vmid) => this.#passes.findGuest(vmid),
-      enqueue: (view) => this.#queue.enqueue(view),
+      enqueue: (vmid, opId, received) => this.#queue.enqueue(vmid, opId, received),
     });
   }
 
@@ -83,14 +88,19 @@ export class Engine {
     return this.#passes.plan(options);
   }
 
-  /** Passes until nothing more can be done now; resolves with the plan that is left. */
+  /**
+   * Passes until nothing more can be done now; resolves with the plan that is left. What waits for
+   * a guard is left waiting, and a failed task is not tried again.
+   */
   async converge(options: PassOptions = {}): Promise<Plan> {
-    for (;;) {
+    this.#isPatient = false;
+    for (let passes = 1; ; passes++) {
+      await this.#lanes.idle(); // what recovery took up again
       await this.#passes.pass({ ...options, isFull: true });
       await this.#lanes.idle();
       this.#controller.signal.throwIfAborted();
       const left = this.#passes.planAgain(options);
-      if (!left.entries.some(isReady)) return left;
+      if (passes >= CONVERGE_PASSES_MAX || !left.entries.some(isReady)) return left;
     }
   }
 
@@ -134,9 +144,12 @@ export class Engine {
       ...this.#ports,
       lanes: this.#lanes,
       signal: this.#controller.signal,
+      isPatient: () => this.#isPatient,
+      surroundings: this.#surroundings.bind(this),
       showWait: this.#showWait.bind(this),
       cancelSignal: (opId) => this.#queue.cancelSignal(opId),
       record: this.#record.bind(this),
+      forgetGuest: this.#forgetGuest.bind(this),
     };
   }
 
@@ -150,6 +163,9 @@ export class Engine {
   async #record(draft: OpRecordDraft): Promise<OpRecord> {
     this.#queue.noteRecord(draft);
     const record = await this.#ports.ledger.append(draft);
+    if (isTerminal(record.state) && record.upid !== undefined) {
+      this.#endedTasks.set(record.vmid, record.upid);
+    }
     this.#ports.events.emit({ kind: 'op', record });
     return record;
   }
@@ -163,12 +179,21 @@ export class Engine {
     return look;
   }
 
-  async #surroundings(look: Extract<LookResult, { kind: 'found' }>): Promise<Surroundings> {
+  async #surroundings(look: Found): Promise<Surroundings> {
     return {
-      tasks: strangers(look.tasks, this.#ports.ledger),
+      tasks: this.#withoutOwn(look.tasks),
       bulkTasks: this.#picture.actual?.bulkTasks ?? [],
       node: await this.#lookAtNode(),
     };
+  }
+
+  #withoutOwn(tasks: readonly RunningTask[]): readonly RunningTask[] {
+    return strangers(tasks, this.#ports.ledger, this.#endedTasks);
+  }
+
+  async #forgetGuest(vmid: Vmid): Promise<void> {
+    this.#memory.forgive(vmid);
+    await this.#ports.ledger.note({ kind: 'forget_guest', vmid });
   }
 
   /** A lane's job never rejects: a stop leaves the op to recovery, anything else halts. */
@@ -186,25 +211,25 @@ export class Engine {
     }
   }
 
-  /** An op the last process was cut off from is no failure of the guest: plan afresh (J7). */
-  #noteTakenUp(end: AttemptEnd): void {
-    if (end.record.error?.code === 'interrupted') this.#remember(end);
-    else this.#noteEnd(end);
-  }
-
-  #noteEnd(end: AttemptEnd): void {
+  async #noteReconciled(end: AttemptEnd): Promise<void> {
     this.#remember(end);
     this.#memory.noteFailure(end);
-  }
-
-  #remember({ record, guest }: AttemptEnd): void {
-    this.#picture.remember(record.vmid, guest, this.#ports.clock.monotonicMs());
-  }
-
-  async #noteReconciled(op: Op, end: AttemptEnd): Promise<void> {
-    this.#noteEnd(end);
-    if (end.record.state !== 'succeeded') return;
+    const { op } = end.attempt;
+    if (end.outcome.state === 'failed') return;
     await this.#memory.noteSuccess(op, this.#passes.wantedOf(op.vmid));
+  }
+
+  async #noteRecovered(end: AttemptEnd): Promise<void> {
+    this.#remember(end);
+    this.#memory.noteRecovered(end);
+  }
+
+  #remember({ attempt: { op }, seen, outcome }: AttemptEnd): void {
+    if (seen === 'not_looked') return;
+    const guest = seen === 'gone' ? null : seen;
+    this.#picture.remember(op.vmid, guest, this.#ports.clock.monotonicMs());
+    if (guest === null || outcome.state === 'failed') return;
+    this.#upkeep.noteOwnChange(op.vmid, guest.power);
   }
 }
 

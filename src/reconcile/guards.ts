@@ -7,7 +7,6 @@
  */
 import type { DesiredGuest, Mode } from './desired.ts';
 import type { BulkTask, Guest, NodeLook, RunningTask } from './guest.ts';
-import type { Upid } from './ids.ts';
 import type { Action } from './op.ts';
 import type { Condition, ConditionCode, Verdict } from './plan.ts';
 import type { Hold, Pause } from './ports.ts';
@@ -15,19 +14,19 @@ import type { Hold, Pause } from './ports.ts';
 /** The PVE tag that puts a guest on hold wherever it runs. */
 export const HOLD_TAG = 'reconcile-hold';
 
-/** HA states in which the manager itself is at work on the guest (PVE-FACTS 34, 38). */
+/** HA states from which a request is taken up (PVE-FACTS 38). */
+const HA_SETTLED = new Set(['started', 'stopped']);
+/** The manager is at work on the guest, and it passes: one request at a time (PVE-FACTS 34). */
 const HA_TRANSITIONS = new Set([
   'request_start',
   'request_start_balance',
   'request_stop',
-  'migrate',
-  'relocate',
   'queued',
   'starting',
   'stopping',
 ]);
-/** HA states from which only a person leads out. */
-const HA_BROKEN = new Set(['error', 'fence', 'recovery']);
+/** It goes to another node, or comes from one. Every other state takes a person. */
+const HA_MOVING = new Set(['migrate', 'relocate']);
 
 /** What the agent remembers about a guest. */
 export interface GuestMemory {
@@ -42,8 +41,6 @@ export interface GuardInput {
   readonly tasks: readonly RunningTask[];
   readonly bulkTasks: readonly BulkTask[];
   readonly node: NodeLook | null;
-  /** The task of the op that asks; it does not stand in its own way. */
-  readonly ownUpid: Upid | null;
 }
 
 export interface HoldInput extends GuardInput {
@@ -151,8 +148,8 @@ function waitForLock({ guest, tasks }: GuardInput): Verdict | null {
   return wait('guest_locked', `the guest is locked (${guest.lock})${by}`, upid);
 }
 
-function waitForStranger({ guest, tasks, ownUpid }: GuardInput): Verdict | null {
-  const task = tasks.find(({ vmid, upid }) => vmid === guest.vmid && upid !== ownUpid);
+function waitForStranger({ guest, tasks }: GuardInput): Verdict | null {
+  const task = tasks.find(({ vmid }) => vmid === guest.vmid);
   if (task === undefined) return null;
   const whose = task.isOurs ? 'a late task of ours' : `a task of ${task.user}`;
   return wait('guest_busy', `${whose} is under way (${task.type})`, { upid: task.upid });
@@ -172,21 +169,25 @@ function refuseWithoutQuorum({ node }: GuardInput): Verdict | null {
 }
 
 function guardHa({ guest, node, actions }: GuardInput): Verdict | null {
-  if (guest.ha.kind !== 'managed' || actions.every((kind) => kind === 'set_config')) return null;
-  const { state } = guest.ha;
+  const { ha } = guest;
+  if (actions.every((kind) => kind === 'set_config')) return null;
+  if (ha.kind === 'unknown')
+    return wait('unknown', `its HA state is unknown: ${ha.problem.message}`);
+  if (ha.kind !== 'managed') return null;
+  const { state } = ha;
   if (node?.ha === 'disarmed' || node?.ha === 'frozen' || state === 'freeze') {
-    return wait('ha_unavailable', `HA is ${node?.ha ?? 'frozen'}: it would drop the request`);
-  }
-  if (state !== null && HA_BROKEN.has(state)) {
-    return never(
-      'ha_error',
-      `HA has the guest in state ${state}: clear it in the HA manager first`,
-    );
+    const how = state === 'freeze' ? 'frozen' : node?.ha;
+    return never('ha_unavailable', `HA is ${how}: it would drop the request`);
   }
   if (state === null || HA_TRANSITIONS.has(state)) {
     return wait('ha_transition', `HA is at work on the guest (state ${state ?? 'new'})`);
   }
-  return null;
+  if (HA_MOVING.has(state)) {
+    return never('ha_transition', `HA is moving the guest (state ${state})`);
+  }
+  return HA_SETTLED.has(state)
+    ? null
+    : never('ha_error', `HA has the guest in state ${state}: clear it in the HA manager first`);
 }
 
 function refusePausedGuest({ guest, actions }: GuardInput): Verdict | null {

@@ -11,6 +11,7 @@ import type { Problem } from './errors.ts';
 import { classifyAction, judge, worse } from './gate.ts';
 import type { Guest, GuestKind } from './guest.ts';
 import { type CorrelationId, makeCorrelationId, makeOpId, type OpId, type Vmid } from './ids.ts';
+import { findHold } from './memory.ts';
 import type { Action, OpOrigin, OpRecord, OpRecordDraft, OpSigner } from './op.ts';
 import type { OpView } from './ports.ts';
 import type { Workroom } from './workroom.ts';
@@ -49,8 +50,8 @@ export interface IntakePorts {
   wantedOf(vmid: Vmid): DesiredGuest | null;
   /** The guest as last seen, or looked for now if it was not. */
   findGuest(vmid: Vmid): Promise<Guest | Problem>;
-  /** Queues the op on its lane. */
-  enqueue(view: OpView): void;
+  /** Gives the op its place in its lane; it runs when it is known to be durable. */
+  enqueue(vmid: Vmid, opId: OpId, received: Promise<OpView | null>): void;
 }
 
 export class Intake {
@@ -62,6 +63,9 @@ export class Intake {
   }
 
   async submit(request: OpRequest): Promise<SubmitResult> {
+    if (this.#ports.room.signal.aborted) {
+      return refused('service_unavailable', 'the agent is stopping');
+    }
     const key = request.signed?.idempKey;
     if (key === undefined) return admit(request, this.#ports);
     // Whoever holds the key is answered first; the others then find its record.
@@ -143,7 +147,7 @@ function checkParams({ action }: OpRequest, kind: GuestKind, room: Workroom): Pr
 
 /** What the next pass would undo needs a hold, or is refused. */
 function checkDesired(request: OpRequest, guest: Guest, ports: IntakePorts): Problem | null {
-  if (request.holdMs !== undefined || ports.room.ledger.holds().has(request.vmid)) return null;
+  if (request.holdMs !== undefined || findHold(request.vmid, ports.room) !== null) return null;
   const wanted = ports.wantedOf(request.vmid);
   if (wanted === null) return null;
   const against = contradiction(request.action, wanted, guest, ports.room);
@@ -180,17 +184,36 @@ function contradiction(
   return null;
 }
 
+/** Accepted ops run in the order in which they were accepted, whatever their records wait for. */
 async function receive(
   request: OpRequest,
   guestKind: GuestKind,
   ports: IntakePorts,
 ): Promise<OpRecord> {
   const { room } = ports;
+  const opId = makeOpId(room.random);
+  const received = Promise.withResolvers<OpView | null>();
+  ports.enqueue(request.vmid, opId, received.promise);
+  try {
+    const record = await room.record(toReceived(request, opId, guestKind, room));
+    const { hold_until_ms: holdUntilMs } = record;
+    if (holdUntilMs !== undefined) await holdForOp(record, holdUntilMs, room);
+    return record;
+  } finally {
+    received.resolve(room.ledger.findOp(opId));
+  }
+}
+
+function toReceived(
+  request: OpRequest,
+  opId: OpId,
+  guestKind: GuestKind,
+  room: Workroom,
+): OpRecordDraft {
   const nowMs = room.clock.now();
-  const { signed, holdMs } = request;
-  const holdUntilMs = holdMs === undefined ? undefined : nowMs + holdMs;
-  const record = await room.record({
-    op_id: makeOpId(room.random),
+  const { signed, holdMs, actor, precondition } = request;
+  return {
+    op_id: opId,
     vmid: request.vmid,
     guest_kind: guestKind,
     kind: request.action.kind,
@@ -200,17 +223,13 @@ async function receive(
     params: request.action.params,
     correlation_id: request.correlationId ?? makeCorrelationId(room.random),
     expires_at_ms: signed?.expiresAtMs ?? nowMs + OPERATOR_OP_LIFETIME_MS,
-    ...(request.actor === undefined ? {} : { actor: request.actor }),
-    ...(request.precondition === undefined ? {} : { precondition: request.precondition }),
-    ...(holdUntilMs === undefined ? {} : { hold_until_ms: holdUntilMs }),
+    ...(actor === undefined ? {} : { actor }),
+    ...(precondition === undefined ? {} : { precondition }),
+    ...(holdMs === undefined ? {} : { hold_until_ms: nowMs + holdMs }),
     ...(signed === undefined
       ? {}
       : { idemp_key: signed.idempKey, payload_hmac: signed.payloadHmac, signers: signed.signers }),
-  });
-  if (holdUntilMs !== undefined) await holdForOp(record, holdUntilMs, room);
-  const view = room.ledger.findOp(record.op_id);
-  if (view !== null) ports.enqueue(view);
-  return record;
+  };
 }
 
 /** Also after a crash between the two records: recovery calls it for every received op. */

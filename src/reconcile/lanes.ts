@@ -5,6 +5,7 @@
  * - At most one reconcile entry per guest waits; a newer one takes its place in the line.
  * - Signed and operator ops are never dropped and never reordered.
  * - A lane that is empty is gone.
+ * - Jobs never reject.
  *
  * p-queue's own `timeout` is not used: it would free the slot while the work still runs.
  */
@@ -25,8 +26,8 @@ interface Lane {
 }
 
 export interface Lanes {
-  /** Adds an op's job; false: the lane is full. Jobs must not reject. */
-  add(vmid: Vmid, job: Job): boolean;
+  /** Adds an op's job, whatever waits already: who admits ops asks `hasRoom` first. */
+  add(vmid: Vmid, job: Job): void;
   /** Adds or replaces the guest's waiting reconcile entry. */
   offerReconcile(vmid: Vmid, job: Job): void;
   /** Room for one more op? */
@@ -64,12 +65,6 @@ export function createLanes(options: { readonly maxParallel: number }): Lanes {
     return lane === undefined ? lanes.size < LANES_MAX : lane.queue.size < QUEUED_PER_LANE_MAX;
   }
 
-  function add(vmid: Vmid, job: Job): boolean {
-    if (!hasRoom(vmid)) return false;
-    enqueue(vmid, laneOf(vmid), job);
-    return true;
-  }
-
   function offerReconcile(vmid: Vmid, job: Job): void {
     if (!lanes.has(vmid) && lanes.size >= LANES_MAX) return; // the next pass offers it again
     const lane = laneOf(vmid);
@@ -89,7 +84,7 @@ export function createLanes(options: { readonly maxParallel: number }): Lanes {
   }
 
   return {
-    add,
+    add: (vmid, job) => enqueue(vmid, laneOf(vmid), job),
     offerReconcile,
     hasRoom,
     withSlot: (run) => slots.add(run),

@@ -4,10 +4,11 @@
  */
 import type { AttemptEnd } from './conclusion.ts';
 import type { DesiredGuest } from './desired.ts';
+import type { Problem } from './errors.ts';
 import type { Vmid } from './ids.ts';
 import type { Op } from './op-shape.ts';
 import type { PlanContext } from './planner.ts';
-import type { CorePorts } from './ports.ts';
+import type { CorePorts, Hold, Pause } from './ports.ts';
 import { BACKOFF_RESET_MS, type Backoff, isFlapping, nextBackoff } from './retry.ts';
 
 type MemoryPorts = Pick<CorePorts, 'clock' | 'random' | 'ledger' | 'policy' | 'semantics'>;
@@ -26,9 +27,9 @@ export class Memory {
     return {
       semantics,
       policy,
-      pause: ledger.pause(),
+      pause: unlessOver(ledger.pause(), this.#ports.clock.now()),
       memoryOf: (vmid) => ({
-        hold: ledger.holds().get(vmid) ?? null,
+        hold: findHold(vmid, this.#ports),
         isInitialDone: ledger.isInitialDone(vmid),
         backoff: this.#backoffOf(vmid),
       }),
@@ -46,14 +47,22 @@ export class Memory {
   }
 
   /** A failure of reconciling's own makes it wait; others' ops are theirs to repeat. */
-  noteFailure({ record }: AttemptEnd): void {
+  noteFailure({ attempt: { op }, outcome: { error } }: AttemptEnd): void {
     // A stale digest means that somebody was faster: there is nothing to wait for.
-    const isOwn = record.origin === 'reconcile' && record.error?.code !== 'digest_stale';
-    if (!isOwn || record.error === undefined) return;
+    if (op.origin !== 'reconcile' || error === undefined || error.code === 'digest_stale') return;
+    this.#backOff(op, error);
+  }
+
+  /** What the agent's own end cut off charges nothing (J7); what PVE had begun and failed, does. */
+  noteRecovered(end: AttemptEnd): void {
+    if (end.outcome.error?.code !== 'interrupted') this.noteFailure(end);
+  }
+
+  #backOff({ vmid, action }: Op, error: Problem): void {
     const { clock, random } = this.#ports;
-    const reason = `${record.kind} failed: ${record.error.message}`;
-    const previous = this.#backoffs.get(record.vmid);
-    this.#backoffs.set(record.vmid, nextBackoff(previous, clock.now(), reason, random));
+    const reason = `${action.kind} failed: ${error.message}`;
+    const previous = this.#backoffs.get(vmid);
+    this.#backoffs.set(vmid, nextBackoff(previous, clock.now(), reason, random));
   }
 
   async noteSuccess(op: Op, wanted: DesiredGuest | null): Promise<void> {
@@ -86,4 +95,17 @@ export class Memory {
   forgive(vmid: Vmid): void {
     this.#backoffs.delete(vmid);
   }
+}
+
+/** The guest's hold, unless its time is over. */
+export function findHold(
+  vmid: Vmid,
+  { ledger, clock }: Pick<CorePorts, 'ledger' | 'clock'>,
+): Hold | null {
+  return unlessOver(ledger.holds().get(vmid) ?? null, clock.now());
+}
+
+function unlessOver<Kept extends Pause>(kept: Kept | null, nowMs: number): Kept | null {
+  const isOver = kept !== null && kept.untilMs !== null && kept.untilMs <= nowMs;
+  return isOver ? null : kept;
 }

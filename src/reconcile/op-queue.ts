@@ -8,16 +8,14 @@ import type { OpId, Vmid } from './ids.ts';
 import { holdForOp } from './intake.ts';
 import type { OpRecordDraft } from './op.ts';
 import { runOpTurn } from './op-turn.ts';
-import type { Surroundings } from './planner.ts';
-import type { LookResult, OpView } from './ports.ts';
+import type { OpView } from './ports.ts';
 import type { Workroom } from './workroom.ts';
 
 export interface OpQueuePorts {
   readonly room: Workroom;
-  readonly surroundings: (look: Extract<LookResult, { kind: 'found' }>) => Promise<Surroundings>;
   /** Runs a lane's job; what it throws halts the engine. */
   readonly guarded: (vmid: Vmid, job: () => Promise<void>) => Promise<void>;
-  readonly ended: (end: AttemptEnd) => void;
+  readonly ended: (end: AttemptEnd) => Promise<void>;
 }
 
 interface Progress {
@@ -40,22 +38,26 @@ export class OpQueue {
     this.#ports = ports;
   }
 
-  enqueue(view: OpView): void {
-    const { vmid } = view.first;
-    const progress = this.#progressOf(view.opId);
-    this.#ports.room.lanes.add(vmid, () =>
-      this.#ports.guarded(vmid, async () => {
-        if (!progress.cancel.signal.aborted) await this.#run(view, progress);
-        this.#progress.delete(view.opId);
-      }),
-    );
+  /**
+   * Takes the op's place in its lane at once, and runs it when `received` says that it is durable;
+   * null: it was not written.
+   */
+  enqueue(vmid: Vmid, opId: OpId, received: Promise<OpView | null>): void {
+    const { room, guarded } = this.#ports;
+    const progress = this.#progressOf(opId);
+    room.lanes.add(vmid, async () => {
+      const view = await received;
+      if (view !== null) await guarded(vmid, () => this.#run(view, progress));
+      this.#progress.delete(opId);
+    });
   }
 
   async #run(view: OpView, progress: Progress): Promise<void> {
-    const { room, surroundings, ended } = this.#ports;
+    if (progress.cancel.signal.aborted) return;
+    const { room, ended } = this.#ports;
     progress.isAtWork = true;
-    const newest = room.ledger.findOp(view.opId) ?? view;
-    ended(await runOpTurn(newest, { room, surroundings }));
+    const end = await runOpTurn(room.ledger.findOp(view.opId) ?? view, room);
+    if (end !== null) await ended(end);
   }
 
   /** Every op the journal says is in flight; what had begun before what only waited. */
@@ -66,13 +68,16 @@ export class OpQueue {
     const own = inFlight.filter(
       ({ first: { parent_op_id: parent } }) => !parent || !ids.has(parent),
     );
-    for (const view of own.filter((each) => !isWaiting(each))) this.enqueue(view);
-    for (const view of own.filter(isWaiting)) {
-      this.enqueue(view);
-      const { hold_until_ms: untilMs, vmid } = view.first;
+    const [waiting, begun] = [own.filter(isWaiting), own.filter((view) => !isWaiting(view))];
+    for (const view of [...begun, ...waiting]) {
+      this.enqueue(view.first.vmid, view.opId, Promise.resolve(view));
+    }
+    for (const { first } of waiting) {
+      const { hold_until_ms: untilMs, vmid } = first;
       // The agent may have died between `received` and the hold it asked for.
-      if (untilMs === undefined || room.ledger.holds().has(vmid)) continue;
-      void guarded(vmid, () => holdForOp(view.first, untilMs, room));
+      const isMissing = untilMs !== undefined && untilMs > room.clock.now();
+      if (!isMissing || room.ledger.holds().has(vmid)) continue;
+      void guarded(vmid, () => holdForOp(first, untilMs, room));
     }
   }
 

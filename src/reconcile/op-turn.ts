@@ -1,114 +1,85 @@
 /**
- * A lane's turn for a hub's or an operator's op: checked again (expiry, signers, precondition,
- * guards), waited with where it must wait, run, and tried again where that is safe.
+ * A lane's turn for one op from the journal: taken up where its records left it, checked again
+ * (expiry, signers, precondition, gate, guards), waited with where it must wait, run, and tried
+ * again where that is safe. Until its last attempt's end is recorded it is in flight.
  */
 import { runAttempt } from './attempt.ts';
-import { type Attempt, type AttemptEnd, close, followTask } from './conclusion.ts';
-import { ERROR_CODES, type ErrorCode, type Problem } from './errors.ts';
-import { guardSafety } from './guards.ts';
+import { type Attempt, type AttemptEnd, endFailed, followTask, recordEnd } from './conclusion.ts';
+import type { Problem } from './errors.ts';
+import { classifyAction, judge } from './gate.ts';
 import type { Guest } from './guest.ts';
+import { lookForClearance, problemOfCondition, waitForGuard } from './lane-look.ts';
 import type { Before } from './op.ts';
 import { guestOf, type Op, opFromRecord } from './op-shape.ts';
 import type { Condition } from './plan.ts';
-import type { Surroundings } from './planner.ts';
-import type { LookResult, OpView } from './ports.ts';
+import type { OpView } from './ports.ts';
 import { resumeRestart, runRestart } from './restart.ts';
-import { endInterrupted, settle, UNANSWERED_WINDOW_MS } from './settle.ts';
+import { isUnchanged, settle, UNANSWERED_WINDOW_MS } from './settle.ts';
 import type { Workroom } from './workroom.ts';
 
 /** A few honest tries; after that a person or the hub decides. */
 export const OP_ATTEMPTS_MAX = 3;
-/** While an op waits for a guard, how often the guest is looked at again. */
-const GUARD_LOOK_INTERVAL_MS = 5_000;
-
-/** Failures that pass by themselves; the request had no effect. */
-const RETRYABLE: ReadonlySet<ErrorCode> = new Set([
-  'guest_locked',
-  'guest_busy',
-  'digest_stale',
-  'service_unavailable',
-]);
 
 const NOTHING_BEFORE: Before = { power: 'stopped', booted_at_ms: null, last_upid: null };
 
-/** What the engine knows around a guest, newest first asked. */
-export interface OpTurnPorts {
-  readonly room: Workroom;
-  readonly surroundings: (look: Extract<LookResult, { kind: 'found' }>) => Promise<Surroundings>;
+/** How the op ended, recorded; null: it stays in flight for the next run of the agent. */
+export async function runOpTurn(view: OpView, room: Workroom): Promise<AttemptEnd | null> {
+  const op = opFromRecord(view.first);
+  let last = await resumeAttempt(view, op, room);
+  let waiting: Condition | null = null;
+  for (;;) {
+    if (last !== null && !mayTryAgain(last, room)) return record(last, room);
+    if (last !== null) waiting = describeRetry(last);
+    if (waiting !== null) {
+      if (!room.isPatient()) return last === null ? null : record(last, room);
+      await waitForGuard(op, waiting, room);
+    }
+    const step: Step = await takeStep(view, op, last, room);
+    if (step.kind === 'refused') {
+      const problem = explainExpiry(step.problem, waiting);
+      return record(last ?? endFailed(unbegun(op), problem), room);
+    }
+    if (step.kind === 'ended') last = step.end;
+    else waiting = step.condition;
+  }
 }
 
-/** Runs the op from where its records left it to its end. */
-export async function runOpTurn(view: OpView, ports: OpTurnPorts): Promise<AttemptEnd> {
-  const { latest } = view;
-  if (latest.state === 'received') return runReceived(view, latest.attempt + 1, ports);
-  if (latest.kind === 'restart') return resumeRestart(view, ports.room);
-  const attempt: Attempt = {
-    op: opFromRecord(view.first),
-    number: latest.attempt,
-    before: view.started?.before ?? NOTHING_BEFORE,
-  };
-  if (latest.upid !== undefined) return followTask(attempt, latest.upid, ports.room);
-  return settleStarted(view, attempt, ports);
+async function record(end: AttemptEnd, room: Workroom): Promise<AttemptEnd> {
+  await recordEnd(end, room);
+  return end;
 }
 
-/** `started` without a UPID: J5. */
-async function settleStarted(
-  view: OpView,
-  attempt: Attempt,
-  ports: OpTurnPorts,
-): Promise<AttemptEnd> {
-  const { room } = ports;
-  const isReconcile = attempt.op.origin === 'reconcile';
+/** An op that ends before any attempt. */
+function unbegun(op: Op): Attempt {
+  return { op, number: 0, before: NOTHING_BEFORE, seenSinceMs: 0 };
+}
+
+/** What became of the attempt that its records leave open; null: none was begun. */
+async function resumeAttempt(view: OpView, op: Op, room: Workroom): Promise<AttemptEnd | null> {
+  const { latest, started } = view;
+  if (latest.state === 'received') return null;
+  if (latest.kind === 'restart') return resumeRestart(view, room);
+  const before = started?.before ?? NOTHING_BEFORE;
+  const seenSinceMs = room.clock.monotonicMs();
+  const attempt: Attempt = { op, number: latest.attempt, before, seenSinceMs };
+  if (latest.upid !== undefined) return followTask(attempt, latest.upid, room);
   const unanswered = {
     ...attempt,
     startedAtMs: view.startedAtMs ?? room.clock.now(),
     // A reconcile op is not waited with: the next pass plans afresh from what is there.
-    windowMs: isReconcile ? 0 : UNANSWERED_WINDOW_MS,
+    windowMs: op.origin === 'reconcile' ? 0 : UNANSWERED_WINDOW_MS,
     problem: { code: 'interrupted', message: 'the agent ended before an answer came' } as const,
   };
-  const settled = await settle(unanswered, room);
-  if (settled.kind === 'ended') return settled.end;
-  // The attempt has its own end in any case; only then another may begin (J2).
-  const end = await endInterrupted(unanswered, room);
-  const isOver = isReconcile || attempt.number >= OP_ATTEMPTS_MAX;
-  if (isOver || end.record.state === 'succeeded' || findObjection(view, room) !== null) return end;
-  return runReceived(view, attempt.number + 1, ports, end);
+  return settle(unanswered, room);
 }
 
-/** `failed`: how the attempt before ended; an op that may not go on stays so. */
-async function runReceived(
-  view: OpView,
-  firstNumber: number,
-  ports: OpTurnPorts,
-  failed: AttemptEnd | null = null,
-): Promise<AttemptEnd> {
-  const { room } = ports;
-  const op = opFromRecord(view.first);
-  let last = failed;
-  let waiting: Condition | null = null;
-  let number = firstNumber;
-  const refuse = async (error: Problem): Promise<AttemptEnd> =>
-    last ??
-    close({ op, number: 0, before: NOTHING_BEFORE }, { state: 'failed', error }, null, room);
-  for (;;) {
-    const objection = findObjection(view, room);
-    if (objection !== null) return refuse(explainExpiry(objection, waiting));
-    const step: Step = await room.lanes.withSlot(() => takeStep(view, op, number, ports));
-    if (step.kind === 'refused') return refuse(step.problem);
-    if (step.kind === 'ended') {
-      if (number >= OP_ATTEMPTS_MAX || !isRetryable(step.end)) return step.end;
-      last = step.end;
-      waiting = { code: 'backing_off', message: last.record.error?.message ?? 'it failed' };
-      number += 1;
-    } else {
-      waiting = step.condition;
-    }
-    await waitForGuard(op, waiting, room);
-  }
+function mayTryAgain({ attempt, retry }: AttemptEnd, room: Workroom): boolean {
+  if (retry === 'no' || attempt.op.origin === 'reconcile') return false;
+  return attempt.number < OP_ATTEMPTS_MAX && room.isPatient();
 }
 
-function isRetryable({ record }: AttemptEnd): boolean {
-  return record.error !== undefined && RETRYABLE.has(record.error.code);
+function describeRetry({ outcome }: AttemptEnd): Condition {
+  return { code: 'backing_off', message: `to be tried again: ${outcome.error?.message ?? ''}` };
 }
 
 type Step =
@@ -117,38 +88,28 @@ type Step =
   | { readonly kind: 'ended'; readonly end: AttemptEnd };
 
 /** Looks under the lane and a slot, decides again, and runs the attempt if nothing objects. */
-async function takeStep(view: OpView, op: Op, number: number, ports: OpTurnPorts): Promise<Step> {
-  const { room } = ports;
-  const nowMs = room.clock.monotonicMs();
-  const look = await room.guests.look(
-    {
-      guest: guestOf(op),
-      sinceMs: nowMs,
-      tasksSinceMs: nowMs,
-      config: op.action.kind === 'set_config' || view.first.precondition?.digest !== undefined,
-      details: op.action.kind !== 'set_config',
-    },
-    room.signal,
-  );
-  if (look.kind === 'unknown') {
-    return { kind: 'wait', condition: { code: 'unknown', message: look.problem.message } };
-  }
-  if (look.kind === 'gone') return { kind: 'refused', problem: goneProblem(look.node) };
-  const { guest } = look;
-  const unmet = unmetPrecondition(view, guest);
-  if (unmet !== null) return { kind: 'refused', problem: unmet };
-  const around = await ports.surroundings(look);
-  const verdict = guardSafety({ ...around, guest, actions: [op.action.kind], ownUpid: null });
-  if (verdict.kind === 'wait') return { kind: 'wait', condition: verdict.condition };
-  if (verdict.kind === 'never') {
-    return { kind: 'refused', problem: toProblemCode(verdict.condition) };
-  }
-  // Last word before the attempt: from here to its `started` record nothing is awaited.
+function takeStep(view: OpView, op: Op, last: AttemptEnd | null, room: Workroom): Promise<Step> {
   const objection = findObjection(view, room);
-  if (objection !== null) return { kind: 'refused', problem: objection };
-  room.showWait(op.vmid, null);
-  const run = op.action.kind === 'restart' ? runRestart : runAttempt;
-  return { kind: 'ended', end: await run(op, number, guest, room) };
+  if (objection !== null) return Promise.resolve({ kind: 'refused', problem: objection });
+  return room.lanes.withSlot(async () => {
+    room.signal.throwIfAborted();
+    const { kind } = op.action;
+    const needsConfig = kind === 'set_config' || view.first.precondition?.digest !== undefined;
+    const cleared = await lookForClearance({ guest: guestOf(op), kind, needsConfig }, room);
+    if (cleared.kind !== 'go') return cleared;
+    const { look } = cleared;
+    // Last word before the attempt: from here to its `started` record no op can be cancelled.
+    const problem =
+      findObjection(view, room) ??
+      findGateObjection(op, look.guest, room) ??
+      findChange(view, last, look.guest);
+    if (problem !== null) return { kind: 'refused', problem };
+    room.showWait(op.vmid, null);
+    if (last !== null) await recordEnd(last, room);
+    const number = (last?.attempt.number ?? 0) + 1;
+    const run = kind === 'restart' ? runRestart : runAttempt;
+    return { kind: 'ended', end: await run(op, number, look, room) };
+  });
 }
 
 function findObjection(view: OpView, room: Workroom): Problem | null {
@@ -162,26 +123,24 @@ function findObjection(view: OpView, room: Workroom): Problem | null {
   return room.authority.objection(view);
 }
 
-/** An op that expired while it waited says what it waited for. */
-function explainExpiry(objection: Problem, waiting: Condition | null): Problem {
-  if (objection.code !== 'expired' || waiting === null) return objection;
-  const { code, message } = toProblemCode(waiting);
-  return { code: code === 'conflict' ? 'expired' : code, message: `expired waiting: ${message}` };
+/** The class may depend on what a key is now, which intake could not know. */
+function findGateObjection(op: Op, guest: Guest, room: Workroom): Problem | null {
+  if (guest.config.kind !== 'known') return null;
+  const { current } = guest.config.config;
+  const reversibility = classifyAction(op.action, op.guestKind, room.semantics, current);
+  const signatures = op.signers?.length ?? 0;
+  const verdict = judge({ origin: op.origin, reversibility, signatures }, room.policy);
+  if (verdict.kind === 'pass') return null;
+  return { code: 'gate_denied', message: `${op.action.kind}: ${verdict.needs}` };
 }
 
-/** A condition as one of the stable error codes; those without one of their own are conflicts. */
-function toProblemCode({ code, message }: Condition): Problem {
-  const own = ERROR_CODES.find((known) => known === code);
-  return { code: own ?? 'conflict', message };
-}
-
-function goneProblem(node: string | null): Problem {
-  return node === null
-    ? { code: 'not_found', message: 'PVE lists no such guest on this node' }
-    : { code: 'guest_moved', message: `the guest is on node ${node}` };
-}
-
-function unmetPrecondition({ first }: OpView, guest: Guest): Problem | null {
+/** What the op was promised, or what its unanswered attempt was about, is no longer there. */
+function findChange({ first }: OpView, last: AttemptEnd | null, guest: Guest): Problem | null {
+  if (last?.retry === 'if_unchanged' && !isUnchanged(guest, last.attempt.before)) {
+    return { code: 'conflict', message: 'the guest has changed since' };
+  }
+  // A try of our own may have changed what had to hold before the first.
+  if (last !== null) return null;
   const { precondition } = first;
   if (precondition?.power !== undefined && precondition.power !== guest.power) {
     const message = `the op wants the guest ${precondition.power}, it is ${guest.power}`;
@@ -193,11 +152,9 @@ function unmetPrecondition({ first }: OpView, guest: Guest): Problem | null {
     : { code: 'digest_stale', message: 'the config has changed since the op was signed' };
 }
 
-async function waitForGuard(op: Op, condition: Condition, room: Workroom): Promise<void> {
-  const untilMs = room.clock.now() + GUARD_LOOK_INTERVAL_MS;
-  const { code, message, upid } = condition;
-  room.showWait(op.vmid, { code, message, untilMs, ...(upid === undefined ? {} : { upid }) });
-  const signal = AbortSignal.any([room.signal, room.cancelSignal(op.opId)]);
-  await room.clock.sleep(GUARD_LOOK_INTERVAL_MS, signal);
-  room.signal.throwIfAborted();
+/** An op that expired while it waited says what it waited for. */
+function explainExpiry(problem: Problem, waiting: Condition | null): Problem {
+  if (problem.code !== 'expired' || waiting === null) return problem;
+  const { code, message } = problemOfCondition(waiting);
+  return { code: code === 'conflict' ? 'expired' : code, message: `expired waiting: ${message}` };
 }

@@ -4,15 +4,13 @@ import type { AttemptEnd } from './conclusion.ts';
 import type { DesiredGuest, DesiredState } from './desired.ts';
 import { NO_DESIRED_STATE } from './desired.ts';
 import type { Problem } from './errors.ts';
-import type { ActualState, Guest, NodeLook } from './guest.ts';
+import type { ActualState, Guest, NodeLook, RunningTask } from './guest.ts';
 import { type CorrelationId, makeCorrelationId, type Vmid } from './ids.ts';
-import type { Op } from './op-shape.ts';
 import type { Picture } from './picture.ts';
 import type { Plan, PlanEntry } from './plan.ts';
-import { type PlanContext, planGuests, type Surroundings } from './planner.ts';
-import type { LookResult } from './ports.ts';
+import { type PlanContext, planGuests } from './planner.ts';
 import { type ReconcileTurnPorts, runReconcileTurn } from './reconcile-turn.ts';
-import { findUpkeep, strangers } from './upkeep.ts';
+import type { Upkeep } from './upkeep.ts';
 import type { Workroom } from './workroom.ts';
 
 /** However quiet it is, everything is read again this often: hints may be missed. */
@@ -30,11 +28,12 @@ export interface PassOptions {
 export interface PassPorts {
   readonly room: Workroom;
   readonly picture: Picture;
+  readonly upkeep: Upkeep;
   readonly context: () => PlanContext;
   readonly lookAtNode: () => Promise<NodeLook>;
-  readonly surroundings: (look: Extract<LookResult, { kind: 'found' }>) => Promise<Surroundings>;
+  readonly withoutOwn: (tasks: readonly RunningTask[]) => readonly RunningTask[];
   readonly mayStart: (vmid: Vmid) => Promise<boolean>;
-  readonly ended: (op: Op, end: AttemptEnd) => Promise<void>;
+  readonly ended: (end: AttemptEnd) => Promise<void>;
   /** Runs a lane's job; what it throws halts the engine. */
   readonly guarded: (vmid: Vmid, job: () => Promise<void>) => Promise<void>;
 }
@@ -56,8 +55,9 @@ export class Passes {
 
   plan(options: Pick<PassOptions, 'only'>): Promise<Plan> {
     return this.#turns.add(async () => {
-      const actual = await this.#observe({ ...options, isFull: true });
-      return this.#planWithNode(actual, options);
+      const actual = await this.#observe(options, true);
+      this.#ports.upkeep.noteBulkTasks(actual.bulkTasks);
+      return this.#planWithNode(actual, options, true);
     });
   }
 
@@ -76,60 +76,76 @@ export class Passes {
     const { picture, room } = this.#ports;
     const known = picture.actual?.guests.get(vmid);
     if (known !== undefined) return known;
-    const actual = await room.guests.observe(
-      { configs: new Set(), wanted: new Set([vmid]) },
-      room.signal,
-    );
+    const request = { configs: new Set<Vmid>(), wanted: new Set([vmid]) };
+    const actual = await room.guests.observe(request, room.signal);
+    this.#ports.upkeep.noteBulkTasks(actual.bulkTasks);
     return actual.guests.get(vmid) ?? describeAbsence(vmid, actual);
   }
 
   async #runPass(options: PassOptions): Promise<Plan> {
-    const { room, picture } = this.#ports;
+    const { room, upkeep } = this.#ports;
     const startMs = room.clock.monotonicMs();
     const passId = options.passId ?? makeCorrelationId(room.random);
-    const before = picture.actual;
-    const actual = await this.#observe(options);
-    const upkeep = { desired: this.#desired, before, actual, ledger: room.ledger };
-    for (const note of findUpkeep(upkeep)) await room.ledger.note(note);
-    const plan = await this.#planWithNode(actual, options);
+    const isFull = options.isFull === true || this.#isFullLookDue(startMs);
+    const actual = await this.#observe(options, isFull);
+    const notes = upkeep.heed(this.#desired, actual, room.ledger);
+    for (const note of notes) await room.ledger.note(note);
+    const plan = await this.#planWithNode(actual, options, isFull);
     for (const entry of plan.entries) this.#admit(entry, passId);
     const durationMs = room.clock.monotonicMs() - startMs;
     room.events.emit({ kind: 'pass', passId, plan, durationMs });
     return plan;
   }
 
-  async #observe(options: PassOptions): Promise<ActualState> {
+  async #observe(options: Pick<PassOptions, 'only'>, isFull: boolean): Promise<ActualState> {
     const { room, picture } = this.#ports;
     const nowMs = room.clock.monotonicMs();
     this.#desired = await room.desired.read(room.signal);
-    const isFull = options.isFull === true || this.#isFullLookDue(nowMs);
-    if (isFull) this.#lastFullMs = nowMs;
-    const configs = picture.configsDue(select(this.#desired, options.only), {
-      nowMs,
-      intervalMs: room.policy.intervalMs,
-      configIntervalMs: room.policy.configIntervalMs,
-      isFull,
-    });
+    if (isFull && options.only === undefined) this.#lastFullMs = nowMs;
+    const { intervalMs, configIntervalMs } = room.policy;
+    const asked = select(this.#desired, options.only);
+    const due = { nowMs, intervalMs, configIntervalMs, isFull };
+    const configs = picture.configsDue(asked, due);
     const wanted = new Set(this.#desired.guests.keys());
     const look = await room.guests.observe({ configs, wanted }, room.signal);
-    return picture.update(look, nowMs);
+    return this.#readUnread(asked, picture.update(look, nowMs), nowMs);
+  }
+
+  /** The lists hinted at changes of configs that were not due: those are read now. */
+  async #readUnread(
+    asked: DesiredState,
+    actual: ActualState,
+    sinceMs: number,
+  ): Promise<ActualState> {
+    const { room, picture } = this.#ports;
+    const reads = picture.unread(asked).map(async (guest) => {
+      const request = { guest, sinceMs, tasksSinceMs: null, config: true, details: false };
+      const look = await room.guests.look(request, room.signal);
+      if (look.kind === 'found') picture.remember(guest.vmid, look.guest, sinceMs);
+    });
+    await Promise.all(reads);
+    return picture.actual ?? actual;
   }
 
   #isFullLookDue(nowMs: number): boolean {
     return this.#lastFullMs === null || nowMs - this.#lastFullMs >= FULL_LOOK_INTERVAL_MS;
   }
 
-  /** Quorum and HA are asked only when something is about to be done, or shown. */
-  async #planWithNode(actual: ActualState, options: PassOptions): Promise<Plan> {
-    this.#node = null;
-    const first = this.#planNow(actual, options);
-    if (!first.entries.some(({ actions }) => actions.length > 0)) return first;
+  /** Quorum and HA are asked only in a full look, and when something is about to be done. */
+  async #planWithNode(
+    actual: ActualState,
+    options: Pick<PassOptions, 'only'>,
+    isFull: boolean,
+  ): Promise<Plan> {
+    this.#node = isFull ? await this.#ports.lookAtNode() : null;
+    const plan = this.#planNow(actual, options);
+    if (isFull || !plan.entries.some(({ actions }) => actions.length > 0)) return plan;
     this.#node = await this.#ports.lookAtNode();
     return this.#planNow(actual, options);
   }
 
   #planNow(actual: ActualState, options: Pick<PassOptions, 'only'>): Plan {
-    const tasks = strangers(actual.tasks, this.#ports.room.ledger);
+    const tasks = this.#ports.withoutOwn(actual.tasks);
     const seen = { ...actual, tasks, guests: withHa(actual.guests, this.#node) };
     return planGuests(select(this.#desired, options.only), seen, this.#node, this.#ports.context());
   }
@@ -139,17 +155,18 @@ export class Passes {
     if (verdict.kind !== 'go' || actions.length === 0 || kind === null) return;
     const { room, guarded } = this.#ports;
     const turn = { guest: { vmid, kind }, passId, planned };
-    const job = (): Promise<void> =>
-      room.lanes.withSlot(() => runReconcileTurn(turn, this.#turnPorts(vmid)));
-    room.lanes.offerReconcile(vmid, () => guarded(vmid, job));
+    const job = async (): Promise<void> => {
+      room.signal.throwIfAborted();
+      await runReconcileTurn(turn, this.#turnPorts(vmid));
+    };
+    room.lanes.offerReconcile(vmid, () => guarded(vmid, () => room.lanes.withSlot(job)));
   }
 
   #turnPorts(vmid: Vmid): ReconcileTurnPorts {
-    const { room, context, surroundings, mayStart, ended } = this.#ports;
+    const { room, context, mayStart, ended } = this.#ports;
     return {
       room,
       context,
-      surroundings,
       ended,
       wanted: () => this.wantedOf(vmid),
       isHaPossible: () => this.#node?.managed?.has(vmid) ?? true,

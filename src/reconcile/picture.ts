@@ -4,7 +4,7 @@
  * takes a look under the lane.
  */
 import type { DesiredState } from './desired.ts';
-import type { ActualState, Guest, GuestConfig } from './guest.ts';
+import type { ActualState, Guest, GuestConfig, Power } from './guest.ts';
 import type { Vmid } from './ids.ts';
 
 interface KeptConfig {
@@ -13,6 +13,8 @@ interface KeptConfig {
   readonly readMs: number;
   /** What the list showed with it: a change hints that the config changed. */
   readonly hint: string;
+  /** Starting or stopping a guest applies what is pending. */
+  readonly power: Power;
 }
 
 export interface Picture {
@@ -24,8 +26,8 @@ export interface Picture {
   remember(vmid: Vmid, guest: Guest | null, nowMs: number): void;
   /** Guests whose config is to be read in the pass that begins now. */
   configsDue(desired: DesiredState, due: DueRule): Set<Vmid>;
-  /** Something happened to the guest: its config is due at the next pass. */
-  distrust(vmid: Vmid): void;
+  /** Managed guests whose config the last look did not bring and the kept one no longer tells. */
+  unread(desired: DesiredState): Guest[];
 }
 
 export interface DueRule {
@@ -42,14 +44,16 @@ export function createPicture(): Picture {
 
   function withConfig(guest: Guest, nowMs: number): Guest {
     const hint = hintOf(guest);
+    const { vmid, power } = guest;
     if (guest.config.kind === 'known') {
-      configs.set(guest.vmid, { config: guest.config.config, readMs: nowMs, hint });
+      configs.set(vmid, { config: guest.config.config, readMs: nowMs, hint, power });
       return guest;
     }
-    const kept = configs.get(guest.vmid);
+    const kept = configs.get(vmid);
     if (guest.config.kind === 'unknown' || kept === undefined) return guest;
-    if (kept.hint !== hint) {
-      configs.delete(guest.vmid);
+    const isApplied = kept.power !== power && kept.config.pending.size > 0;
+    if (kept.hint !== hint || isApplied) {
+      configs.delete(vmid);
       return guest;
     }
     return { ...guest, config: { kind: 'known', config: kept.config } };
@@ -62,7 +66,9 @@ export function createPicture(): Picture {
     update(look, nowMs) {
       const guests = new Map<Vmid, Guest>();
       for (const [vmid, guest] of look.guests) guests.set(vmid, withConfig(guest, nowMs));
-      for (const vmid of configs.keys()) if (!guests.has(vmid)) configs.delete(vmid);
+      // A guest that is missing from a list that did not come may still be there.
+      const isWhole = look.qemu.kind === 'complete' && look.lxc.kind === 'complete';
+      for (const vmid of configs.keys()) if (isWhole && !guests.has(vmid)) configs.delete(vmid);
       actual = { ...look, guests };
       return actual;
     },
@@ -70,31 +76,22 @@ export function createPicture(): Picture {
       if (actual === null) return;
       const guests = new Map(actual.guests);
       if (guest === null) guests.delete(vmid);
-      else guests.set(vmid, withConfig(afterPowerChange(guest, actual, configs), nowMs));
+      else guests.set(vmid, withConfig(guest, nowMs));
       actual = { ...actual, guests };
     },
     configsDue: (desired, due) => configsDue(desired, due, configs, actual),
-    distrust: (vmid) => void configs.delete(vmid),
+    unread(desired) {
+      const seen = [...(actual?.guests.values() ?? [])];
+      return seen.filter(({ vmid, config }) => {
+        return config.kind === 'not_read' && (desired.guests.get(vmid)?.config.size ?? 0) > 0;
+      });
+    },
   };
-}
-
-/** Starting or stopping a guest applies what was pending: the kept config is then history. */
-function afterPowerChange(
-  guest: Guest,
-  actual: ActualState,
-  configs: Map<Vmid, KeptConfig>,
-): Guest {
-  const kept = configs.get(guest.vmid);
-  const hasPending = kept !== undefined && kept.config.pending.size > 0;
-  if (hasPending && actual.guests.get(guest.vmid)?.power !== guest.power) {
-    configs.delete(guest.vmid);
-  }
-  return guest;
 }
 
 /** What a list answer shows of a config. */
 function hintOf(guest: Guest): string {
-  return JSON.stringify([guest.name, guest.tags, guest.lock, guest.template, guest.power]);
+  return JSON.stringify([guest.name, guest.tags, guest.lock, guest.template]);
 }
 
 function configsDue(

@@ -47,16 +47,21 @@ export function planGuests(
     const guest = actual.guests.get(wanted.vmid);
     const tasks = tasksOf.get(wanted.vmid) ?? NO_TASKS;
     const around = { tasks, bulkTasks: actual.bulkTasks, node };
-    entries.push(
-      guest === undefined
-        ? planAbsent(wanted, actual, context)
-        : planGuest(wanted, guest, around, context),
-    );
+    if (guest === undefined) entries.push(planAbsent(wanted, actual, context));
+    else if (guest.config.kind === 'not_read' && wanted.config.size > 0) {
+      entries.push(planUnread(wanted, guest, context));
+    } else entries.push(planGuest(wanted, guest, around, context));
   }
   for (const [vmid, sources] of desired.claimedTwice) {
     entries.push(planClaimedTwice(vmid, sources, actual.guests.get(vmid), context));
   }
   return { entries: entries.sort((a, b) => a.vmid - b.vmid) };
+}
+
+/** Its power may be known, but a start must not come before a config change. */
+function planUnread(wanted: DesiredGuest, guest: Guest, context: PlanContext): PlanEntry {
+  const mode = wanted.mode ?? context.policy.mode;
+  return skipped(wanted, guest, mode, unknownCondition('its config is not read yet'), 'unknown');
 }
 
 /** One guest, as a pass or its lane's turn sees it. */
@@ -70,7 +75,8 @@ export function planGuest(
   const mismatch = findMismatch(wanted, guest);
   if (mismatch !== null) return skipped(wanted, guest, mode, mismatch);
   if (guest.config.kind === 'unknown' && wanted.config.size > 0) {
-    return skipped(wanted, guest, mode, unknownCondition(guest.config.problem.message), 'unknown');
+    const message = `its config cannot be read: ${guest.config.problem.message}`;
+    return skipped(wanted, guest, mode, unknownCondition(message), 'unknown');
   }
   const diff =
     guest.config.kind === 'known' ? diffConfig(wanted, guest, guest.config.config, context) : null;
@@ -88,7 +94,6 @@ export function planGuest(
         mode,
         pause: context.pause,
         actions: actions.map(({ action }) => action.kind),
-        ownUpid: null,
       })
     : GO;
   return {

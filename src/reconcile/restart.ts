@@ -6,157 +6,182 @@
  * It is settled from its children alone: succeeded only if this attempt's stop and start both
  * did. Stopped but not started again is tried again as a start, and reported as what it is.
  */
-import { runAttempt } from './attempt.ts';
-import { type Attempt, type AttemptEnd, close, followTask, lookUntilKnown } from './conclusion.ts';
+import { type LaneLook, runAttempt } from './attempt.ts';
+import { type Attempt, type AttemptEnd, endFailed, followTask, recordEnd } from './conclusion.ts';
 import type { Problem } from './errors.ts';
-import type { Guest } from './guest.ts';
-import { type CorrelationId, makeCorrelationId, makeOpId } from './ids.ts';
-import type { Action, OpRecord } from './op.ts';
-import { describeBefore, type Op, opFromRecord, recordBase } from './op-shape.ts';
+import { makeCorrelationId, makeOpId } from './ids.ts';
+import { lookForClearance, problemOfCondition, waitForGuard } from './lane-look.ts';
+import type { Action, Before, OpRecord } from './op.ts';
+import { describeBefore, guestOf, type Op, opFromRecord, recordBase } from './op-shape.ts';
+import type { Condition } from './plan.ts';
 import type { OpView } from './ports.ts';
-import { endInterrupted, settle, UNANSWERED_WINDOW_MS } from './settle.ts';
+import { settle, UNANSWERED_WINDOW_MS } from './settle.ts';
 import type { Workroom } from './workroom.ts';
 
 /** A guest that was stopped for a restart is worth a few tries to get it up again. */
-export const RESTART_START_ATTEMPTS_MAX = 3;
-const RESTART_START_PAUSES_MS = [2_000, 6_000];
+export const RESTART_STARTS_MAX = 3;
+/** A backup that took the stopped guest's lock is waited for, not for ever. */
+export const RESTART_START_WAIT_MS = 10 * 60_000;
+
+const NOTHING_BEFORE: Before = { power: 'running', booted_at_ms: null, last_upid: null };
 
 /** Runs the whole restart on a guest just looked at under the lane. */
 export async function runRestart(
   op: Op,
   number: number,
-  guest: Guest,
+  look: LaneLook,
   room: Workroom,
 ): Promise<AttemptEnd> {
   room.signal.throwIfAborted();
+  const { guest, sinceMs } = look;
   const before = describeBefore(op, guest, room.ledger.lastUpid(op.vmid));
+  const attempt: Attempt = { op, number, before, seenSinceMs: sinceMs };
   const signers = op.signers === undefined ? {} : { signers: op.signers };
-  await room.record({
-    ...recordBase(op),
-    ...signers,
-    state: 'started',
-    attempt: number,
-    params: op.action.params,
-    before,
-  });
-  const attempt = { op, number, before };
-  if (guest.power === 'stopped') {
-    const message = 'the guest is not running: there is nothing to restart';
-    return close(attempt, { state: 'failed', error: { code: 'conflict', message } }, guest, room);
-  }
-  return stopThenStart(attempt, guest, room);
+  const { params } = op.action;
+  const state = 'started';
+  await room.record({ ...recordBase(op), ...signers, state, attempt: number, params, before });
+  if (guest.power === 'running') return stopThenStart(attempt, look, room);
+  const message = 'the guest is not running: there is nothing to restart';
+  return endFailed(attempt, { code: 'conflict', message }, guest);
 }
 
 /** Goes on with a restart that was under way when the agent ended. */
 export async function resumeRestart(view: OpView, room: Workroom): Promise<AttemptEnd> {
   const op = opFromRecord(view.first);
-  const before = view.started?.before ?? { power: 'running', booted_at_ms: null, last_upid: null };
-  const attempt: Attempt = { op, number: view.latest.attempt, before };
+  const attempt: Attempt = {
+    op,
+    number: view.latest.attempt,
+    before: view.started?.before ?? NOTHING_BEFORE,
+    seenSinceMs: room.clock.monotonicMs(),
+  };
   // A child of an earlier attempt has a smaller seq than this attempt's `started`.
   const sinceSeq = view.started?.seq ?? 0;
   const children = room.ledger.childrenOf(op.opId).filter(({ first }) => first.seq > sinceSeq);
   const stop = children.findLast(({ latest }) => latest.kind === 'stop');
   const start = children.findLast(({ latest }) => latest.kind === 'start');
-  if (stop === undefined) {
-    const look = await lookUntilKnown(op, false, room);
-    if (look.kind === 'found') return stopThenStart(attempt, look.guest, room);
-    return finish(attempt, { code: 'guest_moved', message: 'the guest is gone' }, null, room);
-  }
+  if (stop === undefined) return beginAgain(attempt, room);
   const stopped = await endOfChild(stop, room);
-  if (stopped.record.state === 'failed') return failStop(attempt, stopped, room);
-  if (start === undefined) return startAgain(attempt, stopped.guest, 1, room);
+  if (stopped.record.state === 'failed') return failStop(attempt, stopped);
+  if (start === undefined) return startAgain(attempt, null, room);
   const started = await endOfChild(start, room);
   return started.record.state === 'succeeded'
-    ? finish(attempt, null, started.guest, room)
-    : startAgain(attempt, started.guest, started.record.attempt + 1, room, start);
+    ? succeed(attempt, started)
+    : startAgain(attempt, { op: opFromRecord(start.first), started }, room);
 }
 
-async function stopThenStart(attempt: Attempt, guest: Guest, room: Workroom): Promise<AttemptEnd> {
+/** Nothing of this attempt had begun: as it would be in its turn. */
+async function beginAgain(attempt: Attempt, room: Workroom): Promise<AttemptEnd> {
+  const cleared = await awaitClearance(attempt.op, 'stop', room);
+  return cleared.kind === 'go'
+    ? stopThenStart(attempt, cleared.look, room)
+    : endFailed(attempt, cleared.problem);
+}
+
+async function stopThenStart(
+  attempt: Attempt,
+  look: LaneLook,
+  room: Workroom,
+): Promise<AttemptEnd> {
   const { action } = attempt.op;
   if (action.kind !== 'restart') throw new TypeError('a restart op is needed here');
   const stop = childOp(attempt.op, { kind: 'stop', params: action.params }, room);
-  const stopped = await runAttempt(stop, 1, guest, room);
-  if (stopped.record.state === 'failed') return failStop(attempt, stopped, room);
-  return startAgain(attempt, stopped.guest, 1, room);
+  const stopped = await recordChild(await runAttempt(stop, 1, look, room), room);
+  if (stopped.record.state === 'failed') return failStop(attempt, stopped);
+  return startAgain(attempt, null, room);
 }
 
-function failStop(attempt: Attempt, stopped: AttemptEnd, room: Workroom): Promise<AttemptEnd> {
-  const problem = problemOf(stopped.record);
-  const message = `not stopped, so not restarted: ${problem.message}`;
-  return finish(attempt, { code: problem.code, message }, stopped.guest, room);
+/** A part, ended and recorded. */
+interface Part {
+  readonly record: OpRecord;
+  /** Null: it had ended before the agent's last start. */
+  readonly end: AttemptEnd | null;
 }
 
+async function recordChild(end: AttemptEnd, room: Workroom): Promise<Part> {
+  return { record: await recordEnd(end, room), end };
+}
+
+function failStop(attempt: Attempt, { record, end }: Part): AttemptEnd {
+  const { code, message } = problemOf(record);
+  const problem = { code, message: `not stopped, so not restarted: ${message}` };
+  // The guest runs as before: whatever passes by itself may be tried again as a whole.
+  const retry = end?.retry ?? 'no';
+  return { ...endFailed(attempt, problem, end?.seen), retry };
+}
+
+function succeed(attempt: Attempt, { end }: Part): AttemptEnd {
+  const seen = end?.seen ?? 'not_looked';
+  const observed = typeof seen === 'string' ? {} : { observed: { power: seen.power } };
+  return { attempt, outcome: { state: 'succeeded', ...observed }, seen, retry: 'no' };
+}
+
+/** From here on the restart is never tried again as a whole: that would stop the guest again. */
 async function startAgain(
   attempt: Attempt,
-  seen: Guest | null,
-  firstNumber: number,
+  earlier: { readonly op: Op; readonly started: Part } | null,
   room: Workroom,
-  earlier?: OpView,
 ): Promise<AttemptEnd> {
-  const start =
-    earlier === undefined
-      ? childOp(attempt.op, { kind: 'start', params: {} }, room)
-      : opFromRecord(earlier.first);
-  let guest = seen;
-  let problem: Problem = { code: 'guest_moved', message: 'the guest is gone' };
-  for (let number = firstNumber; number <= RESTART_START_ATTEMPTS_MAX; number++) {
-    if (number > 1) await pauseBeforeStart(attempt, number, problem, room);
-    if (guest === null || number > 1) {
-      const look = await lookUntilKnown(start, false, room);
-      if (look.kind === 'gone') break;
-      guest = look.guest;
+  const start = earlier?.op ?? childOp(attempt.op, { kind: 'start', params: {} }, room);
+  let last: Part | null = earlier?.started ?? null;
+  for (let number = (last?.record.attempt ?? 0) + 1; number <= RESTART_STARTS_MAX; number++) {
+    if (last !== null) {
+      const { message } = problemOf(last.record);
+      const why = `stopped, the start failed (${message}); it is tried again`;
+      await waitForGuard(attempt.op, { code: 'backing_off', message: why }, room);
     }
-    const end = await runAttempt(start, number, guest, room);
-    if (end.record.state === 'succeeded') return finish(attempt, null, end.guest, room);
-    problem = problemOf(end.record);
-    guest = end.guest;
+    const cleared = await awaitClearance(attempt.op, 'start', room);
+    if (cleared.kind === 'refused') return failStart(attempt, cleared.problem, last);
+    last = await recordChild(await runAttempt(start, number, cleared.look, room), room);
+    if (last.record.state === 'succeeded') return succeed(attempt, last);
   }
-  const message = `stopped, but not started again: ${problem.message}`;
-  return finish(attempt, { code: problem.code, message }, guest, room);
+  const problem = last === null ? ownProblem('no try is left') : problemOf(last.record);
+  return failStart(attempt, problem, last);
 }
 
-async function pauseBeforeStart(
-  attempt: Attempt,
-  number: number,
-  problem: Problem,
-  room: Workroom,
-): Promise<void> {
-  const pauseMs = RESTART_START_PAUSES_MS[number - 2] ?? 0;
-  const untilMs = room.clock.now() + pauseMs;
-  const message = `stopped, the start failed (${problem.message}); it is tried again`;
-  room.showWait(attempt.op.vmid, { code: problem.code, message, untilMs });
-  await room.clock.sleep(pauseMs, room.signal);
+function failStart(attempt: Attempt, { code, message }: Problem, last: Part | null): AttemptEnd {
+  const problem = { code, message: `stopped, but not started again: ${message}` };
+  return endFailed(attempt, problem, last?.end?.seen);
+}
+
+type Cleared = Exclude<Awaited<ReturnType<typeof lookForClearance>>, { kind: 'wait' }>;
+
+/** A part waits for guards like any op; the lane is kept meanwhile. */
+async function awaitClearance(op: Op, kind: 'stop' | 'start', room: Workroom): Promise<Cleared> {
+  const giveUpMs = room.clock.monotonicMs() + RESTART_START_WAIT_MS;
+  for (;;) {
+    const request = { guest: guestOf(op), kind, needsConfig: false };
+    const cleared = await lookForClearance(request, room);
+    if (cleared.kind !== 'wait') return cleared;
+    const isOver = room.clock.monotonicMs() >= giveUpMs;
+    if (isOver) return { kind: 'refused', problem: problemOfCondition(cleared.condition) };
+    await waitForGuard(op, explain(kind, cleared.condition), room);
+  }
+}
+
+function explain(kind: 'stop' | 'start', condition: Condition): Condition {
+  return kind === 'stop' ? condition : { ...condition, message: `stopped; ${condition.message}` };
 }
 
 /** The end of a child, waited for and settled where it was cut off. */
-async function endOfChild(view: OpView, room: Workroom): Promise<AttemptEnd> {
+async function endOfChild(view: OpView, room: Workroom): Promise<Part> {
   const { latest, started } = view;
   if (latest.state === 'succeeded' || latest.state === 'failed') {
-    return { record: latest, guest: null };
+    return { record: latest, end: null };
   }
   const op = opFromRecord(view.first);
-  const before = started?.before ?? { power: 'running', booted_at_ms: null, last_upid: null };
-  const attempt: Attempt = { op, number: latest.attempt, before };
-  if (latest.upid !== undefined) return followTask(attempt, latest.upid, room);
+  const before = started?.before ?? NOTHING_BEFORE;
+  const seenSinceMs = room.clock.monotonicMs();
+  const attempt: Attempt = { op, number: latest.attempt, before, seenSinceMs };
+  if (latest.upid !== undefined) {
+    return recordChild(await followTask(attempt, latest.upid, room), room);
+  }
   const startedAtMs = view.startedAtMs ?? room.clock.now();
-  const problem: Problem = { code: 'interrupted', message: 'the agent ended meanwhile' };
+  const problem = { code: 'interrupted', message: 'the agent ended meanwhile' } as const;
   const unanswered = { ...attempt, startedAtMs, windowMs: UNANSWERED_WINDOW_MS, problem };
-  const settled = await settle(unanswered, room);
-  return settled.kind === 'ended' ? settled.end : endInterrupted(unanswered, room);
+  return recordChild(await settle(unanswered, room), room);
 }
 
-function finish(
-  attempt: Attempt,
-  problem: Problem | null,
-  guest: Guest | null,
-  room: Workroom,
-): Promise<AttemptEnd> {
-  const observed = guest === null ? {} : { observed: { power: guest.power } };
-  return problem === null
-    ? close(attempt, { state: 'succeeded', ...observed }, guest, room)
-    : close(attempt, { state: 'failed', error: problem, ...observed }, guest, room);
-}
-
+/** Every restart is given a correlation id when it is submitted; its parts carry it. */
 function childOp(parent: Op, action: Action, room: Workroom): Op {
   return {
     opId: makeOpId(room.random),
@@ -164,16 +189,15 @@ function childOp(parent: Op, action: Action, room: Workroom): Op {
     guestKind: parent.guestKind,
     action,
     origin: parent.origin,
-    correlationId: correlationOf(parent, room),
+    correlationId: parent.correlationId ?? makeCorrelationId(room.random),
     parentOpId: parent.opId,
   };
 }
 
-/** Submitting gives every restart a correlation id; one from an older record may lack it. */
-function correlationOf(parent: Op, room: Workroom): CorrelationId {
-  return parent.correlationId ?? makeCorrelationId(room.random);
+function problemOf(record: OpRecord): Problem {
+  return record.error ?? ownProblem('the part failed without a reason');
 }
 
-function problemOf(record: OpRecord): Problem {
-  return record.error ?? { code: 'internal_error', message: 'the part failed without a reason' };
+function ownProblem(message: string): Problem {
+  return { code: 'internal_error', message };
 }

@@ -3,20 +3,18 @@
  * did, or PVE said 596 (PVE-FACTS 5). Settled by looking at the tasks and the guest, never by
  * blind repetition (J5).
  */
-
 import { BOOT_TIME_SLACK_MS, judgeFulfilment } from './completion.ts';
 import {
   type Attempt,
   type AttemptEnd,
-  close,
-  closeGone,
   conclude,
+  endFailed,
+  endGone,
   followNewTask,
   lookUntilKnown,
   wantedOf,
 } from './conclusion.ts';
 import type { Problem } from './errors.ts';
-import type { Guest } from './guest.ts';
 import type { Before, OpKind } from './op.ts';
 import { guestOf } from './op-shape.ts';
 import type { FoundTask, TaskRole } from './ports.ts';
@@ -31,6 +29,8 @@ export const UNANSWERED_WINDOW_MS = 40_000;
 const SEARCH_MARGIN_MS = 60_000;
 /** Between two searches for a task that may still appear. */
 const SEARCH_INTERVAL_MS = 2_000;
+/** Tasks are dated in whole seconds. */
+const TASK_DATE_MS = 1_000;
 
 const ROLES: Readonly<Record<OpKind, TaskRole>> = {
   start: 'start',
@@ -47,41 +47,26 @@ export interface Unanswered extends Attempt {
   readonly problem: Problem;
 }
 
-/**
- * - `ended`: the attempt has its terminal record.
- * - `unsent`: nothing happened in the whole window and the guest is exactly as before: the caller
- *   may send again, or end it as `interrupted`.
- */
-export type Settled =
-  | { readonly kind: 'ended'; readonly end: AttemptEnd }
-  | { readonly kind: 'unsent'; readonly guest: Guest };
-
 /** Within the process: waits out the window, then ends the attempt as what was seen. */
-export async function settleUnanswered(
+export function settleUnanswered(
   attempt: Attempt,
   problem: Problem,
   room: Workroom,
 ): Promise<AttemptEnd> {
   const startedAtMs = room.clock.now();
-  const unanswered = { ...attempt, startedAtMs, windowMs: UNANSWERED_WINDOW_MS, problem };
-  const settled = await settle(unanswered, room);
-  return settled.kind === 'ended' ? settled.end : endInterrupted(unanswered, room);
+  return settle({ ...attempt, startedAtMs, windowMs: UNANSWERED_WINDOW_MS, problem }, room);
 }
 
-/** Ends an attempt of which nothing was found; it may still take effect late, and says so. */
-export async function endInterrupted(attempt: Unanswered, room: Workroom): Promise<AttemptEnd> {
-  const message = `no answer and no task: ${attempt.problem.message}`;
-  return conclude(attempt, { kind: 'nothing', problem: { code: 'interrupted', message } }, room);
-}
-
-export async function settle(attempt: Unanswered, room: Workroom): Promise<Settled> {
+/** Ends the attempt as what was found of it; nothing found in the whole window: `interrupted`. */
+export async function settle(attempt: Unanswered, room: Workroom): Promise<AttemptEnd> {
   for (;;) {
     const tasks = await searchTasks(attempt, room);
-    const ended = tasks === null ? null : await settleByTasks(attempt, tasks, room);
-    if (ended !== null) return { kind: 'ended', end: ended };
     if (tasks !== null) {
-      const settled = await settleByLook(attempt, room);
-      if (settled !== null) return settled;
+      const ended =
+        (await settleByFate(attempt, tasks, room)) ??
+        (await settleByTasks(attempt, tasks, room)) ??
+        (await settleByLook(attempt, room));
+      if (ended !== null) return ended;
     }
     await waitForTask(attempt, room);
   }
@@ -103,15 +88,33 @@ async function searchTasks(
   return result.kind === 'found' ? result.tasks : null;
 }
 
+/** The guest was destroyed, made anew, rolled back or moved meanwhile: it is not the same any more. */
+async function settleByFate(
+  attempt: Unanswered,
+  tasks: readonly FoundTask[],
+  room: Workroom,
+): Promise<AttemptEnd | null> {
+  const sinceMs = attempt.startedAtMs - TASK_DATE_MS;
+  const fate = tasks.find(
+    ({ role, startedAtMs }) => (role === 'replaces' || role === 'moves') && startedAtMs >= sinceMs,
+  );
+  if (fate === undefined) return null;
+  await room.forgetGuest(attempt.op.vmid);
+  return endFailed(
+    attempt,
+    fate.role === 'moves'
+      ? { code: 'guest_moved', message: `the guest was migrated meanwhile (${fate.upid})` }
+      : { code: 'conflict', message: `the guest was replaced meanwhile (${fate.upid})` },
+  );
+}
+
 async function settleByTasks(
   attempt: Unanswered,
   tasks: readonly FoundTask[],
   room: Workroom,
 ): Promise<AttemptEnd | null> {
-  const { op } = attempt;
-  const ended = await settleByFate(attempt, tasks, room);
-  if (ended !== null) return ended;
-  const ours = tasks.filter(({ isOurs, role }) => isOurs && role === ROLES[op.action.kind]);
+  const wantedRole = ROLES[attempt.op.action.kind];
+  const ours = tasks.filter(({ isOurs, role }) => isOurs && role === wantedRole);
   const [only, ...others] = ours;
   if (only === undefined) return null;
   if (others.length === 0) return followNewTask(attempt, only.upid, room);
@@ -120,47 +123,28 @@ async function settleByTasks(
   return conclude(attempt, { kind: 'nothing', problem: { code: 'interrupted', message } }, room);
 }
 
-/** The guest was destroyed, made anew, rolled back or moved meanwhile: it is not the same any more. */
-async function settleByFate(
-  attempt: Unanswered,
-  tasks: readonly FoundTask[],
-  room: Workroom,
-): Promise<AttemptEnd | null> {
-  const fate = tasks.find(
-    ({ role, startedAtMs }) =>
-      (role === 'replaces' || role === 'moves') && startedAtMs >= attempt.startedAtMs - 1_000,
-  );
-  if (fate === undefined) return null;
-  await room.ledger.note({ kind: 'forget_guest', vmid: attempt.op.vmid });
-  const error: Problem =
-    fate.role === 'moves'
-      ? { code: 'guest_moved', message: `the guest was migrated meanwhile (${fate.upid})` }
-      : { code: 'conflict', message: `the guest was replaced meanwhile (${fate.upid})` };
-  return close(attempt, { state: 'failed', error }, null, room);
-}
-
-async function settleByLook(attempt: Unanswered, room: Workroom): Promise<Settled | null> {
+async function settleByLook(attempt: Unanswered, room: Workroom): Promise<AttemptEnd | null> {
   const look = await lookUntilKnown(attempt.op, false, room);
-  if (look.kind === 'gone') {
-    return { kind: 'ended', end: await closeGone(attempt, look.node, {}, room) };
-  }
+  if (look.kind === 'gone') return endGone(attempt, look.node);
   const { guest } = look;
   const fulfilment = judgeFulfilment(wantedOf(attempt), guest, room.semantics);
   if (fulfilment.kind === 'yes') {
-    return { kind: 'ended', end: await conclude(attempt, evidenceOf(attempt), room) };
+    return conclude(attempt, { kind: 'nothing', problem: attempt.problem }, room);
   }
   if (room.clock.now() - attempt.startedAtMs < attempt.windowMs) return null;
-  if (isAsBefore(guest, attempt.before)) return { kind: 'unsent', guest };
-  return { kind: 'ended', end: await endInterrupted(attempt, room) };
-}
-
-function evidenceOf(attempt: Unanswered): { kind: 'nothing'; problem: Problem } {
-  return { kind: 'nothing', problem: attempt.problem };
+  const message = `no answer and no task: ${attempt.problem.message}`;
+  const problem: Problem = { code: 'interrupted', message };
+  const end = await conclude(attempt, { kind: 'nothing', problem }, room);
+  const isFailed = end.outcome.state === 'failed';
+  return {
+    ...end,
+    retry: isFailed && isUnchanged(end.seen, attempt.before) ? 'if_unchanged' : 'no',
+  };
 }
 
 /** Power, boot time and digest are what they were when the request was about to go out. */
-function isAsBefore(guest: Guest, before: Before): boolean {
-  if (guest.power !== before.power) return false;
+export function isUnchanged(guest: AttemptEnd['seen'], before: Before): boolean {
+  if (typeof guest === 'string' || guest.power !== before.power) return false;
   const digest = guest.config.kind === 'known' ? guest.config.config.digest : undefined;
   if (before.digest !== undefined && digest !== before.digest) return false;
   if (guest.bootedAtMs === null || before.booted_at_ms === null) {

@@ -1,29 +1,95 @@
 /**
- * What a look at the node makes the agent remember, beyond any op: guests whose one start has
+ * What looks at the node make the agent remember, beyond any op: guests whose one start has
  * happened, guests that a bulk stop took down, tasks of ours that no op claims.
  */
 import type { DesiredState } from './desired.ts';
-import type { ActualState, BulkTask, RunningTask } from './guest.ts';
-import type { Vmid } from './ids.ts';
+import type { ActualState, BulkTask, Power, RunningTask } from './guest.ts';
+import type { Upid, Vmid } from './ids.ts';
 import type { Note, OpLedger } from './ports.ts';
 
 /** The reason of a hold that ends when the node starts its guests again. */
 const BULK_STOP_REASON = 'stopall';
 
-export interface UpkeepInput {
-  readonly desired: DesiredState;
-  readonly before: ActualState | null;
-  readonly actual: ActualState;
-  readonly ledger: Pick<OpLedger, 'holds' | 'isInitialDone' | 'lastUpid' | 'opsInFlight'>;
-}
+type UpkeepLedger = Pick<OpLedger, 'holds' | 'isInitialDone' | 'lastUpid' | 'opsInFlight'>;
 
-/** The notes to be made after a look, in order. Pure. */
-export function findUpkeep(input: UpkeepInput): Note[] {
-  return [...findInitialDone(input), ...findBulkHolds(input), ...findLateEffects(input)];
+/** Watches looks go by. Notes are made at passes; what other looks saw meanwhile is not lost. */
+export class Upkeep {
+  /** As the last look that showed the guest said, or an op of ours left it. */
+  readonly #power = new Map<Vmid, Power>();
+  readonly #bulk = new Map<Upid, BulkTask>();
+  #lateTasks = new Set<Upid>();
+  #isFirst = true;
+
+  /** An op of ours has made it so: no bulk task did. */
+  noteOwnChange(vmid: Vmid, power: Power): void {
+    this.#power.set(vmid, power);
+  }
+
+  /** A look that is no pass: only what it would otherwise take from the next is kept. */
+  noteBulkTasks(tasks: readonly BulkTask[]): void {
+    for (const task of tasks) this.#bulk.set(task.upid, task);
+  }
+
+  /** The notes to be made after a pass's look, in order. */
+  heed(desired: DesiredState, actual: ActualState, ledger: UpkeepLedger): Note[] {
+    this.noteBulkTasks(actual.bulkTasks);
+    const notes = [
+      ...findInitialDone(desired, actual, ledger),
+      ...this.#findBulkHolds(desired, actual, ledger),
+      ...this.#findLateEffects(actual, ledger),
+    ];
+    for (const { vmid, power } of actual.guests.values()) this.#power.set(vmid, power);
+    this.#isFirst = false;
+    if (actual.tasksKnown.kind === 'complete') this.#forgetEnded(actual.bulkTasks);
+    return notes;
+  }
+
+  /** A bulk task that has ended explains what is first seen stopped now, and nothing after. */
+  #forgetEnded(bulkTasks: readonly BulkTask[]): void {
+    const running = new Set(bulkTasks.filter((task) => task.isRunning).map(({ upid }) => upid));
+    for (const upid of this.#bulk.keys()) if (!running.has(upid)) this.#bulk.delete(upid);
+  }
+
+  /** The agent never fights an administrator's "shut all down". */
+  #findBulkHolds(desired: DesiredState, actual: ActualState, ledger: UpkeepLedger): Note[] {
+    const tasks = [...this.#bulk.values()];
+    const newest = tasks.reduce<BulkTask | null>(
+      (last, task) => (last === null || task.startedAtMs >= last.startedAtMs ? task : last),
+      null,
+    );
+    if (newest === null) return [];
+    if (newest.type === 'startall') return releaseBulkHolds(ledger);
+    // What was taken down before this agent's first look is none of its business.
+    if (this.#isFirst && !newest.isRunning) return [];
+    const notes: Note[] = [];
+    for (const { vmid, power } of desired.guests.values()) {
+      if (power !== 'running' && power !== 'initial') continue;
+      const wasRunning = (this.#power.get(vmid) ?? 'running') === 'running';
+      const isStopped = actual.guests.get(vmid)?.power === 'stopped';
+      if (!wasRunning || !isStopped || ledger.holds().has(vmid)) continue;
+      const reason = `${BULK_STOP_REASON}: the node's guests were taken down (${newest.type})`;
+      notes.push({ kind: 'hold', hold: { vmid, untilMs: null, reason } });
+    }
+    return notes;
+  }
+
+  /** PVE puts no bound on when a request takes effect (PVE-FACTS 5): what comes late is noted. */
+  #findLateEffects(actual: ActualState, ledger: UpkeepLedger): Note[] {
+    const atWork = new Set<Vmid>(ledger.opsInFlight().map(({ latest }) => latest.vmid));
+    const notes: Note[] = [];
+    const late = new Set<Upid>();
+    for (const { isOurs, vmid, upid } of actual.tasks) {
+      if (!isOurs || vmid === null || atWork.has(vmid) || ledger.lastUpid(vmid) === upid) continue;
+      late.add(upid);
+      if (!this.#lateTasks.has(upid)) notes.push({ kind: 'late_effect', vmid, upid });
+    }
+    this.#lateTasks = late;
+    return notes;
+  }
 }
 
 /** `power: initial`: a guest that is seen running has had its start. */
-function findInitialDone({ desired, actual, ledger }: UpkeepInput): Note[] {
+function findInitialDone(desired: DesiredState, actual: ActualState, ledger: UpkeepLedger): Note[] {
   const notes: Note[] = [];
   for (const { vmid, power } of desired.guests.values()) {
     if (power !== 'initial' || ledger.isInitialDone(vmid)) continue;
@@ -32,36 +98,7 @@ function findInitialDone({ desired, actual, ledger }: UpkeepInput): Note[] {
   return notes;
 }
 
-/** The agent never fights an administrator's "shut all down". */
-function findBulkHolds({ desired, before, actual, ledger }: UpkeepInput): Note[] {
-  const tasks = [...(before?.bulkTasks ?? []), ...actual.bulkTasks];
-  const isStopping = tasks.some(({ type }) => type !== 'startall');
-  const isStarting = actual.bulkTasks.some(({ type }) => type === 'startall');
-  if (isStarting && !isNewerStop(actual.bulkTasks)) return releaseBulkHolds(ledger);
-  if (!isStopping || before === null) return [];
-  const notes: Note[] = [];
-  for (const { vmid } of desired.guests.values()) {
-    const wasRunning = before.guests.get(vmid)?.power === 'running';
-    const isStopped = actual.guests.get(vmid)?.power === 'stopped';
-    if (!wasRunning || !isStopped || ledger.holds().has(vmid)) continue;
-    const reason = `${BULK_STOP_REASON}: all guests of the node were stopped`;
-    notes.push({ kind: 'hold', hold: { vmid, untilMs: null, reason } });
-  }
-  return notes;
-}
-
-/** After a `startall`, was there a bulk stop again? */
-function isNewerStop(tasks: readonly BulkTask[]): boolean {
-  const newest = (isStart: boolean): number =>
-    Math.max(
-      ...tasks
-        .filter(({ type }) => (type === 'startall') === isStart)
-        .map(({ startedAtMs }) => startedAtMs),
-    );
-  return newest(false) > newest(true);
-}
-
-function releaseBulkHolds(ledger: UpkeepInput['ledger']): Note[] {
+function releaseBulkHolds(ledger: UpkeepLedger): Note[] {
   const notes: Note[] = [];
   for (const { vmid, reason } of ledger.holds().values()) {
     if (reason.startsWith(BULK_STOP_REASON)) notes.push({ kind: 'resume_guest', vmid });
@@ -69,25 +106,18 @@ function releaseBulkHolds(ledger: UpkeepInput['ledger']): Note[] {
   return notes;
 }
 
-/** PVE puts no bound on when a request takes effect (PVE-FACTS 5): what comes late is noted. */
-function findLateEffects({ before, actual, ledger }: UpkeepInput): Note[] {
-  const atWork = new Set<Vmid>(ledger.opsInFlight().map(({ latest }) => latest.vmid));
-  const known = new Set(before?.tasks.map(({ upid }) => upid));
-  const notes: Note[] = [];
-  for (const { isOurs, vmid, upid } of actual.tasks) {
-    const isUnclaimed = isOurs && vmid !== null && !atWork.has(vmid) && !known.has(upid);
-    if (isUnclaimed && ledger.lastUpid(vmid) !== upid) {
-      notes.push({ kind: 'late_effect', vmid, upid });
-    }
-  }
-  return notes;
-}
-
-/** The running tasks that are not an op's own. */
+/**
+ * The running tasks that are no op's own: of none in flight, and not the last one that an op of
+ * the guest ended with, which a list a few seconds old may still show.
+ */
 export function strangers(
   tasks: readonly RunningTask[],
   ledger: Pick<OpLedger, 'opsInFlight'>,
+  endedTasks: ReadonlyMap<Vmid, Upid>,
 ): readonly RunningTask[] {
+  if (tasks.length === 0) return tasks;
   const own = new Set(ledger.opsInFlight().map(({ latest }) => latest.upid));
-  return tasks.filter(({ upid }) => !own.has(upid));
+  return tasks.filter(({ upid, vmid }) => {
+    return !own.has(upid) && (vmid === null || endedTasks.get(vmid) !== upid);
+  });
 }

@@ -3,16 +3,25 @@ import type { Wait } from './events.ts';
 import type { OpId, Vmid } from './ids.ts';
 import type { Lanes } from './lanes.ts';
 import type { OpRecord, OpRecordDraft } from './op.ts';
-import type { CorePorts } from './ports.ts';
+import type { Surroundings } from './planner.ts';
+import type { CorePorts, LookResult } from './ports.ts';
+
+export type Found = Extract<LookResult, { kind: 'found' }>;
 
 export interface Workroom extends CorePorts {
   readonly lanes: Lanes;
   /** Ends every wait when the agent stops; ops stay in the journal as they are. */
   readonly signal: AbortSignal;
+  /** May an op wait for a guard or for its next try? Not in a run that ends by itself. */
+  isPatient(): boolean;
+  /** What stands around a guest that was just looked at. */
+  surroundings(look: Found): Promise<Surroundings>;
   /** Why this guest's lane waits, or null when it goes on. */
   showWait(vmid: Vmid, wait: Wait | null): void;
   /** Aborted when the op is cancelled while it waits. */
   cancelSignal(opId: OpId): AbortSignal;
   /** Appends and announces: the record is durable when this resolves. */
   record(draft: OpRecordDraft): Promise<OpRecord>;
+  /** It was replaced or has moved: hold, pauses and starts of the old one do not count any more. */
+  forgetGuest(vmid: Vmid): Promise<void>;
 }

@@ -31,8 +31,7 @@ export class ScenarioRun {
 
   constructor(scenario: Scenario) {
     this.#scenario = scenario;
-    for (const [id, setup] of Object.entries(scenario.world))
-      this.node.add(Number(id), setup as object);
+    for (const [id, setup] of Object.entries(scenario.world)) this.node.add(Number(id), setup);
     const documents = scenario.documents ?? { 'desired.yaml': scenario.desired ?? {} };
     for (const [source, guests] of Object.entries(documents)) this.desired.put(source, guests);
     this.api.onSent = (request) => this.log.noteSent(request);
@@ -143,7 +142,7 @@ export class ScenarioRun {
         untilMs === null ? '' : ` until ${(untilMs - this.clock.now()) / 1_000} s from now`;
       this.log.add('end', `${vmid} is on hold${until}: ${reason}`);
     }
-    const counts = [...this.api.wire.counts].sort().map(([name, count]) => `${name} ${count}`);
+    const counts = [...this.api.wire.counts].map(([name, count]) => `${name} ${count}`).sort();
     this.log.add('end', `requests: ${counts.join(', ')}`);
     for (const problem of findBrokenRules(this)) this.log.add('end', `BROKEN: ${problem}`);
   }

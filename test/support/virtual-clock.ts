@@ -75,13 +75,11 @@ export class VirtualClock implements Clock {
   /** Advances until the promise has settled, at most `limitMs`; fails if it does not by then. */
   async until<Result>(promise: Promise<Result>, limitMs: number): Promise<Result> {
     const endMs = this.elapsedMs + limitMs;
-    let isSettled = false;
-    const noted = promise.finally(() => {
-      isSettled = true;
-    });
+    const settled = new AbortController();
+    const noted = promise.finally(() => settled.abort());
     noted.catch(() => undefined);
     await settle();
-    while (!isSettled) {
+    while (!settled.signal.aborted) {
       const next = this.#sleepers[0];
       if (next === undefined || next.dueMs - VIRTUAL_EPOCH_MS > endMs) {
         throw new Error(`not settled after ${limitMs} virtual ms`);

@@ -1,6 +1,8 @@
 /** The model node as the core asks for it: `GuestApi` over the wire, with scripted faults. */
+
 import { classifyText } from '../../../src/proxmox/errors.ts';
 import { isNewer, readUpid } from '../../../src/proxmox/upid.ts';
+import { assertNever } from '../../../src/reconcile/errors.ts';
 import type { ActualState, GuestRef, NodeLook } from '../../../src/reconcile/guest.ts';
 import type { Upid } from '../../../src/reconcile/ids.ts';
 import type { SetConfigParams, StopParams } from '../../../src/reconcile/op.ts';
@@ -212,6 +214,8 @@ export class ModelApi implements GuestApi {
         };
       case 'refuse':
         return { kind: 'refused', problem: { code: fault.code, message: fault.message } };
+      default:
+        return assertNever(fault);
     }
   }
 

@@ -64,8 +64,8 @@ export class ModelGuest {
 
   /** Of the whole file with its pending part: content put back gives the old digest. */
   digest(): string {
-    const content = [[...this.config].sort(), [...this.pending].sort()];
-    return createHash('sha1').update(JSON.stringify(content)).digest('hex');
+    const lines = [...this.config, ...this.pending].map((entry) => JSON.stringify(entry)).sort();
+    return createHash('sha1').update(lines.join('\n')).digest('hex');
   }
 
   powerOn(nowMs: number): void {

@@ -137,7 +137,7 @@ export class ModelNode {
   /** `startall` and `stopall`: a task of the node, and one of each guest (PVE-FACTS 43). */
   bulk(type: 'startall' | 'stopall' | 'suspendall' | 'migrateall', gapMs: number): ModelTask {
     return this.tasks.spawn(type, null, STRANGER, async (signal) => {
-      for (const guest of [...this.guests.values()]) {
+      for (const guest of Array.from(this.guests.values())) {
         if (type === 'startall') this.start(guest, STRANGER);
         else if (type === 'stopall') {
           this.stop(guest, { mode: 'shutdown', timeout_s: 60, force: true }, STRANGER);

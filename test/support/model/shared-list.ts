@@ -45,10 +45,14 @@ export class SharedList<Value> {
     const answer = this.#read();
     const reading = { beganMs: this.#clock.elapsedMs, answer, isOver: false };
     this.#latest = reading;
-    void answer.then(({ kind }) => {
-      reading.isOver = true;
-      if (kind === 'failure' && this.#latest === reading) this.#latest = null;
-    });
+    void this.#finish(reading);
     return reading;
+  }
+
+  /** A failure is given to those who asked together, and kept for nobody else. */
+  async #finish(reading: Reading<Value>): Promise<void> {
+    const { kind } = await reading.answer;
+    reading.isOver = true;
+    if (kind === 'failure' && this.#latest === reading) this.#latest = null;
   }
 }

@@ -1,0 +1,80 @@
+/**
+ * The look under the lane, before something is sent: what is there, and whether anything that
+ * concerns everybody's ops (a lock, a stranger's task, HA) stands in the way.
+ */
+import type { LaneLook } from './attempt.ts';
+import { goneProblem } from './conclusion.ts';
+import { ERROR_CODES, type Problem } from './errors.ts';
+import { guardSafety } from './guards.ts';
+import type { GuestRef } from './guest.ts';
+import type { OpId } from './ids.ts';
+import type { OpKind } from './op.ts';
+import type { Condition } from './plan.ts';
+import type { Workroom } from './workroom.ts';
+
+/** While an op waits for a guard, how often the guest is looked at again. */
+export const GUARD_LOOK_INTERVAL_MS = 5_000;
+
+export type Clearance =
+  | { readonly kind: 'go'; readonly look: LaneLook }
+  /** Looked at again in a while. */
+  | { readonly kind: 'wait'; readonly condition: Condition }
+  /** Not as long as nobody does something. */
+  | { readonly kind: 'refused'; readonly problem: Problem };
+
+export async function lookForClearance(
+  request: { readonly guest: GuestRef; readonly kind: OpKind; readonly needsConfig: boolean },
+  room: Workroom,
+): Promise<Clearance> {
+  const { guest: ref, kind, needsConfig: config } = request;
+  const sinceMs = room.clock.monotonicMs();
+  const found = await room.guests.look(
+    { guest: ref, sinceMs, tasksSinceMs: sinceMs, config, details: kind !== 'set_config' },
+    room.signal,
+  );
+  if (found.kind === 'unknown') {
+    return { kind: 'wait', condition: { code: 'unknown', message: found.problem.message } };
+  }
+  if (found.kind === 'gone') return { kind: 'refused', problem: goneProblem(found.node) };
+  const { guest } = found;
+  if (guest.kind !== ref.kind) {
+    const message = `the guest was ${ref.kind} and is ${guest.kind}: it is another one`;
+    return { kind: 'refused', problem: { code: 'conflict', message } };
+  }
+  if (config && guest.config.kind === 'unknown') {
+    const { message } = guest.config.problem;
+    return { kind: 'wait', condition: { code: 'unknown', message } };
+  }
+  const around = await room.surroundings(found);
+  const verdict = guardSafety({ ...around, guest, actions: [kind] });
+  switch (verdict.kind) {
+    case 'go':
+      return { kind: 'go', look: { guest, sinceMs } };
+    case 'wait':
+      return { kind: 'wait', condition: verdict.condition };
+    case 'never':
+      return { kind: 'refused', problem: problemOfCondition(verdict.condition) };
+    default:
+      return verdict satisfies never;
+  }
+}
+
+/** Shows why and until when, and sleeps until then, or until the op is cancelled. */
+export async function waitForGuard(
+  op: { readonly opId: OpId } & Pick<GuestRef, 'vmid'>,
+  condition: Condition,
+  room: Workroom,
+): Promise<void> {
+  const untilMs = room.clock.now() + GUARD_LOOK_INTERVAL_MS;
+  const { code, message, upid } = condition;
+  room.showWait(op.vmid, { code, message, untilMs, ...(upid === undefined ? {} : { upid }) });
+  const signal = AbortSignal.any([room.signal, room.cancelSignal(op.opId)]);
+  await room.clock.sleep(GUARD_LOOK_INTERVAL_MS, signal);
+  room.signal.throwIfAborted();
+}
+
+/** A condition as one of the stable error codes; those without one of their own are conflicts. */
+export function problemOfCondition({ code, message }: Condition): Problem {
+  const own = ERROR_CODES.find((known) => known === code);
+  return { code: own ?? 'conflict', message };
+}
