@@ -27,7 +27,7 @@ const RETRY_PAUSE_MS = { least: 50, spread: 100 };
 const PASSWORD_KEYS = ['cipassword', 'password'];
 const BODY_SHOWN_CHARS = 60;
 
-export interface Answer {
+interface Answer {
   readonly kind: 'answer';
   readonly data: unknown;
   /** Of paged lists: how many there are in all. */

@@ -30,11 +30,11 @@ export interface ProxmoxOptions {
   readonly onRequest?: (info: RequestInfo) => void;
 }
 
-export type Asked<T> =
+type Asked<T> =
   | { readonly kind: 'value'; readonly value: T }
   | { readonly kind: 'failure'; readonly problem: Problem };
 
-export interface PveVersion {
+interface PveVersion {
   readonly version: string;
   readonly release: string;
 }

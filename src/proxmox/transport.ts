@@ -15,7 +15,7 @@ export const MAX_CONNECTIONS = 2;
 const REQUESTS_PER_CONNECTION = 99;
 const IDLE_MS = 3_500;
 /** A full list of 1,000 guests has about 0.5 MB. */
-export const ANSWER_MAX_BYTES = 16 * 1024 * 1024;
+const ANSWER_MAX_BYTES = 16 * 1024 * 1024;
 const BODY_PAUSE_MS = 10_000;
 
 export interface Limits {

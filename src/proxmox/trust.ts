@@ -25,7 +25,7 @@ export type TlsTrust =
     };
 
 /** A node on its own host answers in milliseconds; across a network a lost SYN is sent again. */
-export const CONNECT_TIMEOUT_MS = 5_000;
+const CONNECT_TIMEOUT_MS = 5_000;
 
 const PEM_BLOCK = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
 

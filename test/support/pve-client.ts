@@ -20,7 +20,7 @@ export const realRandom: Random = { next: () => Math.random() };
 /** Never aborted. */
 export const going: AbortSignal = new AbortController().signal;
 
-export function connectionOptions(pve: Simulator, token: string): ClientOptions {
+function connectionOptions(pve: Simulator, token: string): ClientOptions {
   return {
     url: pve.url,
     token: PveToken.parse(pve.token(token)),
