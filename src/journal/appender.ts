@@ -6,7 +6,7 @@
 import type { Clock } from '../reconcile/clock.ts';
 import { ReconcilerError } from '../reconcile/errors.ts';
 import type { Ledger } from './ledger.ts';
-import { MAX_RECORD_BYTES, sealLine } from './line.ts';
+import { MAX_RECORD_BYTES, SEAL_BYTES, sealLine } from './line.ts';
 import { draftSegment } from './segments.ts';
 import type { Writer } from './writer.ts';
 
@@ -25,10 +25,21 @@ export interface ChainState {
   readonly lastAtMs: number;
 }
 
+export interface AppenderStats {
+  /** Number of the newest segment. */
+  readonly segment: number;
+  readonly segmentBytes: number;
+  readonly nextSeq: number;
+  readonly epoch: number;
+  /** Since opening. */
+  readonly records: number;
+}
+
 export interface Place {
   readonly seq: number;
   /** RFC 3339, UTC, milliseconds. */
   readonly at: string;
+  readonly atMs: number;
 }
 
 export interface Appended {
@@ -42,10 +53,18 @@ export class Appender {
   readonly #ledger: Ledger;
   readonly #clock: Clock;
   readonly #segmentBytes: number;
-  #state: ChainState;
+  readonly #journal: string;
+  readonly #epoch: number;
+  #segment: number;
+  #nextSeq: number;
+  #lastSum: string;
+  #bytes: number;
+  #restatedBytes: number;
   #records = 0;
-  #atMs = Number.NaN;
+  #atMs: number;
   #at = '';
+  #second = Number.NaN;
+  #secondText = '';
 
   constructor(
     state: ChainState,
@@ -56,20 +75,28 @@ export class Appender {
       readonly segmentBytes: number;
     },
   ) {
-    this.#state = state;
+    this.#journal = state.journal;
+    this.#epoch = state.epoch;
+    this.#segment = state.segment;
+    this.#nextSeq = state.nextSeq;
+    this.#lastSum = state.lastSum;
+    this.#bytes = state.bytes;
+    this.#restatedBytes = state.restatedBytes;
+    this.#atMs = Number.NaN;
     this.#writer = parts.writer;
     this.#ledger = parts.ledger;
     this.#clock = parts.clock;
     this.#segmentBytes = parts.segmentBytes;
   }
 
-  get state(): ChainState {
-    return this.#state;
-  }
-
-  /** Appended since opening. */
-  get records(): number {
-    return this.#records;
+  get stats(): AppenderStats {
+    return {
+      segment: this.#segment,
+      segmentBytes: this.#bytes,
+      nextSeq: this.#nextSeq,
+      epoch: this.#epoch,
+      records: this.#records,
+    };
   }
 
   /** The place the next record gets; not taken until `append`. */
@@ -77,24 +104,32 @@ export class Appender {
     const nowMs = this.#clock.now();
     if (nowMs !== this.#atMs) {
       this.#atMs = nowMs;
-      this.#at = new Date(nowMs).toISOString();
+      this.#at = this.#format(nowMs);
     }
-    return { seq: this.#state.nextSeq, at: this.#at };
+    return { seq: this.#nextSeq, at: this.#at, atMs: nowMs };
   }
 
-  /** `json`: a record with the place just given. Throws `invalid_request` where it is too long. */
+  /** RFC 3339; what is before the milliseconds is kept for a second, which halves the cost. */
+  #format(ms: number): string {
+    const second = Math.floor(ms / 1000);
+    if (second !== this.#second) {
+      this.#second = second;
+      this.#secondText = new Date(second * 1000).toISOString().slice(0, -'000Z'.length);
+    }
+    return `${this.#secondText}${String(Math.floor(ms) - second * 1000).padStart(3, '0')}Z`;
+  }
+
+  /**
+   * `json`: a record with the place just given. Throws `invalid_request` where it is too long.
+   */
   append(json: string): Appended {
-    const bytes = requireShort(json);
+    const bytes = requireShort(json) + SEAL_BYTES;
     if (this.#writer.poison !== null) throw this.#writer.poison;
     if (this.#isSegmentDue(bytes)) this.beginSegment();
-    const { text, sum } = sealLine(json, this.#state.lastSum);
-    this.#state = {
-      ...this.#state,
-      nextSeq: this.#state.nextSeq + 1,
-      lastSum: sum,
-      bytes: this.#state.bytes + bytes + text.length - json.length,
-      lastAtMs: this.#atMs,
-    };
+    const { text, sum } = sealLine(json, this.#lastSum);
+    this.#nextSeq += 1;
+    this.#lastSum = sum;
+    this.#bytes += bytes;
     this.#records += 1;
     return { sum, done: this.#writer.push(text) };
   }
@@ -104,26 +139,29 @@ export class Appender {
    * set would be written again for every few records.
    */
   #isSegmentDue(nextBytes: number): boolean {
-    const { bytes, restatedBytes } = this.#state;
-    const newsBytes = bytes - restatedBytes;
-    return newsBytes > 0 && newsBytes >= restatedBytes && bytes + nextBytes > this.#segmentBytes;
+    const newsBytes = this.#bytes - this.#restatedBytes;
+    if (newsBytes === 0 || newsBytes < this.#restatedBytes) return false;
+    return this.#bytes + nextBytes > this.#segmentBytes;
   }
 
   beginSegment(): void {
-    const { journal, epoch, segment, nextSeq, lastSum } = this.#state;
     const { at } = this.nextPlace();
     const draft = draftSegment(
-      { prev_sum: lastSum, first_seq: nextSeq, segment: segment + 1, journal, epoch, at },
+      {
+        prev_sum: this.#lastSum,
+        first_seq: this.#nextSeq,
+        segment: this.#segment + 1,
+        journal: this.#journal,
+        epoch: this.#epoch,
+        at,
+      },
       this.#ledger.restate(this.#atMs),
     );
     this.#writer.beginSegment(draft);
-    this.#state = {
-      ...this.#state,
-      segment: draft.number,
-      lastSum: draft.lastSum,
-      bytes: draft.bytes,
-      restatedBytes: draft.bytes,
-    };
+    this.#segment = draft.number;
+    this.#lastSum = draft.lastSum;
+    this.#bytes = draft.bytes;
+    this.#restatedBytes = draft.bytes;
   }
 }
 

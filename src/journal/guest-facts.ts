@@ -13,7 +13,9 @@ export class GuestFacts {
   readonly secrets = new Map<string, string>();
   isInitialDone = false;
   #lastUpid: Upid | null = null;
-  #startsMs: readonly number[] = [];
+  /** Of the newest UPID. */
+  #lastAge = '';
+  #startsMs: number[] = [];
 
   constructor(vmid: Vmid) {
     this.#vmid = vmid;
@@ -22,8 +24,8 @@ export class GuestFacts {
   static from(live: LiveGuest): GuestFacts {
     const facts = new GuestFacts(live.vmid);
     facts.isInitialDone = live.isInitialDone;
-    facts.#lastUpid = live.lastUpid;
-    facts.#startsMs = live.startsMs;
+    if (live.lastUpid !== null) facts.sawUpid(live.lastUpid);
+    facts.#startsMs = [...live.startsMs];
     for (const [key, hash] of Object.entries(live.secrets)) facts.secrets.set(key, hash);
     return facts;
   }
@@ -34,11 +36,16 @@ export class GuestFacts {
 
   /** The newest by its own start time: late effects are found in any order. */
   sawUpid(upid: Upid): void {
-    if (this.#lastUpid === null || isNewer(upid, this.#lastUpid)) this.#lastUpid = upid;
+    if (upid === this.#lastUpid) return;
+    const age = ageOf(upid);
+    if (age < this.#lastAge) return;
+    this.#lastUpid = upid;
+    this.#lastAge = age;
   }
 
   sawStart(atMs: number): void {
-    this.#startsMs = [...this.#startsMs, atMs].slice(-STARTS_MAX);
+    this.#startsMs.push(atMs);
+    if (this.#startsMs.length > STARTS_MAX) this.#startsMs.shift();
   }
 
   forgetStarts(): void {
@@ -72,10 +79,13 @@ export class GuestFacts {
   }
 }
 
-/** By start time, then by the worker's own start: both are hex fields of the UPID. */
-function isNewer(upid: Upid, than: Upid): boolean {
-  const [, , , pstart = '', start = ''] = upid.split(':');
-  const [, , , thanPstart = '', thanStart = ''] = than.split(':');
-  const difference = parseInt(start, 16) - parseInt(thanStart, 16);
-  return difference === 0 ? parseInt(pstart, 16) >= parseInt(thanPstart, 16) : difference > 0;
+/**
+ * Text that sorts as the tasks began: start time, then the worker's own start in ticks. Both are
+ * hex fields of `UPID:node:pid:pstart:starttime:…`; pstart has 8 digits or 9 (PVE-FACTS 16).
+ */
+function ageOf(upid: Upid): string {
+  const pstart = upid.indexOf(':', upid.indexOf(':', 5) + 1) + 1;
+  const pstartEnd = upid.indexOf(':', pstart);
+  const start = upid.slice(pstartEnd + 1, pstartEnd + 9);
+  return (start + upid.slice(pstart, pstartEnd).padStart(9, '0')).toUpperCase();
 }

@@ -6,7 +6,7 @@ import type { Clock, Random } from '../reconcile/clock.ts';
 import { ReconcilerError } from '../reconcile/errors.ts';
 import { makeOpId } from '../reconcile/ids.ts';
 import type { OpLedger } from '../reconcile/ports.ts';
-import { Appender, type ChainState } from './appender.ts';
+import { Appender, type AppenderStats, type ChainState } from './appender.ts';
 import type { AppendFile, Disk } from './disk.ts';
 import { Ledger } from './ledger.ts';
 import { ZERO_SUM } from './line.ts';
@@ -14,7 +14,7 @@ import { acquireLock, type JournalLock } from './lock.ts';
 import { NodeDisk } from './node-disk.ts';
 import { JournalLedger } from './op-ledger.ts';
 import { describeOwner } from './owner.ts';
-import { FORMAT, type Opened, type Opener } from './records.ts';
+import { FORMAT, type HubPlace, type Opened, type Opener } from './records.ts';
 import { openingFailed, type Recovered, recoverNewest } from './recover.ts';
 import { type Retention, removeOld } from './retention.ts';
 import { createSegment, draftSegment, segmentName } from './segments.ts';
@@ -58,14 +58,8 @@ export interface StartOptions extends JournalSettings, JournalHooks {
   readonly isSuspect: boolean;
 }
 
-export interface JournalStats {
-  /** Number of the newest segment. */
-  readonly segment: number;
-  readonly segmentBytes: number;
-  readonly nextSeq: number;
-  readonly epoch: number;
-  /** Since opening. */
-  readonly records: number;
+export interface JournalStats extends AppenderStats {
+  /** Since opening, as all that follows. */
   readonly syncs: number;
   readonly bytes: number;
 }
@@ -208,6 +202,11 @@ export class Journal {
     this.ledger = new JournalLedger({ ledger, appender: this.#appender, clock, hashSecret });
   }
 
+  /** How far it has come with the hub, as of what was appended last. */
+  hub(): HubPlace {
+    return this.#start.ledger.hub();
+  }
+
   /** Wall clock ms of the last record before this opening: a clock behind it has gone back. */
   get lastAtMsBefore(): number {
     return this.#start.state.lastAtMs;
@@ -218,9 +217,9 @@ export class Journal {
     const { opener } = this.#options;
     if (this.#start.needsSegment) this.#appender.beginSegment();
     const { pid, host, boot_id, started_at } = opener;
-    const { epoch } = this.#appender.state;
-    const place = this.#appender.nextPlace();
-    const opened: Opened = { type: 'opened', ...place, epoch, pid, host, boot_id, started_at };
+    const { epoch } = this.#appender.stats;
+    const { seq, at } = this.#appender.nextPlace();
+    const opened: Opened = { type: 'opened', seq, at, epoch, pid, host, boot_id, started_at };
     await this.#appender.append(JSON.stringify(opened)).done;
   }
 
@@ -241,17 +240,7 @@ export class Journal {
   }
 
   stats(): JournalStats {
-    const { segment, bytes: segmentBytes, nextSeq, epoch } = this.#appender.state;
-    const { records } = this.#appender;
-    return {
-      segment,
-      segmentBytes,
-      nextSeq,
-      epoch,
-      records,
-      syncs: this.#syncs,
-      bytes: this.#bytes,
-    };
+    return { ...this.#appender.stats, syncs: this.#syncs, bytes: this.#bytes };
   }
 
   /** Throws where the lock was lost (J8): to be called before every request to PVE. */

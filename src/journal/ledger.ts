@@ -14,7 +14,7 @@ import { isTerminal, type OpRecordDraft } from '../reconcile/op.ts';
 import type { Hold, KeptKey, Note, OpView, Pause } from '../reconcile/ports.ts';
 import { GuestFacts } from './guest-facts.ts';
 import type { SealedOp } from './op-record.ts';
-import type { Live } from './records.ts';
+import type { HubPlace, Live } from './records.ts';
 import { refuseTransition } from './transitions.ts';
 
 /** An idempotency key is kept this much longer than its op may begin (J6). */
@@ -28,16 +28,18 @@ export const OPS_IN_FLIGHT_MAX = 20_000;
 
 /** `rule`: of CONTRACT 5; `limit`: OPS_IN_FLIGHT_MAX. */
 export interface Refusal {
-  readonly rule: 'J2' | 'J6' | 'J9' | 'limit';
+  readonly rule: 'J2' | 'J6' | 'limit';
   readonly message: string;
 }
 
-/** An op as folded: its records that count. Replaced, never changed. */
-interface OpEntry extends OpView {
-  readonly latest: SealedOp;
+/** An op as folded: its records that count. Whoever asks gets a view of it as it is then. */
+interface OpEntry {
   readonly first: SealedOp;
-  readonly started: SealedOp | null;
+  started: SealedOp | null;
+  latest: SealedOp;
 }
+
+const NO_HUB: HubPlace = { cursor: null, ackedSeq: null, forgottenToMs: 0 };
 
 export class Ledger {
   readonly #ops = new Map<OpId, OpEntry>();
@@ -49,57 +51,62 @@ export class Ledger {
   readonly #guests = new Map<Vmid, GuestFacts>();
   readonly #holds = new Map<Vmid, Hold>();
   #pause: Pause | null = null;
+  #hub: HubPlace = NO_HUB;
 
   /** Why this record may not follow, and by which rule, or null. */
   refuse(next: OpRecordDraft, atMs: number): Refusal | null {
     const op = this.#ops.get(next.op_id) ?? null;
-    const because = (rule: Refusal['rule'], why: string): Refusal => {
-      return { rule, message: `op ${next.op_id}: ${why}` };
-    };
     const why = refuseTransition(op, next);
-    if (why !== null) return because('J2', why);
-    if (op !== null) return null;
-    const kept = next.idemp_key === undefined ? null : this.findKey(next.idemp_key, atMs);
-    if (kept !== null) return because('J6', `its idempotency key is that of op ${kept.opId}`);
+    if (why !== null) return refusal('J2', next, why);
+    return op === null ? this.#refuseNew(next, atMs) : null;
+  }
+
+  #refuseNew(next: OpRecordDraft, atMs: number): Refusal | null {
+    const { idemp_key: key } = next;
+    const kept = key === undefined ? null : this.findKey(key, atMs);
+    if (kept !== null) return refusal('J6', next, `its idempotency key is that of op ${kept.opId}`);
     if (this.#inFlight.size < OPS_IN_FLIGHT_MAX) return null;
-    return because('limit', `${OPS_IN_FLIGHT_MAX} ops are in flight already`);
+    return refusal('limit', next, `${OPS_IN_FLIGHT_MAX} ops are in flight already`);
   }
 
   /** Folds a record that `refuse` has nothing against. */
   applyOp(record: SealedOp): void {
     const known = this.#ops.get(record.op_id);
-    const isStarted = record.state === 'started';
-    this.#keep({
-      opId: record.op_id,
-      latest: record,
-      first: known?.first ?? record,
-      started: isStarted ? record : (known?.started ?? null),
-      latestAtMs: Date.parse(record.at),
-      startedAtMs: isStarted ? Date.parse(record.at) : (known?.startedAtMs ?? null),
-    });
-    if (record.upid !== undefined) this.#guest(record.vmid).sawUpid(record.upid);
-    const isOurStart = record.kind === 'start' && record.upid !== undefined;
-    if (isOurStart && record.state === 'succeeded') {
-      this.#guest(record.vmid).sawStart(Date.parse(record.at));
+    const op = known ?? { first: record, started: null, latest: record };
+    op.latest = record;
+    if (record.state === 'started') op.started = record;
+    if (known === undefined) this.#begin(op);
+    if (isTerminal(record.state)) this.#end(op);
+    else if (record.attempt > 1) this.#goOn(op);
+    if (record.upid === undefined) return;
+    const guest = this.#guest(record.vmid);
+    guest.sawUpid(record.upid);
+    if (record.kind === 'start' && record.state === 'succeeded') {
+      guest.sawStart(Date.parse(record.at));
     }
   }
 
-  #keep(entry: OpEntry): void {
-    const { opId, first, latest } = entry;
-    if (!this.#ops.has(opId)) this.#keepFirst(first);
-    this.#ops.set(opId, entry);
-    if (!isTerminal(latest.state)) {
-      this.#ended.delete(opId);
-      this.#inFlight.set(opId, entry);
-      return;
-    }
-    this.#inFlight.delete(opId);
-    if (first.idemp_key === undefined) this.#ended.add(opId);
+  #begin(op: OpEntry): void {
+    this.#ops.set(op.first.op_id, op);
+    this.#inFlight.set(op.first.op_id, op);
+    this.#keepFirst(op.first);
+  }
+
+  #end({ first }: OpEntry): void {
+    this.#inFlight.delete(first.op_id);
+    if (first.idemp_key === undefined) this.#ended.add(first.op_id);
     this.#forgetOldEnds();
   }
 
-  #keepFirst({ op_id: opId, ...first }: SealedOp): void {
-    const { idemp_key: key, payload_hmac: payloadHmac, expires_at_ms: expiresAtMs } = first;
+  /** A failed op that is tried again. */
+  #goOn(op: OpEntry): void {
+    this.#ended.delete(op.first.op_id);
+    this.#inFlight.set(op.first.op_id, op);
+  }
+
+  #keepFirst(first: SealedOp): void {
+    const { op_id: opId, idemp_key: key } = first;
+    const { payload_hmac: payloadHmac, expires_at_ms: expiresAtMs } = first;
     if (key !== undefined && payloadHmac !== undefined && expiresAtMs !== undefined) {
       this.#keys.set(key, { opId, payloadHmac, expiresAtMs });
     }
@@ -130,6 +137,9 @@ export class Ledger {
     this.#ended.delete(opId);
     if (first?.idemp_key !== undefined && this.#keys.get(first.idemp_key)?.opId === opId) {
       this.#keys.delete(first.idemp_key);
+      // Should the clock step back, what expired before must not be taken as new.
+      const forgottenToMs = Math.max(this.#hub.forgottenToMs, first.expires_at_ms ?? 0);
+      this.#hub = { ...this.#hub, forgottenToMs };
     }
     if (first?.parent_op_id === undefined) return;
     const others = this.#parts.get(first.parent_op_id)?.filter((part) => part !== opId) ?? [];
@@ -166,6 +176,12 @@ export class Ledger {
       case 'secret_applied':
         this.#guest(note.vmid).secrets.set(note.key, note.hash);
         return;
+      case 'hub_cursor':
+        this.#hub = { ...this.#hub, cursor: note.cursor };
+        return;
+      case 'receipt_acked':
+        this.#hub = { ...this.#hub, ackedSeq: note.recordSeq };
+        return;
       default:
         assertNever(note);
     }
@@ -175,12 +191,13 @@ export class Ledger {
   restate(nowMs: number): readonly Live[] {
     this.#dropExpired(nowMs);
     const live: Live[] = this.#pause === null ? [] : [{ kind: 'pause', pause: this.#pause }];
+    if (this.#hub !== NO_HUB) live.push({ kind: 'hub', hub: this.#hub });
     for (const vmid of new Set([...this.#guests.keys(), ...this.#holds.keys()])) {
       const guest = this.#guest(vmid).describe(this.#holds.get(vmid) ?? null, nowMs);
       if (guest !== null) live.push({ kind: 'guest', guest });
     }
     // Ended ones last and in the order of their ends: they are forgotten in that order.
-    const others = [...this.#ops.values()].filter(({ opId }) => !this.#ended.has(opId));
+    const others = [...this.#ops.values()].filter(({ first }) => !this.#ended.has(first.op_id));
     const ended = [...this.#ended].flatMap((opId) => this.#ops.get(opId) ?? []);
     for (const op of [...others, ...ended]) live.push({ kind: 'op', records: recordsOf(op) });
     return live;
@@ -217,6 +234,9 @@ export class Ledger {
       case 'pause':
         this.#pause = live.pause;
         return;
+      case 'hub':
+        this.#hub = live.hub;
+        return;
       default:
         assertNever(live);
     }
@@ -227,28 +247,24 @@ export class Ledger {
     const latest = records.at(-1);
     if (first === undefined || latest === undefined) return;
     const started = records.findLast(({ state }) => state === 'started') ?? null;
-    this.#keep({
-      opId: first.op_id,
-      first,
-      latest,
-      started,
-      latestAtMs: Date.parse(latest.at),
-      startedAtMs: started === null ? null : Date.parse(started.at),
-    });
+    const op = { first, started, latest };
+    this.#begin(op);
+    if (isTerminal(latest.state)) this.#end(op);
   }
 
   /** Oldest first. */
-  opsInFlight(): readonly OpEntry[] {
-    return [...this.#inFlight.values()].sort((a, b) => a.first.seq - b.first.seq);
+  opsInFlight(): readonly OpView[] {
+    return viewsOf([...this.#inFlight.values()]);
   }
 
-  findOp(opId: OpId): OpEntry | null {
-    return this.#ops.get(opId) ?? null;
+  findOp(opId: OpId): OpView | null {
+    const op = this.#ops.get(opId);
+    return op === undefined ? null : viewOf(op);
   }
 
-  childrenOf(opId: OpId): readonly OpEntry[] {
-    const parts = (this.#parts.get(opId) ?? []).flatMap((part) => this.#ops.get(part) ?? []);
-    return parts.sort((a, b) => a.first.seq - b.first.seq);
+  /** Oldest first. */
+  childrenOf(opId: OpId): readonly OpView[] {
+    return viewsOf((this.#parts.get(opId) ?? []).flatMap((part) => this.#ops.get(part) ?? []));
   }
 
   /** Null also when the key is past its time, though it may still be remembered. */
@@ -275,6 +291,10 @@ export class Ledger {
     return this.#pause;
   }
 
+  hub(): HubPlace {
+    return this.#hub;
+  }
+
   isInitialDone(vmid: Vmid): boolean {
     return this.#guests.get(vmid)?.isInitialDone ?? false;
   }
@@ -292,8 +312,27 @@ export class Ledger {
   }
 }
 
+function refusal(rule: Refusal['rule'], { op_id: opId }: OpRecordDraft, why: string): Refusal {
+  return { rule, message: `op ${opId}: ${why}` };
+}
+
 function isOver(pause: Pause, nowMs: number): boolean {
   return pause.untilMs !== null && pause.untilMs <= nowMs;
+}
+
+function viewsOf(ops: readonly OpEntry[]): readonly OpView[] {
+  return ops.toSorted((a, b) => a.first.seq - b.first.seq).map(viewOf);
+}
+
+function viewOf({ first, started, latest }: OpEntry): OpView {
+  return {
+    opId: first.op_id,
+    first,
+    started,
+    latest,
+    startedAtMs: started === null ? null : Date.parse(started.at),
+    latestAtMs: Date.parse(latest.at),
+  };
 }
 
 function recordsOf({ first, started, latest }: OpEntry): readonly SealedOp[] {

@@ -32,6 +32,9 @@ export function sealLine(json: string, previousSum: string): SealedLine {
   return { text: `${body}${SUM_KEY}${sum}"}\n`, sum };
 }
 
+/** What sealing adds to the JSON text, the newline included. */
+export const SEAL_BYTES = SUFFIX_BYTES;
+
 export function isSum(value: unknown): value is string {
   return typeof value === 'string' && SUM.test(value);
 }

@@ -2,11 +2,11 @@
 import type { Clock } from '../reconcile/clock.ts';
 import { ReconcilerError } from '../reconcile/errors.ts';
 import type { OpId, Upid, Vmid } from '../reconcile/ids.ts';
-import type { OpRecord, OpRecordDraft } from '../reconcile/op.ts';
+import type { OpRecordDraft } from '../reconcile/op.ts';
 import type { Hold, KeptKey, Note, OpLedger, OpView, Pause } from '../reconcile/ports.ts';
 import type { Appender } from './appender.ts';
 import type { Ledger, Refusal } from './ledger.ts';
-import { type SealedOp, wrongOpField } from './op-record.ts';
+import type { SealedOp } from './op-record.ts';
 import { noteBody } from './records.ts';
 
 export class JournalLedger implements OpLedger {
@@ -33,22 +33,21 @@ export class JournalLedger implements OpLedger {
    * returned record also has its `sum`.
    */
   async append(draft: OpRecordDraft): Promise<SealedOp> {
-    const place = this.#appender.nextPlace();
-    const record: OpRecord = { type: 'op', ...place, ...draft };
-    const wrong = wrongOpField(record);
-    if (wrong !== null) throw broken(`a record of an op without a valid ${wrong}`);
-    const refusal = this.#ledger.refuse(draft, this.#clock.now());
+    const { seq, at, atMs } = this.#appender.nextPlace();
+    const refusal = this.#ledger.refuse(draft, atMs);
     if (refusal !== null) throw refused(refusal);
-    const { sum, done } = this.#appender.append(JSON.stringify(record));
-    const sealed = Object.assign(record, { sum });
-    this.#ledger.applyOp(sealed);
+    // The text of { type, seq, at, ...draft }, without making that object for it.
+    const json = `{"type":"op","seq":${seq},"at":"${at}",${JSON.stringify(draft).slice(1)}`;
+    const { sum, done } = this.#appender.append(json);
+    const record: SealedOp = { ...draft, type: 'op', seq, at, sum };
+    this.#ledger.applyOp(record);
     await done;
-    return sealed;
+    return record;
   }
 
   async note(note: Note): Promise<void> {
-    const body = noteBody(note, this.#appender.nextPlace());
-    const { done } = this.#appender.append(JSON.stringify(body));
+    const { seq, at } = this.#appender.nextPlace();
+    const { done } = this.#appender.append(JSON.stringify(noteBody(note, { seq, at })));
     this.#ledger.applyNote(note);
     await done;
   }

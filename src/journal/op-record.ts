@@ -12,12 +12,8 @@ export interface SealedOp extends OpRecord {
   readonly sum: string;
 }
 
-interface Field {
-  readonly isRequired: boolean;
-  readonly accepts: (value: unknown) => boolean;
-}
-
 const AT = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
+const AT_CHARS = 24;
 const HEX_HASH = /^[0-9a-f]{64}$/;
 
 export function isAt(value: unknown): value is string {
@@ -41,62 +37,68 @@ export function isObject(value: unknown): value is Readonly<Record<string, unkno
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-export function isHexHash(value: unknown): value is string {
+function isHexHash(value: unknown): value is string {
   return typeof value === 'string' && HEX_HASH.test(value);
 }
 
-const required = (accepts: Field['accepts']): Field => ({ isRequired: true, accepts });
-const optional = (accepts: Field['accepts']): Field => ({ isRequired: false, accepts });
-const oneOf = (values: readonly string[]): Field['accepts'] => {
-  const known = new Set<unknown>(values);
-  return (value) => known.has(value);
-};
+const isKind = oneOf(OP_KINDS);
+const isState = oneOf(OP_STATES);
+const isOrigin = oneOf(OP_ORIGINS);
 const isErrorCode = oneOf(ERROR_CODES);
 
-/** One entry a field: what a later room adds to a record is added here. */
-const FIELDS: Readonly<Record<keyof Required<OpRecord>, Field>> = {
-  type: required((value) => value === 'op'),
-  seq: required(isSeq),
-  // The chain vouches for the time's form; a whole parse of it would double the cost of a line.
-  at: required((value) => typeof value === 'string' && value.length === 24),
-  op_id: required((value) => parseOpId(value) !== null),
-  vmid: required((value) => typeof value === 'number' && parseVmid(value) !== null),
-  guest_kind: required((value) => value === 'qemu' || value === 'lxc'),
-  kind: required(oneOf(OP_KINDS)),
-  state: required(oneOf(OP_STATES)),
-  attempt: required((value) => value === 0 || isSeq(value)),
-  origin: required(oneOf(OP_ORIGINS)),
-  params: optional(isObject),
-  upid: optional((value) => parseUpid(value) !== null),
-  idemp_key: optional(isText),
-  payload_hmac: optional(isHexHash),
-  expires_at_ms: optional(isMs),
-  correlation_id: optional((value) => parseCorrelationId(value) !== null),
-  parent_op_id: optional((value) => parseOpId(value) !== null),
-  actor: optional(isText),
-  signers: optional(Array.isArray),
-  before: optional(isObject),
-  exit_status: optional(isText),
-  observed: optional(isObject),
-  error: optional(
-    (value) => isObject(value) && isErrorCode(value['code']) && isText(value['message']),
-  ),
-  hold_until_ms: optional(isMs),
-  precondition: optional(isObject),
-};
+function oneOf(values: readonly string[]): (value: unknown) => boolean {
+  const known = new Set<unknown>(values);
+  return (value) => known.has(value);
+}
 
-type FieldName = keyof OpRecord;
-const isFieldName = (name: string): name is FieldName => Object.hasOwn(FIELDS, name);
-const FIELD_NAMES = Object.keys(FIELDS).filter(isFieldName);
-const FIELD_LIST = FIELD_NAMES.map((name) => ({ name, ...FIELDS[name] }));
+type Fields = Readonly<Partial<Record<keyof OpRecord, unknown>>>;
 
-/** The name of the field that is missing or not what it should be, or null. */
-export function wrongOpField(record: Readonly<Partial<Record<FieldName, unknown>>>): string | null {
-  for (const { name, isRequired, accepts } of FIELD_LIST) {
-    const content = record[name];
-    if (content === undefined ? isRequired : !accepts(content)) return name;
+/**
+ * The name of the field that is missing or not what it should be, or null. Written out: a table of
+ * fields would cost more than parsing the line.
+ */
+export function wrongOpField(op: Fields): string | null {
+  if (op.type !== 'op') return 'type';
+  if (!isSeq(op.seq)) return 'seq';
+  // The chain vouches for the time's form.
+  if (typeof op.at !== 'string' || op.at.length !== AT_CHARS) return 'at';
+  if (parseOpId(op.op_id) === null) return 'op_id';
+  if (typeof op.vmid !== 'number' || parseVmid(op.vmid) === null) return 'vmid';
+  if (op.guest_kind !== 'qemu' && op.guest_kind !== 'lxc') return 'guest_kind';
+  if (!isKind(op.kind)) return 'kind';
+  if (!isState(op.state)) return 'state';
+  if (op.attempt !== 0 && !isSeq(op.attempt)) return 'attempt';
+  if (!isOrigin(op.origin)) return 'origin';
+  return wrongOptionalField(op);
+}
+
+function wrongOptionalField(op: Fields): string | null {
+  if (op.params !== undefined && !isObject(op.params)) return 'params';
+  if (op.upid !== undefined && parseUpid(op.upid) === null) return 'upid';
+  if (op.before !== undefined && !isObject(op.before)) return 'before';
+  if (op.exit_status !== undefined && !isText(op.exit_status)) return 'exit_status';
+  if (op.observed !== undefined && !isObject(op.observed)) return 'observed';
+  if (op.error !== undefined && !isError(op.error)) return 'error';
+  if (op.hold_until_ms !== undefined && !isMs(op.hold_until_ms)) return 'hold_until_ms';
+  if (op.precondition !== undefined && !isObject(op.precondition)) return 'precondition';
+  return wrongOfOthers(op);
+}
+
+/** Whose op it is, and why. */
+function wrongOfOthers(op: Fields): string | null {
+  if (op.idemp_key !== undefined && !isText(op.idemp_key)) return 'idemp_key';
+  if (op.payload_hmac !== undefined && !isHexHash(op.payload_hmac)) return 'payload_hmac';
+  if (op.expires_at_ms !== undefined && !isMs(op.expires_at_ms)) return 'expires_at_ms';
+  if (op.correlation_id !== undefined && parseCorrelationId(op.correlation_id) === null) {
+    return 'correlation_id';
   }
-  return null;
+  if (op.parent_op_id !== undefined && parseOpId(op.parent_op_id) === null) return 'parent_op_id';
+  if (op.actor !== undefined && !isText(op.actor)) return 'actor';
+  return op.signers !== undefined && !Array.isArray(op.signers) ? 'signers' : null;
+}
+
+function isError(value: unknown): boolean {
+  return isObject(value) && isErrorCode(value['code']) && isText(value['message']);
 }
 
 export function isSealedOp(value: unknown): value is SealedOp {

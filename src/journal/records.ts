@@ -6,7 +6,7 @@
  * | type | top-level seq | is |
  * |---|---|---|
  * | `segment` | no | a segment's first line |
- * | `live_op`, `live_guest`, `live_pause` | no | what was live when the segment was opened |
+ * | `live_op`, `live_guest`, `live_pause`, `live_hub` | no | what was live when the segment was opened |
  * | `live_end` | no | the restated part is complete |
  * | `opened` | yes | a process has opened the journal for writing |
  * | `op` | yes | one step of an op |
@@ -78,7 +78,18 @@ export type Live =
   /** An op's records that count: first, `started` of the latest attempt, latest. */
   | { readonly kind: 'op'; readonly records: readonly SealedOp[] }
   | { readonly kind: 'guest'; readonly guest: LiveGuest }
-  | { readonly kind: 'pause'; readonly pause: Pause };
+  | { readonly kind: 'pause'; readonly pause: Pause }
+  | { readonly kind: 'hub'; readonly hub: HubPlace };
+
+/** How far the agent and its hub have come with each other; null: not begun. */
+export interface HubPlace {
+  /** The last event of the hub's stream that is dealt with. */
+  readonly cursor: string | null;
+  /** The hub has every receipt of records up to this seq. */
+  readonly ackedSeq: number | null;
+  /** Keys of ops that expired up to then are forgotten, wall clock ms; 0: none is. */
+  readonly forgottenToMs: number;
+}
 
 export type JournalRecord =
   | { readonly kind: 'segment'; readonly header: SegmentHeader }
@@ -140,7 +151,21 @@ const NOTE_TYPES: { readonly [Kind in Note['kind']]: NoteType<Kind> } = {
       return ofVmid(body, (vmid) => ({ kind: 'secret_applied', vmid, key, hash }));
     },
   },
+  hub_cursor: {
+    write: ({ cursor }) => ({ cursor }),
+    read: ({ cursor }) => (isText(cursor) ? { kind: 'hub_cursor', cursor } : null),
+  },
+  receipt_acked: {
+    write: ({ recordSeq }) => ({ record_seq: recordSeq }),
+    read: ({ record_seq: recordSeq }) =>
+      isCount(recordSeq) ? { kind: 'receipt_acked', recordSeq } : null,
+  },
 };
+
+/** A seq, or 0: none yet. */
+function isCount(value: unknown): value is number {
+  return value === 0 || isSeq(value);
+}
 
 /** A note's record as it goes to disk, but for its sum. */
 export function noteBody(note: Note, place: { readonly seq: number; readonly at: string }): Body {
@@ -162,6 +187,8 @@ export function liveBody(live: Live): Body {
       return { type: 'live_guest', ...writeGuest(live.guest) };
     case 'pause':
       return { type: 'live_pause', ...writePause(live.pause) };
+    case 'hub':
+      return { type: 'live_hub', ...writeHub(live.hub) };
     default:
       return assertNever(live);
   }
@@ -193,6 +220,7 @@ const OTHER_TYPES: ReadonlySet<string> = new Set([
   'live_op',
   'live_guest',
   'live_pause',
+  'live_hub',
   'live_end',
   'opened',
 ]);
@@ -210,6 +238,10 @@ function readOther(body: Body): JournalRecord | null {
     case 'live_pause': {
       const pause = readPause(body);
       return pause && { kind: 'live', live: { kind: 'pause', pause } };
+    }
+    case 'live_hub': {
+      const hub = readHub(body);
+      return hub && { kind: 'live', live: { kind: 'hub', hub } };
     }
     case 'live_end':
       return { kind: 'live_end' };
@@ -308,6 +340,16 @@ function readPause(body: Body): Pause | null {
 function readHold(body: Body): Hold | null {
   const pause = readPause(body);
   return pause && ofVmid(body, (vmid) => ({ vmid, ...pause }));
+}
+
+function writeHub({ cursor, ackedSeq, forgottenToMs }: HubPlace): Body {
+  return { cursor, acked_seq: ackedSeq, forgotten_to_ms: forgottenToMs };
+}
+
+function readHub(body: Body): HubPlace | null {
+  const { cursor, acked_seq: ackedSeq, forgotten_to_ms: forgottenToMs } = body;
+  if (!(cursor === null || isText(cursor)) || !isMs(forgottenToMs)) return null;
+  return ackedSeq === null || isCount(ackedSeq) ? { cursor, ackedSeq, forgottenToMs } : null;
 }
 
 function ofVmid<Result>(body: Body, make: (vmid: Vmid) => Result): Result | null {

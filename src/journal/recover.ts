@@ -46,6 +46,7 @@ export async function recoverNewest(disk: Disk, isSuspect: boolean): Promise<Rec
   if (replayed.tornBytes > 0) await keepTorn(disk, number, replayed);
   if (isSuspect) await rewriteNewest(disk, number, replayed);
   else await settleNewest(disk, number, replayed);
+  // Where the marker lags, the segment's own name may not be durable yet: this syncs both.
   if (marked !== number) await writeMarker(disk, { number, epoch: replayed.epoch });
   return { ...replayed, number };
 }
@@ -80,7 +81,6 @@ async function settleNewest(
   } finally {
     await file.close();
   }
-  await disk.syncFolder();
 }
 
 async function rewriteNewest(

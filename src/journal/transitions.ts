@@ -9,10 +9,15 @@
  */
 import { assertNever } from '../reconcile/errors.ts';
 import type { OpRecordDraft } from '../reconcile/op.ts';
-import type { OpView } from '../reconcile/ports.ts';
+
+/** The first and the latest record of an op. */
+export interface OpSoFar {
+  readonly first: OpRecordDraft;
+  readonly latest: OpRecordDraft;
+}
 
 /** Why `next` may not follow, or null. `op` is null where no record of it is known. */
-export function refuseTransition(op: OpView | null, next: OpRecordDraft): string | null {
+export function refuseTransition(op: OpSoFar | null, next: OpRecordDraft): string | null {
   if (op === null) return refuseFirst(next);
   return refuseOtherOp(op.first, next) ?? refuseState(op.latest, next);
 }

@@ -5,7 +5,13 @@
  */
 import { errnoOf, type ReadFile } from './disk.ts';
 import type { JournalReader } from './reader.ts';
-import { type JournalRecord, liveBody, parseRecord, type SegmentHeader } from './records.ts';
+import {
+  type JournalRecord,
+  type Live,
+  liveBody,
+  parseRecord,
+  type SegmentHeader,
+} from './records.ts';
 import { judgeTail } from './replay.ts';
 import { type ScanEnd, type ScannedLine, scanLines } from './scan.ts';
 import { type Fault, SegmentFold } from './segment-fold.ts';
@@ -209,11 +215,21 @@ function describeRestated(
   pass: SegmentPass,
 ): string | null {
   const live = before.ledger.restate(Date.parse(header.at));
-  const expected = new Set(live.map((fact) => JSON.stringify(liveBody(fact))));
+  const expected = new Set(live.map(textOf));
   const missing = [...expected].find((fact) => !pass.restated.has(fact));
   const example = missing ?? [...pass.restated].find((fact) => !expected.has(fact));
   if (example === undefined) return null;
   return `it restates other than what was live: ${example.slice(0, 200)}`;
+}
+
+/** Text that is the same for the same facts, whatever the order of their fields. */
+function textOf(live: Live): string {
+  const facts = live.kind === 'op' ? live.records.map(sorted) : [sorted(liveBody(live))];
+  return JSON.stringify(facts);
+}
+
+function sorted(fields: object): readonly unknown[] {
+  return Object.entries(fields).sort(([a], [b]) => (a < b ? -1 : 1));
 }
 
 /** One segment's lines, folded; what came after the line the next segment follows from does not. */
@@ -260,7 +276,7 @@ class SegmentPass {
     const { number, endOffset, sum } = line;
     this.#lastSoundEnd = { endOffset, lastSum: sum, lines: number, restBytes: 0 };
     const record = parseRecord(line.text);
-    if (record.kind === 'live') this.restated.add(JSON.stringify(liveBody(record.live)));
+    if (record.kind === 'live') this.restated.add(textOf(record.live));
     if ('seq' in record) this.records += 1;
     const fault = this.fold.apply(record);
     if (fault !== null) this.#onFault(line.number, fault);

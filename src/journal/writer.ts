@@ -12,8 +12,11 @@ import { ReconcilerError } from '../reconcile/errors.ts';
 import { type AppendFile, appendAll, type Disk, errnoOf } from './disk.ts';
 import { createSegment, type SegmentDraft, segmentName } from './segments.ts';
 
-/** A batch is closed at this size; what may be torn by a crash is bounded by it. */
-const BATCH_BYTES = 1024 * 1024;
+/**
+ * A batch is closed at this size: with very many appenders the next batch is then made while this
+ * one is written. It bounds what a crash may tear, too.
+ */
+const BATCH_BYTES = 64 * 1024;
 
 export interface WriterEvents {
   /** Throws where the lock is not ours any more (J8): asked before every call to the disk. */
@@ -35,6 +38,7 @@ export interface SyncedBatch {
 interface Batch {
   readonly kind: 'lines';
   text: string;
+  lines: number;
   readonly done: PromiseWithResolvers<void>;
 }
 
@@ -48,6 +52,8 @@ export class Writer {
   /** The last of the queue, while lines may still join it. */
   #open: Batch | null = null;
   #running: Promise<void> | null = null;
+  /** How many lines the last batch had. */
+  #lastLines = 0;
   #poison: ReconcilerError | null = null;
 
   constructor(disk: Disk, file: AppendFile, events: WriterEvents) {
@@ -66,13 +72,14 @@ export class Writer {
     if (this.#poison !== null) return Promise.reject(this.#poison);
     let batch = this.#open;
     if (batch === null || batch.text.length + line.length > BATCH_BYTES) {
-      batch = { kind: 'lines', text: '', done: Promise.withResolvers() };
+      batch = { kind: 'lines', text: '', lines: 0, done: Promise.withResolvers() };
       // Whoever waits sees the failure; a batch nobody waits for must not end the process.
       batch.done.promise.catch(() => undefined);
       this.#open = batch;
       this.#queue.push(batch);
     }
     batch.text += line;
+    batch.lines += 1;
     this.#start();
     return batch.done.promise;
   }
@@ -113,8 +120,8 @@ export class Writer {
   }
 
   async #run(): Promise<void> {
-    // One turn of waiting, so that all who were woken by the last sync share this one.
-    await Promise.resolve();
+    // Where lines come together, all who were woken by the last sync are to share the next.
+    if (this.#lastLines > 1) await Promise.resolve();
     for (let work = this.#queue.shift(); work !== undefined; work = this.#queue.shift()) {
       if (work === this.#open) this.#open = null;
       try {
@@ -129,6 +136,7 @@ export class Writer {
 
   async #do(work: Work): Promise<void> {
     if (work.kind === 'lines') {
+      this.#lastLines = work.lines;
       const bytes = Buffer.from(work.text);
       const sinceMs = this.#events.monotonicMs();
       this.#events.assertStillOwner();

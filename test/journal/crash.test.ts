@@ -45,10 +45,11 @@ async function write(journal: Journal, say: Say): Promise<void> {
   await say('hold', ledger.note(requireNote(0)));
   const [first, ...others] = opStory(2, { end: null });
   if (first === undefined) throw new TypeError('a story has a beginning');
-  // Two at once share a sync.
+  // The first goes alone, the others share a sync.
   await Promise.all([
     say(`op 2 ${first.state}`, ledger.append(first)),
     say('pause', ledger.note(requireNote(1))),
+    say('late_effect', ledger.note(requireNote(3))),
   ]);
   for (const record of [...others, ...opStory(3, { end: 'failed' })]) {
     await say(`op ${Number(record.op_id)} ${record.state}`, ledger.append(record));
@@ -76,7 +77,7 @@ function readBack(disk: MemoryDisk): string[] {
       const record = JSON.parse(line);
       if (Number(record.op_id) >= CHECK_OP) continue;
       if (record.type === 'op') told.push(`op ${Number(record.op_id)} ${record.state}`);
-      if (record.type === 'hold' || record.type === 'pause') told.push(record.type);
+      if (['hold', 'pause', 'late_effect'].includes(record.type)) told.push(record.type);
     }
   }
   return told;
