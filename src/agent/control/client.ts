@@ -2,7 +2,7 @@
  * The control API as the commands use it: one call per route, over the unix socket. Answers are
  * parsed by the route's schema; problem documents become `ReconcilerError`s again.
  */
-import { Client } from 'undici';
+import { Pool } from 'undici';
 import { z } from 'zod';
 import { ReconcilerError } from '../../reconcile/errors.ts';
 import { problemDocument } from './documents.ts';
@@ -11,6 +11,8 @@ import type { Route, RouteCall } from './route.ts';
 
 /** The agent answers in milliseconds; a plan waits for the node, which may take its time. */
 const ANSWER_TIMEOUT_MS = 60_000;
+/** A stream of events keeps a connection of its own. */
+const CONNECTIONS_MAX = 4;
 const CONNECT_TIMEOUT_MS = 5_000;
 /** Twice what the agent lets pass without a word. */
 const EVENTS_SILENCE_MS = 30_000;
@@ -33,8 +35,9 @@ export interface EventOptions {
 }
 
 export function connectToAgent(socket: string): ControlClient {
-  const client = new Client('http://agent', {
+  const client = new Pool('http://agent', {
     socketPath: socket,
+    connections: CONNECTIONS_MAX,
     connect: { timeout: CONNECT_TIMEOUT_MS },
     headersTimeout: ANSWER_TIMEOUT_MS,
     bodyTimeout: EVENTS_SILENCE_MS,
@@ -100,7 +103,7 @@ function textOf(value: unknown): string {
 }
 
 async function send(
-  client: Client,
+  client: Pool,
   socket: string,
   { method, path, body }: Request,
 ): Promise<{ readonly statusCode: number; readonly text: string }> {

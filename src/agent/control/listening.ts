@@ -3,8 +3,8 @@
  * have: it is made 0660 and never is anything wider, not even for a moment.
  */
 import { lstat, mkdir, unlink } from 'node:fs/promises';
-import type { Server } from 'node:http';
-import { connect } from 'node:net';
+
+import { connect, type Server } from 'node:net';
 import { dirname } from 'node:path';
 import { ReconcilerError } from '../../reconcile/errors.ts';
 import type { ListenAddress } from '../config-schema.ts';

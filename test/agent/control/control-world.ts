@@ -59,7 +59,7 @@ export async function openControlWorld(setup: WorldSetup = {}): Promise<ControlW
   const folder = await mkdtemp(join(tmpdir(), 'control-'));
   opened.defer(() => rm(folder, { recursive: true }));
   const socket = join(folder, 'agent.sock');
-  const clock = new VirtualClock();
+  const clock = new WholeMsClock();
   const node = new ModelNode(clock);
   for (const [vmid, guest] of Object.entries(setup.guests ?? {})) node.add(Number(vmid), guest);
   const api = new ModelApi(node);
@@ -123,6 +123,13 @@ export async function openControlWorld(setup: WorldSetup = {}): Promise<ControlW
   };
 }
 
+/** The wall clock of a machine counts whole ms, and so do the times in records. */
+class WholeMsClock extends VirtualClock {
+  override now(): number {
+    return Math.floor(super.now());
+  }
+}
+
 function openMemoryJournal(
   disk: MemoryDisk,
   clock: VirtualClock,
@@ -167,11 +174,11 @@ export async function untilAnswered<Answer>(
   { clock }: Pick<ControlWorld, 'clock'>,
   request: Promise<Answer>,
 ): Promise<Answer> {
-  let isAnswered = false;
+  const state = { isAnswered: false };
   const noted = request.finally(() => {
-    isAnswered = true;
+    state.isAnswered = true;
   });
   noted.catch(() => undefined);
-  while (!isAnswered) await clock.advanceTo(clock.elapsedMs + 20);
+  while (!state.isAnswered) await clock.advanceTo(clock.elapsedMs + 20);
   return noted;
 }

@@ -1,0 +1,152 @@
+/** The event stream: order, resuming, what begins it, and readers that go away. */
+import { expect, test } from 'vitest';
+import { API } from '../../../src/agent/control/api.ts';
+import { readServerEvents, type ServerEvent } from '../../../src/agent/control/event-source.ts';
+import { type ControlWorld, openControlWorld } from './control-world.ts';
+
+const GUESTS = { 101: { running: true }, 102: {}, 103: {} } as const;
+
+/** What comes until `isEnough`, on a connection of its own. */
+async function collect(
+  world: ControlWorld,
+  isEnough: (event: ServerEvent) => boolean,
+  options: { readonly types: readonly string[]; readonly lastId?: string },
+): Promise<ServerEvent[]> {
+  const events: ServerEvent[] = [];
+  const stop = new AbortController();
+  for await (const event of world.client.events({ ...options, signal: stop.signal })) {
+    events.push(event);
+    if (isEnough(event)) break;
+  }
+  return events;
+}
+
+async function runStart(world: ControlWorld, ref: string): Promise<string> {
+  const op = await world.client.call(API.startGuest, { params: { ref } });
+  await world.clock.until(world.engine.idle(), 60_000);
+  return op.op_id;
+}
+
+const isStarting = ({ data }: ServerEvent): boolean => JSON.parse(data).phase === 'starting';
+
+const seqsOf = (events: readonly ServerEvent[]): number[] =>
+  events.map(({ data }) => JSON.parse(data).seq);
+
+test('each record comes once, in order, with its seq as id', async () => {
+  await using world = await openControlWorld({ guests: GUESTS });
+  const collected = collect(world, ({ data }) => JSON.parse(data).state === 'succeeded', {
+    types: ['op'],
+  });
+  const opId = await runStart(world, '102');
+  const events = await collected;
+  expect(events.map(({ data }) => JSON.parse(data).state)).toEqual([
+    'received',
+    'started',
+    'task_running',
+    'succeeded',
+  ]);
+  expect(new Set(events.map(({ data }) => JSON.parse(data).op_id))).toEqual(new Set([opId]));
+  expect(events.map(({ lastId }) => Number(lastId))).toEqual(seqsOf(events));
+});
+
+test('a reader that comes back is given what it has missed, and then what follows', async () => {
+  await using world = await openControlWorld({ guests: GUESTS });
+  await runStart(world, '102');
+  const all = await collect(world, ({ data }) => JSON.parse(data).state === 'succeeded', {
+    types: ['op'],
+    lastId: '0',
+  });
+  expect(all).toHaveLength(4);
+  const second = all[1];
+  const rest = collect(world, ({ data }) => JSON.parse(data).vmid === 103, {
+    types: ['op'],
+    lastId: second?.lastId ?? '',
+  });
+  await runStart(world, '103');
+  const events = await rest;
+  const missed = seqsOf(all).slice(2);
+  expect(seqsOf(events).slice(0, 2)).toEqual(missed);
+  expect(events).toHaveLength(3);
+});
+
+test('a stream begins with every guest, and tells of each one that changes', async () => {
+  await using world = await openControlWorld({ guests: GUESTS });
+  const collected = collect(world, isStarting, { types: ['guest'] });
+  await world.client.call(API.getHealth);
+  const stop = world.client.call(API.startGuest, { params: { ref: '103' } });
+  await stop;
+  await world.clock.advanceTo(world.clock.elapsedMs + 100);
+  const events = (await collected).map(({ data }) => JSON.parse(data));
+  expect(events.slice(0, 3).map(({ vmid }) => vmid)).toEqual([101, 102, 103]);
+  expect(events.at(-1)).toMatchObject({ vmid: 103, phase: 'starting' });
+  expect(events).toHaveLength(4);
+});
+
+test('a guest that is on the node no more is told of as gone', async () => {
+  await using world = await openControlWorld({ guests: GUESTS });
+  const collected = collect(world, ({ data }) => JSON.parse(data).gone === true, {
+    types: ['guest'],
+  });
+  await world.client.call(API.getHealth);
+  world.node.guests.delete(world.node.guest(102).vmid);
+  await world.pass();
+  await world.clock.advanceTo(world.clock.elapsedMs + 100);
+  expect(JSON.parse((await collected).at(-1)?.data ?? '')).toEqual({ vmid: 102, gone: true });
+});
+
+test('a pass that was asked for is told of when planned and when its work is done', async () => {
+  await using world = await openControlWorld({
+    guests: GUESTS,
+    desired: { 102: { power: 'running' }, 103: { power: 'unmanaged' } },
+  });
+  await world.clock.until(world.engine.idle(), 60_000);
+  world.node.guest(102).power = 'stopped';
+  const collected = collect(world, ({ data }) => JSON.parse(data).state === 'settled', {
+    types: ['pass', 'op'],
+  });
+  await world.client.call(API.getHealth);
+  const { pass_id } = await world.client.call(API.reconcile, { body: { refs: ['102'] } });
+  await world.clock.advanceTo(world.clock.elapsedMs + 60_000);
+  const events = (await collected).map(({ type, data }) => ({ type, ...JSON.parse(data) }));
+  const own = events.filter((event) => event.pass_id === pass_id);
+  expect(own.map(({ state }) => state)).toEqual(['planned', 'settled']);
+  expect(own[0].work).toEqual([{ vmid: 102, actions: ['start'] }]);
+  const ops = events.filter(({ type }) => type === 'op');
+  expect(new Set(ops.map(({ correlation_id }) => correlation_id))).toEqual(new Set([pass_id]));
+});
+
+test('a Last-Event-ID that is none, or types there are not, are refused', async () => {
+  await using world = await openControlWorld();
+  const signal = new AbortController().signal;
+  for (const options of [{ types: ['op'], lastId: 'x' }, { types: ['ops'] }]) {
+    const events = world.client.events({ ...options, signal });
+    await expect(events.next()).rejects.toMatchObject({ code: 'invalid_request' });
+  }
+});
+
+test('an end of the agent ends the stream', async () => {
+  await using world = await openControlWorld();
+  const events = world.client.events({ types: ['op'], signal: new AbortController().signal });
+  const next = events.next();
+  await world.client.call(API.getHealth);
+  await world.server.close();
+  await expect(next).resolves.toMatchObject({ done: true });
+});
+
+test('an event cut at any byte is read the same', async () => {
+  const text =
+    'retry: 5\nid: 7\n\n: note\nevent: op\nid: 8\ndata: {"a":"ü"}\ndata: x\n\ndata:y\n\n';
+  const bytes = Buffer.from(text);
+  for (let cut = 0; cut <= bytes.length; cut += 1) {
+    const events: ServerEvent[] = [];
+    async function* chunks() {
+      yield bytes.subarray(0, cut);
+      yield bytes.subarray(cut);
+    }
+    for await (const event of readServerEvents(chunks())) events.push(event);
+    expect(events).toEqual([
+      { type: 'op', data: '{"a":"ü"}\nx', lastId: '8' },
+      { type: 'message', data: 'y', lastId: '8' },
+    ]);
+  }
+});
