@@ -20,8 +20,10 @@ export class GuestReads {
   async details(ref: GuestRef, signal: AbortSignal): Promise<Result<Guest>> {
     const route = `/nodes/{node}/${ref.kind}/{vmid}/status/current`;
     const request = readRequest(route, { node: this.#api.node, vmid: ref.vmid });
-    const beganMs = this.#clock.now();
-    const result = await this.#api.ask(guestRow, request, signal);
+    let beganMs = this.#clock.now();
+    const result = await this.#api.ask(guestRow, request, signal, () => {
+      beganMs = this.#clock.now();
+    });
     if (result.kind === 'failure') return result;
     const atMs = middle(beganMs, this.#clock.now());
     return { kind: 'value', value: readGuest(ref.kind, result.value, atMs), total: 1 };
