@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { afterAll, beforeAll } from 'vitest';
+import { beforeAll } from 'vitest';
 import { stringify } from 'yaml';
 import { buildProgram } from '../../deploy/build.ts';
 import type { Simulator } from '../simulator/start.ts';
@@ -19,9 +19,13 @@ export function programFile(): string {
 export function useBuiltProgram(): void {
   beforeAll(async () => {
     builtIn = mkdtempSync(join(tmpdir(), 'pve-reconciler-built-'));
-    await buildProgram(programFile());
+    const remove = (): void => rmSync(builtIn, { recursive: true, force: true });
+    await buildProgram(programFile()).catch((error: unknown) => {
+      remove();
+      throw error;
+    });
+    return remove;
   });
-  afterAll(() => rmSync(builtIn, { recursive: true, force: true }));
 }
 
 export interface Ended {
