@@ -15,6 +15,7 @@ import { worldSchema } from './world.ts';
 const USAGE = `usage: node test/simulator/main.ts [options]
   --port N            listen on this port of 127.0.0.1 (default: any free one)
   --dir DIR           where the CA, the tokens and the look files go (default: a temporary folder)
+  --remove-dir        remove DIR at the end, as is done with a temporary one
   --world FILE.json   the guests and tokens to start with
   --guests N          made-up guests, besides those of the world file
   --look DIR          keep there what a look at the host would show (.vmlist, .version, pid files)
@@ -32,6 +33,7 @@ function readOptions(): z.infer<typeof optionsSchema> {
       look: { type: 'string' },
       speed: { type: 'string' },
       'die-with-parent': { type: 'boolean' },
+      'remove-dir': { type: 'boolean' },
     },
   });
   return optionsSchema.parse(values);
@@ -45,6 +47,7 @@ const optionsSchema = z.strictObject({
   look: z.string().optional(),
   speed: z.coerce.number().positive().default(1),
   'die-with-parent': z.boolean().default(false),
+  'remove-dir': z.boolean().default(false),
 });
 
 async function main(): Promise<void> {
@@ -53,7 +56,7 @@ async function main(): Promise<void> {
     options.world === undefined ? {} : JSON.parse(readFileSync(options.world, 'utf8'));
   const base = worldSchema.parse(file);
   const made = worldSchema.parse({ guests: sampleGuests(options.guests) });
-  const isTemporary = options.dir === undefined;
+  const isTemporary = options.dir === undefined || options['remove-dir'];
   const dir = options.dir ?? mkdtempSync(join(tmpdir(), 'pve-simulator-'));
   const end = (): void => {
     // At once: whoever waits for an answer sees the connection break, as with a real crash.

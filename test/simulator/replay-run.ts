@@ -13,6 +13,7 @@ import { compareAnswer, type Leniency } from './replay-compare.ts';
 import type { Plan } from './replay-plans.ts';
 import { followReboot, followTimeline } from './replay-timeline.ts';
 import { type Exchange, isExchange, type Step, type Transcript } from './replay-transcript.ts';
+import type { LoggedRequest } from './request-log.ts';
 import { startServer } from './server.ts';
 import { worldSchema } from './world.ts';
 
@@ -151,17 +152,16 @@ export class Replay {
 
   /** Moves time on only while the server holds the request without answering. */
   async #send(step: Exchange): Promise<Got> {
-    const before = this.#api.log.count;
-    const state = { isDone: false };
-    const answer = this.#client.send(step, this.#translate(step.request.path)).finally(() => {
-      state.isDone = true;
+    const { log } = this.#api;
+    const arrived = new Promise<LoggedRequest>((resolve) => {
+      log.onAdd = resolve;
     });
-    for (let idle = 0; !state.isDone; ) {
+    const answer = this.#client.send(step, this.#translate(step.request.path));
+    // Some are refused before they are logged.
+    const first = await Promise.race([arrived, answer]);
+    for (let turns = 0; isHeld(first); turns += 1) {
       await turn();
-      const entry = this.#api.log.count > before ? this.#api.log.entries().at(-1) : undefined;
-      const isHeld = entry !== undefined && entry.status === null;
-      idle = isHeld ? idle + 1 : 0;
-      if (idle > PATIENT_TURNS) await this.ticker.advance(20);
+      if (turns > PATIENT_TURNS) await this.ticker.advance(20);
     }
     return answer;
   }
@@ -236,6 +236,10 @@ export class Replay {
     if (recorded === here) return;
     this.#note(step, index, [`read back ${key}: recorded ${recorded}, got ${here}`]);
   }
+}
+
+function isHeld(what: LoggedRequest | Got): boolean {
+  return 'n' in what && what.ms === null;
 }
 
 /** The earliest task that the recording itself started, or its own time. */

@@ -24,6 +24,8 @@ export interface LoggedRequest {
 export class RequestLog {
   #entries: LoggedRequest[] = [];
   #count = 0;
+  /** Called with each request as it arrives. */
+  onAdd: (entry: LoggedRequest) => void = () => {};
 
   get count(): number {
     return this.#count;
@@ -42,6 +44,7 @@ export class RequestLog {
     };
     this.#entries.push(logged);
     if (this.#entries.length > 2 * MAX_ENTRIES) this.#entries = this.#entries.slice(-MAX_ENTRIES);
+    this.onAdd(logged);
     return logged;
   }
 

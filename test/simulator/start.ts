@@ -59,6 +59,8 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
   const isTemporary = options.dir === undefined;
   const dir = options.dir ?? mkdtempSync(join(tmpdir(), 'pve-simulator-'));
   const args = [new URL('main.ts', import.meta.url).pathname, '--die-with-parent', '--dir', dir];
+  // It cleans up after itself even when we are killed.
+  if (isTemporary) args.push('--remove-dir');
   if (options.world !== undefined) {
     const file = join(dir, 'world.json');
     writeFileSync(file, JSON.stringify(options.world));
