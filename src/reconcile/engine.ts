@@ -113,6 +113,11 @@ export class Engine {
     return this.#queue.cancel(opId);
   }
 
+  /** Its lane is at it: after a failed attempt another may follow. */
+  isAtWork(opId: OpId): boolean {
+    return this.#queue.isAtWork(opId);
+  }
+
   /** Why each waiting lane waits. */
   waits(): ReadonlyMap<Vmid, Wait> {
     return this.#waits;

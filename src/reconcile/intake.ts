@@ -18,6 +18,8 @@ import type { Workroom } from './workroom.ts';
 
 /** An operator who asked ten minutes ago has gone to look for another way. */
 export const OPERATOR_OP_LIFETIME_MS = 10 * 60_000;
+/** How far a signer's clock and ours may be apart (CONTRACT 7). */
+export const CLOCK_SKEW_MS = 60_000;
 /** Received ops that wait; far more than people or hubs queue, a bound on memory. */
 export const OPS_IN_FLIGHT_MAX = 4_096;
 

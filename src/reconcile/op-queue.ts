@@ -100,6 +100,11 @@ export class OpQueue {
     return null;
   }
 
+  /** Its lane is at it: after a failed attempt another may follow. */
+  isAtWork(opId: OpId): boolean {
+    return this.#progress.get(opId)?.isAtWork ?? false;
+  }
+
   cancelSignal(opId: OpId): AbortSignal {
     return this.#progressOf(opId).cancel.signal;
   }

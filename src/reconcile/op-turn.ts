@@ -8,6 +8,7 @@ import { type Attempt, type AttemptEnd, endFailed, followTask, recordEnd } from 
 import type { Problem } from './errors.ts';
 import { classifyAction, judge } from './gate.ts';
 import type { Guest } from './guest.ts';
+import { CLOCK_SKEW_MS } from './intake.ts';
 import { lookForClearance, problemOfCondition, waitForGuard } from './lane-look.ts';
 import type { Before } from './op.ts';
 import { guestOf, type Op, opFromRecord } from './op-shape.ts';
@@ -116,8 +117,10 @@ function findObjection(view: OpView, room: Workroom): Problem | null {
   if (room.cancelSignal(view.opId).aborted) {
     return { code: 'cancelled', message: 'cancelled before it began' };
   }
-  const { expires_at_ms: expiresAtMs } = view.first;
-  if (expiresAtMs !== undefined && room.clock.now() > expiresAtMs) {
+  const { expires_at_ms: expiresAtMs, origin } = view.first;
+  // A signed time is the signer's: what the intake has taken must not be too late at once.
+  const skewMs = origin === 'hub' ? CLOCK_SKEW_MS : 0;
+  if (expiresAtMs !== undefined && room.clock.now() > expiresAtMs + skewMs) {
     return { code: 'expired', message: 'it expired before it could begin' };
   }
   return room.authority.objection(view);

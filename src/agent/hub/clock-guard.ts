@@ -5,9 +5,7 @@
  */
 import type { Clock } from '../../reconcile/clock.ts';
 import type { Problem } from '../../reconcile/errors.ts';
-
-/** CONTRACT 7: how far the clocks of a signer and of the agent may be apart. */
-export const CLOCK_SKEW_MS = 60_000;
+import { CLOCK_SKEW_MS } from '../../reconcile/intake.ts';
 
 export interface ClockGuard {
   /** Null: the clock may be believed. */

@@ -8,9 +8,9 @@
  */
 import type { Clock } from '../../reconcile/clock.ts';
 import { assertNever, type Problem } from '../../reconcile/errors.ts';
-import type { OpRequest, SubmitResult } from '../../reconcile/intake.ts';
+import { CLOCK_SKEW_MS, type OpRequest, type SubmitResult } from '../../reconcile/intake.ts';
 import type { EnvelopeResult } from '../control/ports.ts';
-import { CLOCK_SKEW_MS, type ClockGuard } from './clock-guard.ts';
+import type { ClockGuard } from './clock-guard.ts';
 import { parseEnvelope } from './dsse.ts';
 import { LIFETIME_MAX_MS, type SignedOp } from './op-payload.ts';
 import type { Signer, SignerRing } from './signers.ts';
