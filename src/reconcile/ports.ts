@@ -182,7 +182,11 @@ export type Note =
       readonly vmid: Vmid;
       readonly key: string;
       readonly hash: string;
-    };
+    }
+  /** What the hub's stream has delivered is dealt with up to here. */
+  | { readonly kind: 'hub_cursor'; readonly cursor: string }
+  /** The hub has every receipt of records up to this seq. */
+  | { readonly kind: 'receipt_acked'; readonly recordSeq: number };
 
 /** An op as its records tell it. */
 export interface OpView {
