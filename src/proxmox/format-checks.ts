@@ -8,7 +8,7 @@ import { isIPv4, isIPv6 } from 'node:net';
 import { findOption } from './options.ts';
 
 /** Null: PVE takes it. Else why not. */
-export type FormatCheck = (text: string) => string | null;
+type FormatCheck = (text: string) => string | null;
 
 const LABEL = '[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?';
 const DNS_NAME = new RegExp(`^(?:${LABEL}\\.)*${LABEL}$`);

@@ -62,12 +62,19 @@ function plainScalar(facts: Pick<PropertyFacts, 'type' | 'format'>, text: string
   return text;
 }
 
+/** By hand: a pattern would look at a long run of newlines once for each of them. */
+function dropLastNewlines(text: string): string {
+  let end = text.length;
+  while (text[end - 1] === '\n') end -= 1;
+  return text.slice(0, end);
+}
+
 /**
  * PVE keeps a description as one comment line per line of text: empty lines at the end are lost,
  * and without any line there is none. QEMU then also cuts white space off the end (PVE-FACTS 27).
  */
 function readDescription(kind: GuestKind, text: string): Meaning {
-  const lines = text.replace(/\n+$/, '');
+  const lines = dropLastNewlines(text);
   if (lines === '') return UNSET;
   return asText(kind === 'qemu' ? lines.trimEnd() : lines);
 }
@@ -80,7 +87,7 @@ function readTags(text: string): Meaning {
 /** Kept URL-encoded; how it is encoded, and newlines at the end, do not count. */
 function readSshKeys(text: string): Meaning {
   try {
-    return asText(decodeURIComponent(text).replace(/\n+$/, ''));
+    return asText(dropLastNewlines(decodeURIComponent(text)));
   } catch {
     return asText(text);
   }
@@ -109,17 +116,14 @@ function readProperties(option: Option, format: PropertyFormat, text: string): M
   const properties = new Map<string, string>();
   const isDrive = isDriveFamily(option.family);
   for (const [name, value] of isDrive ? readDriveLimits(written) : written) {
-    properties.set(name, plainProperty(option, name, format.properties.get(name), value));
+    properties.set(name, plainProperty(option, name, value));
   }
   return { kind: 'properties', format, written, properties };
 }
 
-function plainProperty(
-  option: Option,
-  name: string,
-  facts: PropertyFacts | undefined,
-  value: string,
-): string {
+/** One property's value in the form that is compared; of an unknown one its text. */
+export function plainProperty(option: Option, name: string, value: string): string {
+  const facts = option.format?.properties.get(name);
   if (facts === undefined) return value;
   return option.family === 'smbios1' && name === 'uuid'
     ? value.toLowerCase()
@@ -140,7 +144,7 @@ function read(kind: GuestKind, key: string, option: Option, text: string): Meani
 }
 
 /** Entries of one generation of the memory below, and the longest text worth remembering. */
-const MEMORY_ENTRIES = 4096;
+const MEMORY_ENTRIES = 8192;
 const MEMORY_TEXT_LENGTH = 512;
 
 /** Two generations: when the young one is full it becomes the old one, which is forgotten. */

@@ -7,6 +7,7 @@
  */
 import type { GuestKind } from '../reconcile/guest.ts';
 import { findOption, type Option } from './options.ts';
+import { matchesQuickly } from './property-match.ts';
 import { type Properties, printPropertyString } from './property-string.ts';
 import { type Meaning, readMeaning, sameMeaning } from './value-meaning.ts';
 import { resolveRequest, volumeProperty } from './volumes.ts';
@@ -38,28 +39,49 @@ function isGeneratedId({ key, desired, actual }: Comparison): boolean {
   return key === 'vmgenid' && desired === '1' && actual !== null && GENERATED_UUID.test(actual);
 }
 
-/** Does PVE fill this property in by itself where the text leaves it out? */
-function isLeftToPve(kind: GuestKind, option: Option, name: string): boolean {
-  const format = option.format?.properties.get(name)?.format;
+const LEFT_TO_PVE = new WeakMap<Option, ReadonlySet<string>>();
+
+/** The properties PVE fills in by itself where the text leaves them out. */
+function leftToPve(kind: GuestKind, option: Option): ReadonlySet<string> {
+  let names = LEFT_TO_PVE.get(option);
+  if (names === undefined) {
+    const properties = [...(option.format?.properties ?? [])];
+    names = new Set(
+      properties
+        .filter(([name, { format }]) => isLeftToPve(kind, option.family, { name, format }))
+        .map(([name]) => name),
+    );
+    LEFT_TO_PVE.set(option, names);
+  }
+  return names;
+}
+
+function isLeftToPve(
+  kind: GuestKind,
+  family: string,
+  { name, format }: { readonly name: string; readonly format: string | undefined },
+): boolean {
   if (format === 'mac-addr' || format === 'disk-size') return true;
-  if (option.family === 'smbios1') return name === 'uuid';
+  if (family === 'smbios1') return name === 'uuid';
   // An LXC net is a veth whether the text says so or not (lxc_config).
-  return kind === 'lxc' && option.family === 'net' && name === 'type';
+  return kind === 'lxc' && family === 'net' && name === 'type';
 }
 
 /** Does `actual` satisfy `desired`? Null and a text PVE keeps as nothing are the same. */
 export function satisfies(comparison: Comparison): boolean {
   const { kind, key, desired, actual } = comparison;
   if (desired === actual) return true;
+  const option = findOption(kind, key);
+  if (option === null) return false;
   if (actual !== null && isWriteOnlyKey(kind, key) && MASKED.test(actual)) return true;
   if (isGeneratedId(comparison)) return true;
   const wanted = readMeaning(kind, key, desired);
-  const found = readMeaning(kind, key, actual);
-  const option = findOption(kind, key);
-  if (option === null || wanted.kind !== 'properties' || found.kind !== 'properties') {
-    return sameMeaning(wanted, found);
+  if (wanted.kind !== 'properties' || actual === null) {
+    return sameMeaning(wanted, readMeaning(kind, key, actual));
   }
-  return satisfiesProperties(kind, option, wanted, found);
+  if (matchesQuickly(option, wanted.properties, actual, leftToPve(kind, option))) return true;
+  const found = readMeaning(kind, key, actual);
+  return found.kind === 'properties' && satisfiesProperties(kind, option, wanted, found);
 }
 
 function satisfiesProperties(
@@ -73,7 +95,7 @@ function satisfiesProperties(
     if (found.properties.get(name) !== value) return false;
   }
   for (const name of found.properties.keys()) {
-    if (!resolved.has(name) && !isLeftToPve(kind, option, name)) return false;
+    if (!resolved.has(name) && !leftToPve(kind, option).has(name)) return false;
   }
   return true;
 }
@@ -119,6 +141,6 @@ function keptProperties(
   // A size belongs to its volume; everything else belongs to the key.
   if (isOtherVolume) return [];
   return [...found.written]
-    .filter(([name]) => !base.has(name) && isLeftToPve(kind, option, name))
+    .filter(([name]) => !base.has(name) && leftToPve(kind, option).has(name))
     .map(([name, value]) => `${name}=${value}`);
 }
