@@ -81,6 +81,12 @@ export function guardReconcile(input: HoldInput): Verdict {
   return held.kind === 'go' ? guardSafety(input) : held;
 }
 
+/** The hold on a guest, by a person or by its tag. */
+export function describeHold(input: HoldInput): readonly Condition[] {
+  const held = firstObjection([holdByTag, holdByPerson], input);
+  return held.kind === 'go' ? [] : [held.condition];
+}
+
 function firstObjection<Input>(guards: readonly Guard<Input>[], input: Input): Verdict {
   for (const guard of guards) {
     const verdict = guard(input);

@@ -138,10 +138,27 @@ export class Passes {
     isFull: boolean,
   ): Promise<Plan> {
     this.#node = isFull ? await this.#ports.lookAtNode() : null;
-    const plan = this.#planNow(actual, options);
-    if (isFull || !plan.entries.some(({ actions }) => actions.length > 0)) return plan;
-    this.#node = await this.#ports.lookAtNode();
-    return this.#planNow(actual, options);
+    const first = this.#planNow(actual, options);
+    if (!first.entries.some(({ actions }) => actions.length > 0)) return first;
+    this.#node ??= await this.#ports.lookAtNode();
+    const seen = await this.#readPausable(first, actual);
+    return this.#planNow(seen, options);
+  }
+
+  /** Only a VM's own status says that it is paused, and then no shutdown may be planned. */
+  async #readPausable(plan: Plan, actual: ActualState): Promise<ActualState> {
+    const { room, picture } = this.#ports;
+    const sinceMs = room.clock.monotonicMs();
+    const reads = plan.entries.map(async ({ vmid, kind, verdict, actions }) => {
+      const stops = verdict.kind === 'go' && actions.some(({ action }) => action.kind === 'stop');
+      if (!stops || kind !== 'qemu') return;
+      const guest = { vmid, kind };
+      const request = { guest, sinceMs, tasksSinceMs: null, config: false, details: true };
+      const look = await room.guests.look(request, room.signal);
+      if (look.kind === 'found') picture.remember(vmid, look.guest, sinceMs);
+    });
+    await Promise.all(reads);
+    return picture.actual ?? actual;
   }
 
   #planNow(actual: ActualState, options: Pick<PassOptions, 'only'>): Plan {

@@ -9,7 +9,7 @@
 import type { DesiredGuest, DesiredState, Mode } from './desired.ts';
 import { type ConfigDiff, type DiffContext, diffConfig } from './diff.ts';
 import { classifyAction, judge } from './gate.ts';
-import { type GuestMemory, guardReconcile } from './guards.ts';
+import { describeHold, type GuestMemory, guardReconcile } from './guards.ts';
 import type { ActualState, BulkTask, Guest, NodeLook, RunningTask } from './guest.ts';
 import type { Vmid } from './ids.ts';
 import type { Action } from './op.ts';
@@ -84,25 +84,18 @@ export function planGuest(
   const conditions = diff === null ? [] : diffConditions(diff);
   const actions = planActions(wanted, guest, diff, memory, context, conditions);
   const differs = actions.length > 0 || (diff !== null && diff.changes.length > 0);
-  const hasWork = actions.length > 0;
-  const verdict = hasWork
-    ? guardReconcile({
-        ...around,
-        guest,
-        wanted,
-        memory,
-        mode,
-        pause: context.pause,
-        actions: actions.map(({ action }) => action.kind),
-      })
-    : GO;
+  const kinds = actions.map(({ action }) => action.kind);
+  const input = { ...around, guest, wanted, memory, mode, pause: context.pause, actions: kinds };
+  const verdict = actions.length > 0 ? guardReconcile(input) : GO;
+  // A hold is shown also where there is nothing to hold back.
+  const hold = actions.length > 0 ? [] : describeHold(input);
   return {
     ...identity(wanted, guest, mode),
     status: differs || conditions.some(({ code }) => code === 'gate_denied') ? 'drift' : 'in_sync',
     changes: diff?.changes ?? [],
     actions,
     verdict,
-    conditions: verdict.kind === 'go' ? conditions : [verdict.condition, ...conditions],
+    conditions: [...(verdict.kind === 'go' ? [] : [verdict.condition]), ...hold, ...conditions],
   };
 }
 

@@ -4,7 +4,8 @@ import type { OpRecord } from '../../src/reconcile/op.ts';
 import type { PlanEntry } from '../../src/reconcile/plan.ts';
 import type { SentRequest } from '../support/model/api.ts';
 
-const UPID = /UPID:[^\s,)]+/g;
+const UPID = /UPID:[^\s,)\]]+/g;
+const CORRELATION = /correlation ([0-9a-hjkmnp-tv-z]{16})\b/g;
 const OP_ID = /\b[0-9a-hjkmnp-tv-z]{16}\b/g;
 
 export class ScenarioLog {
@@ -35,6 +36,7 @@ export class ScenarioLog {
         const [, , , , , type = '', id = ''] = upid.split(':');
         return this.#name(upid, `${type}${id === '' ? '' : `:${id}`}`);
       })
+      .replace(CORRELATION, (_text, id: string) => `correlation ${this.#name(id, 'c')}`)
       .replace(OP_ID, (id) => this.#name(id, 'op'));
   }
 
@@ -107,6 +109,7 @@ function describeEntry(entry: PlanEntry): string {
       `${key}: ${current ?? '-'} -> ${desired ?? '-'}${held}${isWritten ? ' written' : ''}`,
     );
   }
+  for (const { remarks } of actions) parts.push(...remarks);
   for (const { code, message, upid } of conditions)
     parts.push(`${code}: ${message}${task(upid, message)}`);
   return parts.join('; ');

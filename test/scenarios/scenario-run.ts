@@ -49,8 +49,8 @@ export class ScenarioRun {
 
   async run(): Promise<string> {
     const { script = [], until } = this.#scenario;
-    const isStartedByScript = script.some((line) => / agent( |$)/.test(line));
-    if (!isStartedByScript) this.startAgent();
+    const firstOfLife = script.find((line) => / (?:agent|kill|sigterm)\b/.test(line));
+    if (firstOfLife === undefined || !/ agent\b/.test(firstOfLife)) this.startAgent();
     for (const line of script) {
       const [time = '', ...words] = line.split(' ');
       await this.clock.advanceTo(readTime(time));
@@ -138,6 +138,7 @@ export class ScenarioRun {
       this.log.add('end', `${opId} ${latest.kind} ${latest.vmid} is in flight: ${latest.state}`);
     }
     for (const [vmid, { reason, untilMs }] of this.journal.open().holds()) {
+      if (untilMs !== null && untilMs <= this.clock.now()) continue;
       const until =
         untilMs === null ? '' : ` until ${(untilMs - this.clock.now()) / 1_000} s from now`;
       this.log.add('end', `${vmid} is on hold${until}: ${reason}`);

@@ -48,9 +48,7 @@ export class ModelTasks {
   }
 
   end(task: ModelTask, exitStatus: string): void {
-    const isGood = exitStatus === 'OK';
-    const log = isGood ? ['TASK OK'] : [`working on ${task.vmid}`, `TASK ERROR: ${exitStatus}`];
-    task.end = { exitStatus, log };
+    task.end = { exitStatus, log: logOf(exitStatus) };
   }
 
   /** Running workers die; a recycled pid must not be taken for one of them. */
@@ -82,4 +80,10 @@ export class ModelTasks {
     this.#tasks.push(task);
     return task;
   }
+}
+
+function logOf(exitStatus: string): string[] {
+  if (exitStatus === 'OK') return ['TASK OK'];
+  if (exitStatus.startsWith('WARNINGS')) return ['WARN: no such bridge', `TASK ${exitStatus}`];
+  return [`TASK ERROR: ${exitStatus}`];
 }
