@@ -9,8 +9,10 @@ import { Ledger } from '../journal/ledger.ts';
 import { openReader } from '../journal/reader.ts';
 import { replaySegment } from '../journal/replay.ts';
 import { openHasher } from '../journal/state-dir.ts';
+import type { SyncedBatch } from '../journal/writer.ts';
 import { ReconcilerError } from '../reconcile/errors.ts';
 import type { OpLedger } from '../reconcile/ports.ts';
+import type { Broadcast } from './broadcast.ts';
 import type { Config } from './config.ts';
 import type { EventHub } from './event-hub.ts';
 import { systemClock, systemRandom } from './system.ts';
@@ -19,13 +21,17 @@ import { systemClock, systemRandom } from './system.ts';
 const KEY_FILE = 'journal.key';
 
 /** Throws `journal_locked`, `journal_corrupt`, `config_invalid`. */
-export async function openForWriting(config: Config, events: EventHub): Promise<Journal> {
+export async function openForWriting(
+  config: Config,
+  { events, syncs }: { readonly events: EventHub; readonly syncs: Broadcast<SyncedBatch> },
+): Promise<Journal> {
   return await openJournal({
     stateDir: config.stateDir,
     ...config.journal,
     clock: systemClock,
     random: systemRandom,
     onHalt: (error) => events.emit({ kind: 'halted', error }),
+    onSynced: syncs.tell,
   });
 }
 

@@ -6,11 +6,14 @@
  * engine is only asked for plans.
  */
 import type { Journal } from '../journal/journal.ts';
+import type { SyncedBatch } from '../journal/writer.ts';
+import type { RequestInfo } from '../proxmox/client.ts';
 import { createProxmox, type Proxmox } from '../proxmox/node.ts';
 import { createValueSemantics } from '../proxmox/same-value.ts';
 import { Engine } from '../reconcile/engine.ts';
 import { ReconcilerError } from '../reconcile/errors.ts';
 import type { GuestApi, OpLedger } from '../reconcile/ports.ts';
+import { type Broadcast, createBroadcast } from './broadcast.ts';
 import { type Config, loadConfig, readTlsTrust, readToken } from './config.ts';
 import { createCompositeProvider } from './desired/composite.ts';
 import { createFileProvider } from './desired/file.ts';
@@ -28,6 +31,9 @@ export interface Session extends AsyncDisposable {
   readonly proxmox: Proxmox;
   readonly looks: LastLook;
   readonly events: EventHub;
+  /** Each request to PVE that has ended, and each sync of the journal: for metrics. */
+  readonly requests: Broadcast<RequestInfo>;
+  readonly syncs: Broadcast<SyncedBatch>;
 }
 
 export async function openSession(
@@ -37,8 +43,10 @@ export async function openSession(
   const config = await loadConfig(configFile);
   const node = { token: await readToken(config), tls: await readTlsTrust(config) };
   const events = createEventHub();
+  const requests = createBroadcast<RequestInfo>();
+  const syncs = createBroadcast<SyncedBatch>();
   await using opened = new AsyncDisposableStack();
-  const journal = access === 'write' ? await openForWriting(config, events) : null;
+  const journal = access === 'write' ? await openForWriting(config, { events, syncs }) : null;
   if (journal !== null) opened.defer(() => journal.close());
   const ledger = journal?.ledger ?? (await readLedger(config));
   const clock = systemClock;
@@ -49,6 +57,7 @@ export async function openSession(
     ...node,
     clock,
     random,
+    onRequest: requests.tell,
   });
   opened.defer(() => proxmox.close());
   const desired = createCompositeProvider(
@@ -78,6 +87,8 @@ export async function openSession(
     proxmox,
     looks,
     events,
+    requests,
+    syncs,
     [Symbol.asyncDispose]: () => stack.disposeAsync(),
   };
 }
