@@ -24,11 +24,14 @@ export function addEnvelopeRoute(app: FastifyInstance, ports: ControlPorts): voi
       if (result.kind === 'refused') {
         return sendProblem(problemOf(result, { request_id: request.id }), reply);
       }
+      if (result.kind === 'accepted') {
+        // Its one record: a hub may send a thousand a second, and nothing is read from disk.
+        const view = ledger.findOp(result.opId);
+        if (view !== null) return reply.code(202).send(describeOp([view.first], null));
+      }
       const records = recordsOf(result.opId, await history.readOp(result.opId));
       const flight = { inFlight: ledger.opsInFlight(), waits: engine.waits() };
-      return reply
-        .code(result.kind === 'accepted' ? 202 : 200)
-        .send(describeOp(records, describeWait(result.opId, flight)));
+      return reply.send(describeOp(records, describeWait(result.opId, flight)));
     });
   });
 }

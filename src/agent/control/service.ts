@@ -1,0 +1,104 @@
+/** The control API of a running agent: what it stands on, taken from the daemon's parts. */
+import packageJson from '../../../package.json' with { type: 'json' };
+import { openReader } from '../../journal/reader.ts';
+import { isTerminal } from '../../reconcile/op.ts';
+import type { Agent, Service, StartService } from '../daemon.ts';
+import { blindness, desiredProblems } from '../last-look.ts';
+import type { Metrics } from '../metrics.ts';
+import { systemClock, systemRandom } from '../system.ts';
+import type { ControlPorts, PartHealth, ReadinessReason } from './ports.ts';
+import { startControlServer } from './server.ts';
+
+export interface ControlServiceOptions {
+  readonly metrics: Metrics;
+  readonly acceptEnvelope?: NonNullable<ControlPorts['acceptEnvelope']>;
+  /** What else keeps the agent from being ready. */
+  readonly reasons?: () => readonly ReadinessReason[];
+  /** The connection to the hub, where one is configured. */
+  readonly hubHealth?: () => Pick<PartHealth, 'ok' | 'message'>;
+}
+
+export function createControlService(options: ControlServiceOptions): StartService {
+  return async (agent) => {
+    const { config, events, loop, log } = agent;
+    const { metrics } = options;
+    const readiness = (): readonly ReadinessReason[] => [
+      ...reasonsOf(agent),
+      ...(options.reasons?.() ?? []),
+    ];
+    metrics.attach({ ledger: agent.ledger, isReady: () => readiness().length === 0 });
+    const unsubscribe = events.subscribe((event) => {
+      metrics.observe(event);
+      // An op has ended: what it left is shown as soon as it has been looked at.
+      if (event.kind === 'op' && isTerminal(event.record.state)) loop.wake();
+    });
+    const server = await startControlServer(
+      {
+        agent: config.agent,
+        node: config.node,
+        version: packageJson.version,
+        startedAtMs: systemClock.now(),
+        mode: config.policy.mode,
+        clock: systemClock,
+        random: systemRandom,
+        engine: agent.engine,
+        ledger: agent.ledger,
+        history: openReader(config.stateDir),
+        looks: agent.looks,
+        events,
+        wake: loop.wake,
+        readiness,
+        parts: () => partsOf(agent, options),
+        metrics: () => metrics.render(),
+        reportError: (error, requestId) => log.error({ err: error, request_id: requestId }, 'API'),
+        ...(options.acceptEnvelope === undefined ? {} : { acceptEnvelope: options.acceptEnvelope }),
+      },
+      config.control,
+    );
+    log.info({ socket: config.control.socket, ...server.ports }, 'control API is up');
+    const service: Service = {
+      async stop() {
+        unsubscribe();
+        await server.close();
+      },
+    };
+    return service;
+  };
+}
+
+function reasonsOf({ looks, config }: Agent): ReadinessReason[] {
+  if (looks.actual === null) {
+    return [{ code: 'service_unavailable', message: 'the node has not been looked at yet' }];
+  }
+  const blind = blindness(looks.actual);
+  const pve =
+    blind === null ? [] : [{ ...blind, message: `${config.proxmox.url}: ${blind.message}` }];
+  return [...pve, ...desiredProblems(looks.desired)];
+}
+
+function partsOf(agent: Agent, { hubHealth }: ControlServiceOptions): PartHealth[] {
+  const { looks, config, journal } = agent;
+  const blind =
+    looks.actual === null ? 'not looked at yet' : (blindness(looks.actual)?.message ?? null);
+  const problems = desiredProblems(looks.desired).map(({ message }) => message);
+  const guests = looks.desired?.guests.size ?? 0;
+  const stats = journal?.stats();
+  const health = hubHealth?.();
+  const hub: PartHealth[] =
+    health === undefined ? [] : [{ name: 'hub', ok: health.ok, message: health.message }];
+  return [
+    { name: 'pve', ok: blind === null, message: blind ?? config.proxmox.url },
+    {
+      name: 'journal',
+      ok: stats !== undefined,
+      message:
+        stats === undefined ? 'closed' : `record ${stats.nextSeq - 1} in segment ${stats.segment}`,
+    },
+    {
+      name: 'desired',
+      ok: problems.length === 0,
+      message: problems.length === 0 ? `${guests} guests` : problems.join('; '),
+    },
+    ...hub,
+  ];
+}
