@@ -24,6 +24,8 @@ const anyText = fc.oneof(
   fc.constantFrom('', ' ', '0', '1', 'virtio,bridge=vmbr0', 'local-lvm:32', 'none,media=cdrom'),
 );
 
+const anyWord = fc.stringMatching(/^[a-z][a-z0-9:/;.]{0,8}$/);
+
 function propertyText(facts: PropertyFacts): fc.Arbitrary<string> {
   if (facts.enum !== undefined) return fc.constantFrom(...facts.enum);
   if (facts.type === 'boolean') return fc.constantFrom('1', '0', 'yes', 'Off', 'true', 'NO');
@@ -31,7 +33,7 @@ function propertyText(facts: PropertyFacts): fc.Arbitrary<string> {
   if (facts.type === 'number') return fc.constantFrom('1', '1.5', '1.50', '02');
   if (facts.format === 'mac-addr') return fc.constantFrom('BC:24:11:00:00:01', 'bc:24:11:00:00:0a');
   if (facts.format === 'disk-size') return fc.constantFrom('1G', '1024M', '7T', '512');
-  return fc.stringMatching(/^[a-z][a-z0-9:/;.]{0,8}$/);
+  return anyWord;
 }
 
 interface Parts {
@@ -110,7 +112,7 @@ test('a blank part changes nothing, and neither does the quick look', () => {
       const properly = semantics.isSatisfied({ kind, key, desired, actual: `${actual}, ` });
       expect(semantics.isSatisfied({ kind, key, desired, actual })).toBe(properly);
     }),
-    { numRuns: 2000 },
+    { numRuns: 500 },
   );
 });
 
