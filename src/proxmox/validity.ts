@@ -113,8 +113,18 @@ function refusePropertyString(
   return refuseScalar({ ...facts, format: undefined }, text);
 }
 
-/** Null: PVE would take it, or it is not known to be refused. Else why not, one line. */
+/** Reasons name the text, which may be as long as a description. */
+const REASON_MAX_LENGTH = 300;
+
+/** Null: PVE would take it, or it is not known to be refused. Else why not, one short line. */
 export function refuseValue(kind: GuestKind, key: string, text: string): string | null {
+  const why = findReason(kind, key, text);
+  return why !== null && why.length > REASON_MAX_LENGTH
+    ? `${why.slice(0, REASON_MAX_LENGTH)}…`
+    : why;
+}
+
+function findReason(kind: GuestKind, key: string, text: string): string | null {
   const option = findOption(kind, key);
   if (option === null) return `PVE 9 has no option ${key} for ${kind} guests`;
   if (text.includes('\n') && !MULTILINE.has(key)) return 'a line break is not allowed';
