@@ -12,7 +12,7 @@ import type { ErrorCode } from '../reconcile/errors.ts';
 import type { EngineEvent } from '../reconcile/events.ts';
 import { isTerminal, type OpRecord } from '../reconcile/op.ts';
 import type { Plan } from '../reconcile/plan.ts';
-import type { OpLedger } from '../reconcile/ports.ts';
+import type { OpLedger, OpView, Pause } from '../reconcile/ports.ts';
 import { OpTimes } from './op-times.ts';
 import { summarise } from './plan-document.ts';
 
@@ -32,41 +32,30 @@ export interface Probes {
 }
 
 export interface Metrics extends Probes {
-  /** Begins to read what is under way; once, before the first event. */
-  attach(running: RunningParts): void;
   observe(event: EngineEvent): void;
   countRejection(code: ErrorCode): void;
-  showHub(state: HubState): void;
   /** Prometheus text and its content type. */
   render(): Promise<{ readonly type: string; readonly text: string }>;
 }
 
 export interface MetricsParts {
+  readonly ledger: Pick<OpLedger, 'opsInFlight' | 'holds' | 'pause'>;
   readonly clock: Clock;
   readonly version: string;
-}
-
-export interface RunningParts {
-  readonly ledger: Pick<OpLedger, 'opsInFlight' | 'holds' | 'pause'>;
   readonly isReady: () => boolean;
+  /** Null: no hub is configured. */
+  readonly hubState: () => HubState | null;
 }
 
 export function createMetrics(parts: MetricsParts): Metrics {
   const registry = new Registry();
-  const times = new OpTimes();
-  const ops = createOpMetrics(registry, times);
+  const ops = createOpMetrics(registry, parts);
   const passes = createPassMetrics(registry, parts);
   const edges = createEdgeMetrics(registry);
+  createStateMetrics(registry, parts);
   createProcessMetrics(registry);
-  makers(registry)
-    .gauge('build_info', 'Which version runs.', ['version'])
-    .set({ version: parts.version }, 1);
   return {
     ...edges,
-    attach(running) {
-      times.begin(running.ledger.opsInFlight());
-      createStateMetrics(registry, { ...parts, ...running });
-    },
     observe(event) {
       if (event.kind === 'op') ops(event.record);
       if (event.kind === 'pass') passes(event.plan, event.durationMs);
@@ -76,7 +65,7 @@ export function createMetrics(parts: MetricsParts): Metrics {
 }
 
 /** Ops through the lanes, in the words of controller-runtime's work queue. */
-function createOpMetrics(registry: Registry, times: OpTimes): (record: OpRecord) => void {
+function createOpMetrics(registry: Registry, { ledger }: MetricsParts): (record: OpRecord) => void {
   const make = makers(registry);
   const adds = make.counter('workqueue_adds_total', 'Ops taken up.');
   const retries = make.counter('workqueue_retries_total', 'Attempts beyond the first of an op.');
@@ -97,6 +86,7 @@ function createOpMetrics(registry: Registry, times: OpTimes): (record: OpRecord)
     OP_BUCKETS_S,
     ['kind', 'phase'],
   );
+  const times = new OpTimes(ledger.opsInFlight());
   return (record) => {
     const { kind, origin, state } = record;
     const step = times.note(record);
@@ -144,9 +134,7 @@ function resultOf(status: { readonly unknown: number; readonly drift: number }):
   return status.drift > 0 ? 'requeue' : 'success';
 }
 
-function createEdgeMetrics(
-  registry: Registry,
-): Pick<Metrics, keyof Probes | 'countRejection' | 'showHub'> {
+function createEdgeMetrics(registry: Registry): Pick<Metrics, keyof Probes | 'countRejection'> {
   const make = makers(registry);
   const requests = make.counter(
     'pve_requests_total',
@@ -168,9 +156,6 @@ function createEdgeMetrics(
   const rejections = make.counter('signature_rejections_total', 'Signed ops refused, by code.', [
     'code',
   ]);
-  const hub = make.gauge('hub_connection', 'Is this the state of the connection to the hub?', [
-    'state',
-  ]);
   return {
     onRequest({ method, route: endpoint, status, durationMs }) {
       requests.inc({ method, endpoint, status: status === null ? 'none' : String(status) });
@@ -181,103 +166,105 @@ function createEdgeMetrics(
       bytes.inc(batch.bytes);
     },
     countRejection: (code) => rejections.inc({ code }),
-    showHub(state) {
-      for (const each of HUB_STATES) hub.set({ state: each }, each === state ? 1 : 0);
-    },
   };
 }
 
 /** What is read when somebody scrapes. */
 function createStateMetrics(
   registry: Registry,
-  { ledger, clock, isReady }: MetricsParts & RunningParts,
+  { ledger, clock, version, isReady, hubState }: MetricsParts,
 ): void {
   const make = makers(registry);
-  const ageS = (sinceMs: number): number => Math.max(0, clock.now() - sinceMs) / 1000;
-  make.gauge('workqueue_depth', 'Ops that wait for their turn.', [], () => {
-    return ledger.opsInFlight().filter(({ latest }) => latest.state === 'received').length;
+  const inFlight = (): readonly OpView[] => ledger.opsInFlight();
+  const ages = (): number[] =>
+    inFlight().flatMap(({ startedAtMs }) =>
+      startedAtMs === null ? [] : [Math.max(0, clock.now() - startedAtMs) / 1000],
+    );
+  const isInForce = ({ untilMs }: Pause): boolean => untilMs === null || untilMs > clock.now();
+  make.value('workqueue_depth', 'Ops that wait for their turn.', () => {
+    return inFlight().filter(({ latest }) => latest.state === 'received').length;
   });
-  make.gauge('ops_in_flight', 'Ops that have begun and not ended.', [], () => {
-    return ledger.opsInFlight().filter(({ startedAtMs }) => startedAtMs !== null).length;
-  });
-  make.gauge('workqueue_unfinished_work_seconds', 'Time in work, over all ops at work.', [], () =>
-    sum(
-      ledger
-        .opsInFlight()
-        .map(({ startedAtMs }) => startedAtMs ?? clock.now())
-        .map(ageS),
-    ),
+  make.value('ops_in_flight', 'Ops that have begun and not ended.', () => ages().length);
+  make.value('workqueue_unfinished_work_seconds', 'Time in work, over all ops at work.', () =>
+    ages().reduce((total, age) => total + age, 0),
   );
-  make.gauge(
+  make.value(
     'workqueue_longest_running_processor_seconds',
     'Time in work of the op that has been at work longest.',
-    [],
-    () =>
-      Math.max(
-        0,
-        ...ledger.opsInFlight().map(({ startedAtMs }) => ageS(startedAtMs ?? clock.now())),
-      ),
+    () => Math.max(0, ...ages()),
   );
-  make.gauge('holds', 'Guests on hold.', [], () => ledger.holds().size);
-  make.gauge('paused', 'Is reconciling paused by an operator?', [], () =>
-    ledger.pause() === null ? 0 : 1,
-  );
-  make.gauge('ready', 'As /readyz says.', [], () => (isReady() ? 1 : 0));
+  make.value('holds', 'Guests on hold.', () => {
+    return [...ledger.holds().values()].filter(isInForce).length;
+  });
+  make.value('paused', 'Has an operator paused reconciling?', () => {
+    const pause = ledger.pause();
+    return pause !== null && isInForce(pause) ? 1 : 0;
+  });
+  make.value('ready', 'As /readyz says.', () => (isReady() ? 1 : 0));
+  make.gauge('build_info', 'Which version runs.', ['version']).set({ version }, 1);
+  make.gauge('hub_connection', 'Is the connection to the hub in this state?', ['state'], (hub) => {
+    const now = hubState() ?? 'off';
+    for (const state of HUB_STATES) hub.set({ state }, state === now ? 1 : 0);
+  });
 }
 
 /** Under the names every Prometheus client uses. */
 function createProcessMetrics(registry: Registry): void {
   const make = makers(registry, 'process_');
-  make.gauge('resident_memory_bytes', 'Resident memory.', [], () => process.memoryUsage.rss());
+  make.value('resident_memory_bytes', 'Resident memory.', () => process.memoryUsage.rss());
   const startedS = Math.round(performance.timeOrigin) / 1000;
-  make.gauge('start_time_seconds', 'When it began, in seconds since 1970.').set(startedS);
-  const cpu = make.counter('cpu_seconds_total', 'User and system CPU time.', [], () => {
+  make.value('start_time_seconds', 'When it began, in seconds since 1970.', () => startedS);
+  make.counter('cpu_seconds_total', 'User and system CPU time.', [], (cpu) => {
     const { user, system } = process.cpuUsage();
     cpu.reset();
     cpu.inc((user + system) / 1e6);
   });
 }
 
-function sum(values: readonly number[]): number {
-  return values.reduce((total, value) => total + value, 0);
-}
-
-/** Metrics of this registry, by names without their prefix; `read` is asked at each scrape. */
+/** Metrics of this registry, by names without their prefix; what is last is asked at each scrape. */
 function makers(registry: Registry, prefix = PREFIX) {
   const registers = [registry];
+  const gauge = <Label extends string>(
+    name: string,
+    help: string,
+    labelNames: Label[] = [],
+    collect?: (gauge: Gauge<Label>) => void,
+  ): Gauge<Label> => {
+    const read = collect === undefined ? {} : { collect: () => collect(made) };
+    const made: Gauge<Label> = new Gauge({
+      name: prefix + name,
+      help,
+      labelNames,
+      registers,
+      ...read,
+    });
+    return made;
+  };
   return {
-    counter<Label extends string>(
+    gauge,
+    value: (name: string, help: string, read: () => number) =>
+      gauge(name, help, [], (made) => made.set(read())),
+    counter: <Label extends string>(
       name: string,
       help: string,
       labelNames: Label[] = [],
-      collect?: () => void,
-    ) {
-      const read = collect === undefined ? {} : { collect };
-      return new Counter({ name: prefix + name, help, labelNames, registers, ...read });
-    },
-    gauge<Label extends string>(
-      name: string,
-      help: string,
-      labelNames: Label[] = [],
-      read?: () => number,
-    ) {
-      const collect = read === undefined ? {} : { collect: () => gauge.set(read()) };
-      const gauge: Gauge<Label> = new Gauge({
+      collect?: (counter: Counter<Label>) => void,
+    ): Counter<Label> => {
+      const read = collect === undefined ? {} : { collect: () => collect(made) };
+      const made: Counter<Label> = new Counter({
         name: prefix + name,
         help,
         labelNames,
         registers,
-        ...collect,
+        ...read,
       });
-      return gauge;
+      return made;
     },
-    histogram<Label extends string>(
+    histogram: <Label extends string>(
       name: string,
       help: string,
       buckets: number[],
       labelNames: Label[] = [],
-    ) {
-      return new Histogram({ name: prefix + name, help, buckets, labelNames, registers });
-    },
+    ) => new Histogram({ name: prefix + name, help, buckets, labelNames, registers }),
   };
 }

@@ -24,8 +24,8 @@ export interface Step {
 export class OpTimes {
   readonly #ops = new Map<OpId, Known>();
 
-  /** What was under way before the first record comes. */
-  begin(inFlight: readonly OpView[]): void {
+  /** `inFlight`: what was under way before the first record comes. */
+  constructor(inFlight: readonly OpView[]) {
     for (const { opId, latest, latestAtMs, startedAtMs } of inFlight) {
       this.#ops.set(opId, { state: latest.state, atMs: latestAtMs, begunMs: startedAtMs });
     }

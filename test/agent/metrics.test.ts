@@ -21,9 +21,13 @@ function setUp({ inFlight = [] }: Setup = {}) {
     monotonicMs: () => 0,
     sleep: () => Promise.resolve(),
   };
-  const metrics = createMetrics({ clock, version: '1.2.3' });
-  const ledger = { opsInFlight: () => inFlight, holds: () => new Map(), pause: () => null };
-  metrics.attach({ ledger, isReady: () => true });
+  const metrics = createMetrics({
+    clock,
+    version: '1.2.3',
+    ledger: { opsInFlight: () => inFlight, holds: () => new Map(), pause: () => null },
+    isReady: () => true,
+    hubState: () => 'connected',
+  });
   return metrics;
 }
 
@@ -138,7 +142,7 @@ test('promtool finds nothing to mend', async () => {
   metrics.onRequest({ method: 'GET', route: '/nodes/{node}/qemu', status: null, durationMs: 12 });
   metrics.onSynced({ bytes: 512, durationMs: 1.5 });
   metrics.countRejection('signature_invalid');
-  metrics.showHub('connected');
+  expect(await valueOf(metrics, 'hub_connection{state="connected"}')).toBe(1);
   const { text, type } = await metrics.render();
   expect(type).toMatch(/^text\/plain; version=0\.0\.4/);
   const lint = spawnSync('promtool', ['check', 'metrics'], { input: text, encoding: 'utf8' });

@@ -1,5 +1,6 @@
 /** `agent`: the daemon; with `--once` passes until everything has settled. */
 import type { CommandContext } from '../command.ts';
+import { createControlService } from '../control/service.ts';
 import { runDaemon } from '../daemon.ts';
 import { EXIT, type ExitCode } from '../errors.ts';
 import { createLog } from '../log.ts';
@@ -24,7 +25,7 @@ export async function runAgent(
     setTimeout(() => process.exit(EXIT.ok), STOP_DEADLINE_MS).unref();
   });
   await using session = await openSession(context.configFile, { access: 'write' });
-  await runDaemon(session, { log, signal: context.signal, services: [] });
+  await runDaemon(session, { log, signal: context.signal, services: [createControlService()] });
   log.info('agent has stopped');
   return EXIT.ok;
 }

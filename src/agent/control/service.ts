@@ -4,34 +4,43 @@ import { openReader } from '../../journal/reader.ts';
 import { isTerminal } from '../../reconcile/op.ts';
 import type { Agent, Service, StartService } from '../daemon.ts';
 import { blindness, desiredProblems } from '../last-look.ts';
-import type { Metrics } from '../metrics.ts';
+import { createMetrics, type HubState, type Metrics } from '../metrics.ts';
 import { systemClock, systemRandom } from '../system.ts';
 import type { ControlPorts, PartHealth, ReadinessReason } from './ports.ts';
 import { startControlServer } from './server.ts';
 
 export interface ControlServiceOptions {
-  readonly metrics: Metrics;
-  readonly acceptEnvelope?: NonNullable<ControlPorts['acceptEnvelope']>;
+  readonly acceptEnvelope?: AcceptEnvelope;
   /** What else keeps the agent from being ready. */
   readonly reasons?: () => readonly ReadinessReason[];
   /** The connection to the hub, where one is configured. */
-  readonly hubHealth?: () => Pick<PartHealth, 'ok' | 'message'>;
+  readonly hubHealth?: () => Pick<PartHealth, 'ok' | 'message'> & { readonly state: HubState };
 }
 
-export function createControlService(options: ControlServiceOptions): StartService {
+export function createControlService(options: ControlServiceOptions = {}): StartService {
   return async (agent) => {
     const { config, events, loop, log } = agent;
-    const { metrics } = options;
+    const { acceptEnvelope, hubHealth } = options;
     const readiness = (): readonly ReadinessReason[] => [
       ...reasonsOf(agent),
       ...(options.reasons?.() ?? []),
     ];
-    metrics.attach({ ledger: agent.ledger, isReady: () => readiness().length === 0 });
-    const unsubscribe = events.subscribe((event) => {
-      metrics.observe(event);
-      // An op has ended: what it left is shown as soon as it has been looked at.
-      if (event.kind === 'op' && isTerminal(event.record.state)) loop.wake();
+    const metrics = createMetrics({
+      ledger: agent.ledger,
+      clock: systemClock,
+      version: packageJson.version,
+      isReady: () => readiness().length === 0,
+      hubState: () => hubHealth?.().state ?? null,
     });
+    const unsubscribe = [
+      events.subscribe((event) => {
+        metrics.observe(event);
+        // An op has ended: what it left is shown as soon as it has been looked at.
+        if (event.kind === 'op' && isTerminal(event.record.state)) loop.wake();
+      }),
+      agent.requests.subscribe(metrics.onRequest),
+      agent.syncs.subscribe(metrics.onSynced),
+    ];
     const server = await startControlServer(
       {
         agent: config.agent,
@@ -51,18 +60,30 @@ export function createControlService(options: ControlServiceOptions): StartServi
         parts: () => partsOf(agent, options),
         metrics: () => metrics.render(),
         reportError: (error, requestId) => log.error({ err: error, request_id: requestId }, 'API'),
-        ...(options.acceptEnvelope === undefined ? {} : { acceptEnvelope: options.acceptEnvelope }),
+        ...(acceptEnvelope === undefined
+          ? {}
+          : { acceptEnvelope: counted(acceptEnvelope, metrics) }),
       },
       config.control,
     );
     log.info({ socket: config.control.socket, ...server.ports }, 'control API is up');
     const service: Service = {
       async stop() {
-        unsubscribe();
+        for (const stop of unsubscribe) stop();
         await server.close();
       },
     };
     return service;
+  };
+}
+
+type AcceptEnvelope = NonNullable<ControlPorts['acceptEnvelope']>;
+
+function counted(accept: AcceptEnvelope, metrics: Metrics): AcceptEnvelope {
+  return async (bytes) => {
+    const result = await accept(bytes);
+    if (result.kind === 'refused') metrics.countRejection(result.code);
+    return result;
   };
 }
 
