@@ -9,7 +9,7 @@ import { assertNever } from './errors.ts';
 import type { Guest } from './guest.ts';
 import { describeBefore, guestOf, maskedParams, type Op, recordBase } from './op-shape.ts';
 import type { Submission } from './ports.ts';
-import { settleUnanswered } from './settle.ts';
+import { settleUnanswered, type Unanswered } from './settle.ts';
 import type { Workroom } from './workroom.ts';
 
 /** The guest an attempt stands on, as its lane has just looked at it. */
@@ -46,8 +46,9 @@ export async function runAttempt(
     const outcome = { state: 'succeeded', observed: { power: guest.power, note } } as const;
     return { attempt, outcome, seen: guest, retry: 'no' };
   }
+  const startedAtMs = room.clock.now();
   const submission = await submit(op, guest, room);
-  return followSubmission(attempt, submission, room);
+  return followSubmission({ ...attempt, startedAtMs }, submission, room);
 }
 
 async function submit(op: Op, guest: Guest, room: Workroom): Promise<Submission> {
@@ -73,7 +74,7 @@ async function submit(op: Op, guest: Guest, room: Workroom): Promise<Submission>
 }
 
 async function followSubmission(
-  attempt: Attempt,
+  attempt: Attempt & Pick<Unanswered, 'startedAtMs'>,
   submission: Submission,
   room: Workroom,
 ): Promise<AttemptEnd> {

@@ -6,7 +6,7 @@ import type { AttemptEnd } from './conclusion.ts';
 import type { Problem } from './errors.ts';
 import type { OpId, Vmid } from './ids.ts';
 import { holdForOp } from './intake.ts';
-import type { OpRecordDraft } from './op.ts';
+import { isTerminal, type OpRecordDraft } from './op.ts';
 import { runOpTurn } from './op-turn.ts';
 import type { OpView } from './ports.ts';
 import type { Workroom } from './workroom.ts';
@@ -87,7 +87,10 @@ export class OpQueue {
     const view = room.ledger.findOp(opId);
     if (view === null) return { code: 'not_found', message: `no op ${opId} is known` };
     if (!isWaiting(view) || this.#progressOf(opId).hasBegun) {
-      const message = `op ${opId} has begun (${view.latest.state}); nothing is stopped in PVE`;
+      const { state } = view.latest;
+      const message = isTerminal(state)
+        ? `op ${opId} has ended (${state})`
+        : `op ${opId} has begun (${state}); nothing is stopped in PVE`;
       return { code: 'conflict', message };
     }
     const progress = this.#progressOf(opId);

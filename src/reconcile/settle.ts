@@ -27,8 +27,10 @@ import type { Workroom } from './workroom.ts';
 export const UNANSWERED_WINDOW_MS = 40_000;
 /** Clocks and the task list's whole seconds may disagree by this much. */
 const SEARCH_MARGIN_MS = 60_000;
-/** Between two searches for a task that may still appear. */
-const SEARCH_INTERVAL_MS = 2_000;
+/** What shows up at all mostly shows up soon: each pause is half of what has passed already. */
+const SEARCH_PAUSE_MS = { min: 1_000, max: 8_000 };
+/** However late the answer failed to come, a task is given this long to show up. */
+const AFTER_ANSWER_MS = 10_000;
 /** Tasks are dated in whole seconds. */
 const TASK_DATE_MS = 1_000;
 
@@ -49,16 +51,23 @@ export interface Unanswered extends Attempt {
 
 /** Within the process: waits out the window, then ends the attempt as what was seen. */
 export function settleUnanswered(
-  attempt: Attempt,
+  attempt: Attempt & Pick<Unanswered, 'startedAtMs'>,
   problem: Problem,
   room: Workroom,
 ): Promise<AttemptEnd> {
-  const startedAtMs = room.clock.now();
-  return settle({ ...attempt, startedAtMs, windowMs: UNANSWERED_WINDOW_MS, problem }, room);
+  const elapsedMs = room.clock.now() - attempt.startedAtMs;
+  const windowMs = Math.max(UNANSWERED_WINDOW_MS, elapsedMs + AFTER_ANSWER_MS);
+  return settle({ ...attempt, windowMs, problem }, room);
 }
 
 /** Ends the attempt as what was found of it; nothing found in the whole window: `interrupted`. */
-export async function settle(attempt: Unanswered, room: Workroom): Promise<AttemptEnd> {
+export async function settle(unanswered: Unanswered, room: Workroom): Promise<AttemptEnd> {
+  // From here on by the monotonic clock: a step of the wall clock must not cut the window short.
+  const elapsedMs = Math.max(0, room.clock.now() - unanswered.startedAtMs);
+  const attempt = {
+    ...unanswered,
+    endMs: room.clock.monotonicMs() + unanswered.windowMs - elapsedMs,
+  };
   for (;;) {
     const tasks = await searchTasks(attempt, room);
     if (tasks !== null) {
@@ -123,7 +132,12 @@ async function settleByTasks(
   return conclude(attempt, { kind: 'nothing', problem: { code: 'interrupted', message } }, room);
 }
 
-async function settleByLook(attempt: Unanswered, room: Workroom): Promise<AttemptEnd | null> {
+interface Watched extends Unanswered {
+  /** Monotonic end of the window. */
+  readonly endMs: number;
+}
+
+async function settleByLook(attempt: Watched, room: Workroom): Promise<AttemptEnd | null> {
   const look = await lookUntilKnown(attempt.op, false, room);
   if (look.kind === 'gone') return endGone(attempt, look.node);
   const { guest } = look;
@@ -131,7 +145,7 @@ async function settleByLook(attempt: Unanswered, room: Workroom): Promise<Attemp
   if (fulfilment.kind === 'yes') {
     return conclude(attempt, { kind: 'nothing', problem: attempt.problem }, room);
   }
-  if (room.clock.now() - attempt.startedAtMs < attempt.windowMs) return null;
+  if (room.clock.monotonicMs() < attempt.endMs) return null;
   const message = `no answer and no task: ${attempt.problem.message}`;
   const problem: Problem = { code: 'interrupted', message };
   const end = await conclude(attempt, { kind: 'nothing', problem }, room);
@@ -153,14 +167,15 @@ export function isUnchanged(guest: AttemptEnd['seen'], before: Before): boolean 
   return Math.abs(guest.bootedAtMs - before.booted_at_ms) <= BOOT_TIME_SLACK_MS;
 }
 
-async function waitForTask(attempt: Unanswered, room: Workroom): Promise<void> {
-  const nowMs = room.clock.now();
-  const restMs = attempt.startedAtMs + attempt.windowMs - nowMs;
-  const pauseMs = restMs > 0 ? Math.min(SEARCH_INTERVAL_MS, restMs) : SEARCH_INTERVAL_MS;
+async function waitForTask(attempt: Watched, room: Workroom): Promise<void> {
+  const restMs = attempt.endMs - room.clock.monotonicMs();
+  const { min, max } = SEARCH_PAUSE_MS;
+  const usualMs = Math.min(max, Math.max(min, (attempt.windowMs - restMs) / 2));
+  const pauseMs = restMs > 0 ? Math.min(usualMs, restMs) : usualMs;
   room.showWait(attempt.op.vmid, {
     code: 'unknown',
     message: `whether PVE took the request is not known yet: ${attempt.problem.message}`,
-    untilMs: nowMs + pauseMs,
+    untilMs: room.clock.now() + pauseMs,
   });
   await room.clock.sleep(pauseMs, room.signal);
   room.signal.throwIfAborted();

@@ -58,9 +58,10 @@ export class ScenarioRun {
     }
     await this.clock.advanceTo(readTime(until));
     this.#summarise();
+    const text = this.log.toString();
     this.#loop.abort();
     if (this.#life !== null && !this.#life.isDead) await this.#life.engine.stop();
-    return this.log.toString();
+    return text;
   }
 
   startAgent(how: 'daemon' | 'once' = 'daemon'): void {
