@@ -33,6 +33,8 @@ export interface IntakeParts {
   readonly signers: SignerRing;
   /** HMAC under the state folder's key (`OpLedger.hashSecret`). */
   readonly hashPayload: (text: string) => string;
+  /** Keys of ops that expired up to then are forgotten, whatever the clock says now. */
+  readonly forgottenToMs: () => number;
   readonly submit: (request: OpRequest) => Promise<SubmitResult>;
 }
 
@@ -61,7 +63,9 @@ async function accept(bytes: Uint8Array, parts: IntakeParts): Promise<EnvelopeRe
   if (verified.kind === 'refused') return refused(verified.problem);
   const { op, signers } = verified;
   const problem =
-    checkAudience(op, parts.agent) ?? parts.clockGuard.objection() ?? checkTime(op, nowMs);
+    checkAudience(op, parts.agent) ??
+    parts.clockGuard.objection() ??
+    checkTime(op, nowMs, parts.forgottenToMs());
   if (problem !== null) return refused(problem);
   const payloadHmac = parts.hashPayload(envelope.payload.toString());
   return toResult(await parts.submit(toRequest(op, signers, payloadHmac)));
@@ -92,11 +96,15 @@ function checkAudience({ agent }: SignedOp, own: string): Problem | null {
   };
 }
 
-function checkTime({ issuedAtMs, expiresAtMs }: SignedOp, nowMs: number): Problem | null {
+function checkTime(
+  { issuedAtMs, expiresAtMs }: SignedOp,
+  nowMs: number,
+  forgottenToMs: number,
+): Problem | null {
   if (expiresAtMs <= issuedAtMs || expiresAtMs - issuedAtMs > LIFETIME_MAX_MS) {
     return { code: 'invalid_request', message: 'its lifetime is not between 0 and 24 hours' };
   }
-  if (nowMs > expiresAtMs + CLOCK_SKEW_MS) {
+  if (nowMs > expiresAtMs + CLOCK_SKEW_MS || expiresAtMs <= forgottenToMs) {
     return { code: 'expired', message: `it expired at ${new Date(expiresAtMs).toISOString()}` };
   }
   if (nowMs < issuedAtMs - CLOCK_SKEW_MS) {

@@ -124,6 +124,7 @@ export class SmallAgent {
       clockGuard,
       signers: ring,
       hashPayload: hashSecret,
+      forgottenToMs: () => journal.hub().forgottenToMs,
       submit: (request) => engine.submit(request),
     });
   }

@@ -1,0 +1,143 @@
+/**
+ * The agent's side of a hub: the stream of ops in, receipts out. Begun after recovery; what it had
+ * under way when it stops is taken up by the next start, from the journal.
+ */
+import type { Journal } from '../../journal/journal.ts';
+import type { JournalReader } from '../../journal/reader.ts';
+import type { TlsTrust } from '../../proxmox/trust.ts';
+import type { Clock, Random } from '../../reconcile/clock.ts';
+import type { Engine } from '../../reconcile/engine.ts';
+import { assertNever } from '../../reconcile/errors.ts';
+import type { EventHub } from '../event-hub.ts';
+import type { SigningKey } from './agent-key.ts';
+import { createHubClient } from './hub-client.ts';
+import type { AcceptEnvelope } from './intake.ts';
+import { Outbox } from './outbox.ts';
+import { createReceiptSigner } from './receipt.ts';
+import { createReceiptSource } from './receipt-source.ts';
+import { HubStream, type StreamOutcome, type StreamState } from './stream.ts';
+
+export interface HubServiceParts {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly agent: string;
+  readonly url: string;
+  readonly trust: TlsTrust;
+  readonly key: SigningKey;
+  readonly journal: Journal;
+  /** The journal, read beside its writer. */
+  readonly history: JournalReader;
+  readonly engine: Pick<Engine, 'isAtWork'>;
+  readonly events: EventHub;
+  readonly accept: AcceptEnvelope;
+  readonly log: {
+    info(fields: object, text: string): void;
+    warn(fields: object, text: string): void;
+  };
+}
+
+export interface HubService {
+  stop(): Promise<void>;
+  /** The connection, for people. */
+  state(): StreamState;
+  /** Receipts that the hub does not have yet, as far as they are in memory. */
+  receiptsWaiting(): number;
+}
+
+export async function startHubService(parts: HubServiceParts): Promise<HubService> {
+  const { clock, random, journal, events, log } = parts;
+  const client = createHubClient(parts);
+  const signer = createReceiptSigner(parts.agent, parts.key);
+  const { cursor } = journal.hub();
+  const outbox = new Outbox({
+    clock,
+    random,
+    source: createReceiptSource(parts.history),
+    seal: (record) => signer.receipt(record),
+    post: (envelope, signal) => client.postReceipt(envelope, signal),
+    ackedSeq: await beginReceipts(journal),
+    keepAcked: (recordSeq) => journal.ledger.note({ kind: 'receipt_acked', recordSeq }),
+    newestSeq: journal.stats().nextSeq - 1,
+    isAtWork: (opId) => parts.engine.isAtWork(opId),
+    onLost: (records) =>
+      log.warn({ records }, 'receipts are lost: the journal was cut before the hub had them'),
+  });
+  let state: StreamState = { kind: 'connecting' };
+  const stream = new HubStream({
+    clock,
+    random,
+    client,
+    accept: parts.accept,
+    signer,
+    cursor,
+    keepCursor: (next) => journal.ledger.note({ kind: 'hub_cursor', cursor: next }),
+    onState(next) {
+      logState(state, next, log);
+      state = next;
+    },
+  });
+  const unsubscribe = events.subscribe((event) => {
+    if (event.kind === 'op') outbox.noteRecord(event.record);
+  });
+  const stopping = new AbortController();
+  // They reject only where the journal cannot be used any more: the process has to end.
+  const guarded = (run: Promise<void>): Promise<void> =>
+    run.catch((error: unknown) => {
+      if (!stopping.signal.aborted) events.emit({ kind: 'halted', error });
+    });
+  const running = [guarded(stream.run(stopping.signal)), guarded(outbox.run(stopping.signal))];
+  return {
+    async stop() {
+      unsubscribe();
+      stopping.abort();
+      await Promise.all(running);
+      await client.close();
+    },
+    state: () => state,
+    receiptsWaiting: () => outbox.waiting,
+  };
+}
+
+/** An agent that meets its first hub does not tell it what was before. */
+async function beginReceipts(journal: Journal): Promise<number> {
+  const { ackedSeq } = journal.hub();
+  if (ackedSeq !== null) return ackedSeq;
+  const recordSeq = journal.stats().nextSeq - 1;
+  await journal.ledger.note({ kind: 'receipt_acked', recordSeq });
+  return recordSeq;
+}
+
+/** A line when it comes and when it goes, not at every try. */
+function logState(before: StreamState, next: StreamState, log: HubServiceParts['log']): void {
+  if (next.kind === 'open') log.info({}, 'connected to the hub');
+  if (next.kind !== 'waiting') return;
+  const because = describeOutcome(next.because);
+  const retry = new Date(next.untilMs).toISOString();
+  if (before.kind === 'open') log.info({ retry }, `the hub's stream has ended: ${because}`);
+  else log.warn({ retry }, `the hub cannot be reached: ${because}`);
+}
+
+export function describeOutcome(outcome: StreamOutcome): string {
+  switch (outcome.kind) {
+    case 'unreachable':
+      return outcome.isUntrusted ? `its certificate: ${outcome.message}` : outcome.message;
+    case 'rejected':
+      return `it answered ${outcome.status}`;
+    case 'not_a_stream':
+      return `it answered ${outcome.contentType || 'without a content type'}, not a stream`;
+    case 'silent':
+      return 'it has said nothing for too long';
+    case 'closed':
+      return 'it closed the stream';
+    case 'cut':
+      return outcome.message;
+    case 'too_large':
+      return 'it sent an event that is too large';
+    case 'deferred':
+      return `an op has to wait: ${outcome.problem.message}`;
+    case 'stopped':
+      return 'the agent is stopping';
+    default:
+      return assertNever(outcome);
+  }
+}

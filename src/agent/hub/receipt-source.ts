@@ -1,0 +1,106 @@
+/**
+ * Ops' ends out of the journal, from a record on: what the outbox has not seen as it happened. The
+ * journal is the outbox's memory; only how far the hub has come is noted beside it.
+ */
+import { errnoOf, type ReadFile } from '../../journal/disk.ts';
+import type { SealedOp } from '../../journal/op-record.ts';
+import type { JournalReader } from '../../journal/reader.ts';
+import { parseRecord } from '../../journal/records.ts';
+import { scanLines } from '../../journal/scan.ts';
+import { segmentName } from '../../journal/segments.ts';
+import type { OpId } from '../../reconcile/ids.ts';
+import { isTerminal } from '../../reconcile/op.ts';
+
+export interface Ends {
+  /** The last record of each op that ended, in the order of their seq. */
+  readonly ends: readonly SealedOp[];
+  /** All records up to this one have been looked at. */
+  readonly throughSeq: number;
+  /** Records after `afterSeq` that retention has removed. */
+  readonly lost: number;
+}
+
+export interface ReceiptSource {
+  /**
+   * A segment's worth of them at most, behind `afterSeq` and up to `untilSeq`; asked again from
+   * `throughSeq` it goes on.
+   */
+  readEnds(range: { readonly afterSeq: number; readonly untilSeq: number }): Promise<Ends>;
+}
+
+export function createReceiptSource(reader: JournalReader): ReceiptSource {
+  return {
+    async readEnds({ afterSeq, untilSeq }) {
+      const start = await findSegment(reader, afterSeq);
+      if (start === null) return { ends: [], throughSeq: untilSeq, lost: 0 };
+      const { segment, firstSeq, nextFirstSeq } = start;
+      const ends = new Map<OpId, SealedOp>();
+      await scanSegment(reader, segment, (text) => {
+        const record = parseRecord(text);
+        if (record.kind !== 'op' || record.seq <= afterSeq || record.seq > untilSeq) return;
+        const { op } = record;
+        ends.delete(op.op_id);
+        if (isTerminal(op.state)) ends.set(op.op_id, op);
+      });
+      return {
+        ends: [...ends.values()],
+        throughSeq: Math.min(untilSeq, (nextFirstSeq ?? Number.POSITIVE_INFINITY) - 1),
+        lost: Math.max(0, firstSeq - afterSeq - 1),
+      };
+    },
+  };
+}
+
+interface SegmentPlace {
+  readonly segment: number;
+  readonly firstSeq: number;
+  /** Null: it is the newest. */
+  readonly nextFirstSeq: number | null;
+}
+
+/** The segment that holds the record behind `afterSeq`, or the oldest there is. */
+async function findSegment(reader: JournalReader, afterSeq: number): Promise<SegmentPlace | null> {
+  const segments = await reader.segments();
+  let place: SegmentPlace | null = null;
+  let nextFirstSeq: number | null = null;
+  for (const segment of segments.toReversed()) {
+    const firstSeq = await readFirstSeq(reader, segment);
+    if (firstSeq === null) break;
+    place = { segment, firstSeq, nextFirstSeq };
+    if (firstSeq <= afterSeq + 1) break;
+    nextFirstSeq = firstSeq;
+  }
+  return place;
+}
+
+async function readFirstSeq(reader: JournalReader, segment: number): Promise<number | null> {
+  const found: number[] = [];
+  await scanSegment(reader, segment, (text) => {
+    const record = parseRecord(text);
+    if (record.kind === 'segment') found.push(record.header.first_seq);
+    return 'stop';
+  });
+  return found[0] ?? null;
+}
+
+/** A segment that retention has removed meanwhile has no lines. */
+async function scanSegment(
+  reader: JournalReader,
+  segment: number,
+  visit: (text: string) => 'stop' | void,
+): Promise<void> {
+  let file: ReadFile;
+  try {
+    file = await reader.disk.openRead(segmentName(segment));
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return;
+    throw error;
+  }
+  try {
+    await scanLines(file, null, ({ text, fault }) =>
+      fault === null ? (visit(text) ?? undefined) : 'stop',
+    );
+  } finally {
+    await file.close();
+  }
+}

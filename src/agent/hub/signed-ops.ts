@@ -1,0 +1,63 @@
+/**
+ * What an agent needs to take signed ops, put together: the signers, the clock guard, the authority
+ * the engine asks, and the intake once there is an engine. With or without a hub.
+ */
+import type { Journal } from '../../journal/journal.ts';
+import type { Clock } from '../../reconcile/clock.ts';
+import type { Engine } from '../../reconcile/engine.ts';
+import type { Problem } from '../../reconcile/errors.ts';
+import { toProblem } from '../../reconcile/errors.ts';
+import type { Authority, ValueSemantics } from '../../reconcile/ports.ts';
+import { type Config, loadConfig } from '../config.ts';
+import { createAuthority } from './authority.ts';
+import { createClockGuard } from './clock-guard.ts';
+import { type AcceptEnvelope, createIntake } from './intake.ts';
+import { loadSigners, ReloadableSigners } from './signers.ts';
+
+export interface SignedOps {
+  /** For the engine: asked again at every turn of a lane. */
+  readonly authority: Authority;
+  /** The way in, for `POST /v1/ops` and the hub's stream alike. */
+  intake(engine: Pick<Engine, 'submit'>): AcceptEnvelope;
+  /** On SIGHUP: reads config.yaml's `signers` and their keys again. Resolves with what is wrong. */
+  reload(): Promise<readonly Problem[]>;
+  /** Why signed ops are refused, or some signers are not in force; for readiness. */
+  problems(): readonly Problem[];
+}
+
+/** Throws `config_invalid` for a signer that is not as it should be. */
+export async function openSignedOps({
+  config,
+  journal,
+  clock,
+  semantics,
+}: {
+  readonly config: Config;
+  readonly journal: Journal;
+  readonly clock: Clock;
+  readonly semantics: Pick<ValueSemantics, 'classify'>;
+}): Promise<SignedOps> {
+  const signers = new ReloadableSigners(config, await loadSigners(config));
+  const clockGuard = createClockGuard({ clock, lastRecordAtMs: journal.lastAtMsBefore });
+  return {
+    authority: createAuthority({ clock, clockGuard, signers, semantics, policy: config.policy }),
+    intake: (engine) =>
+      createIntake({
+        agent: config.agent,
+        clock,
+        clockGuard,
+        signers,
+        hashPayload: (text) => journal.ledger.hashSecret(text),
+        forgottenToMs: () => journal.hub().forgottenToMs,
+        submit: (request) => engine.submit(request),
+      }),
+    async reload() {
+      const problems = await signers.reload(() => loadConfig(config.file));
+      return problems.map(toProblem);
+    },
+    problems() {
+      const objection = clockGuard.objection();
+      return [...(objection === null ? [] : [objection]), ...signers.problems().map(toProblem)];
+    },
+  };
+}
