@@ -84,9 +84,7 @@ function judgeConfig(params: SetConfigParams, guest: Guest, semantics: ValueSema
   for (const [key, desired] of Object.entries(params.set)) {
     if (semantics.isWriteOnly(guest.kind, key)) continue;
     const actual = effectiveValue(config, key);
-    const isSet =
-      actual !== null && semantics.isSatisfied({ kind: guest.kind, key, desired, actual });
-    if (!isSet) missing.push(key);
+    if (!semantics.isSatisfied({ kind: guest.kind, key, desired, actual })) missing.push(key);
   }
   for (const key of params.delete) if (effectiveValue(config, key) !== null) missing.push(key);
   return missing.length === 0

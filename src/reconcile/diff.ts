@@ -118,8 +118,8 @@ function compareKey(column: Column, guest: Guest, draft: Draft, context: DiffCon
   const isSecret = context.semantics.isWriteOnly(guest.kind, key);
   const effective = pending === undefined ? current : pending;
   const isEffective = isSatisfied(column, effective, guest, context, isSecret);
-  const isCurrent = isSatisfied(column, current, guest, context, isSecret);
-  if (isEffective && isCurrent) return;
+  if (isEffective && pending === undefined) return;
+  if (isEffective && isSatisfied(column, current, guest, context, isSecret)) return;
   const show = (value: string | null): string | null => (isSecret && value !== null ? MASK : value);
   const change = (reversibility: Reversibility, isWritten: boolean): Change => ({
     key,
@@ -181,8 +181,7 @@ function isSatisfied(
 ): boolean {
   const { key, desired } = column;
   if (desired === null) return value === null;
-  if (value === null) return false;
   // PVE answers a made-up text for a write-only key: only our own memory can tell.
-  if (isSecret) return context.isSecretApplied(guest.vmid, key, desired);
+  if (isSecret) return value !== null && context.isSecretApplied(guest.vmid, key, desired);
   return context.semantics.isSatisfied({ kind: guest.kind, key, desired, actual: value });
 }

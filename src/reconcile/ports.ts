@@ -124,12 +124,15 @@ export interface GuestApi {
 
 /** What config values mean to PVE. Pure and total: it never throws, whatever the text. */
 export interface ValueSemantics {
-  /** Does `actual` satisfy `desired`? What desired leaves to PVE (a MAC, a size) may be anything. */
+  /**
+   * Does `actual` (null: not set) satisfy `desired`? What desired leaves to PVE (a MAC, a size) may
+   * be anything; an empty description is kept by PVE as not set.
+   */
   isSatisfied(value: {
     readonly kind: GuestKind;
     readonly key: string;
     readonly desired: string;
-    readonly actual: string;
+    readonly actual: string | null;
   }): boolean;
   /** What to write: desired, with what PVE had filled in kept. */
   fillIn(value: {

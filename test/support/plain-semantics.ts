@@ -15,6 +15,7 @@ function withoutMac(text: string): string {
 export const plainSemantics: ValueSemantics = {
   isSatisfied({ key, desired, actual }) {
     if (desired === actual) return true;
+    if (actual === null) return false;
     return key.startsWith('net') && !MAC.test(desired) && withoutMac(actual) === desired;
   },
   fillIn({ key, desired, actual }) {

@@ -1,0 +1,270 @@
+/**
+ * The perpetual diffs people report about other tools, as tests: what somebody wrote, what PVE
+ * gives back, and the plan there should be. The names cite where the complaint was made.
+ */
+import { expect, test } from 'vitest';
+import { createValueSemantics, isSameValue } from '../../src/proxmox/same-value.ts';
+import { documentSchema, NO_DESIRED_STATE, readDocument } from '../../src/reconcile/desired.ts';
+import type { ActualState, Guest, GuestKind, PendingChange } from '../../src/reconcile/guest.ts';
+import { parseVmid, type Vmid } from '../../src/reconcile/ids.ts';
+import type { PlanEntry } from '../../src/reconcile/plan.ts';
+import { type PlanContext, planGuests } from '../../src/reconcile/planner.ts';
+
+type Written = string | number | boolean | null | readonly (string | number)[];
+
+interface Case {
+  readonly name: string;
+  readonly kind?: GuestKind;
+  readonly wanted: Readonly<Record<string, Written>>;
+  /** What PVE has, as text. */
+  readonly read: Readonly<Record<string, string>>;
+}
+
+const KEY = 'ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAgQC7 ops@example';
+
+/** Written once, read back as PVE keeps it: there is nothing to do, ever again. */
+const QUIET: readonly Case[] = [
+  {
+    name: 'a net without a MAC keeps the one PVE made up (Telmate#47, #112, #181)',
+    wanted: { net0: 'virtio,bridge=vmbr0,tag=2101' },
+    read: { net0: 'virtio=42:CE:92:97:95:4B,bridge=vmbr0,tag=2101' },
+  },
+  {
+    name: 'a container net without a MAC, its properties in another order (Telmate#181)',
+    kind: 'lxc',
+    wanted: { net0: 'bridge=vmbr0,name=eth0,ip=dhcp' },
+    read: { net0: 'name=eth0,bridge=vmbr0,hwaddr=BC:24:11:00:00:01,ip=dhcp,type=veth' },
+  },
+  {
+    name: 'tags in the order somebody wrote them (bpg#321, bpg#742)',
+    wanted: { tags: ['gamma', 'beta', 'alpha'] },
+    read: { tags: 'alpha;beta;gamma' },
+  },
+  {
+    name: 'tags with commas, twice, and in capitals (Telmate#951)',
+    wanted: { tags: 'Test,terraform,test' },
+    read: { tags: 'terraform;test' },
+  },
+  {
+    name: 'a description whose last newline PVE drops (Telmate#1030)',
+    wanted: { description: 'k8\n' },
+    read: { description: 'k8' },
+  },
+  {
+    name: 'a description to which PVE adds a newline (Telmate#1030)',
+    kind: 'lxc',
+    wanted: { description: 'k8' },
+    read: { description: 'k8\n' },
+  },
+  {
+    name: 'an empty description, which PVE keeps as none',
+    wanted: { description: '' },
+    read: {},
+  },
+  {
+    name: 'cicustom with its files in another order (Telmate#1224)',
+    wanted: { cicustom: 'user=local:snippets/u.yml,meta=local:snippets/m.yml' },
+    read: { cicustom: 'meta=local:snippets/m.yml,user=local:snippets/u.yml' },
+  },
+  {
+    name: 'a boot order in its old and its long form (Telmate#209)',
+    wanted: { boot: 'cdn' },
+    read: { boot: 'legacy=cdn' },
+  },
+  {
+    name: 'numbers that PVE prints as text, booleans that it prints as numbers',
+    wanted: { memory: 512, onboot: true, kvm: false },
+    read: { memory: '512', onboot: '1', kvm: '0' },
+  },
+  {
+    name: 'a disk whose options stand in another order (bpg#2199, bpg#185)',
+    wanted: { scsi0: 'local-lvm:vm-100-disk-0,ssd=1,discard=on,size=32G' },
+    read: { scsi0: 'local-lvm:vm-100-disk-0,discard=on,size=32G,ssd=1' },
+  },
+  {
+    name: 'a disk of which nobody wrote the size',
+    wanted: { scsi0: 'local-lvm:vm-100-disk-0,discard=on' },
+    read: { scsi0: 'local-lvm:vm-100-disk-0,discard=on,size=32G' },
+  },
+  {
+    name: 'a size in another unit',
+    wanted: { scsi0: 'local-lvm:vm-100-disk-0,size=1024M' },
+    read: { scsi0: 'local-lvm:vm-100-disk-0,size=1G' },
+  },
+  {
+    name: 'ssh keys, which PVE keeps percent-encoded (Telmate#209)',
+    wanted: { sshkeys: encodeURIComponent(KEY) },
+    read: { sshkeys: encodeURIComponent(`${KEY}\n`) },
+  },
+  {
+    name: 'a MAC in small letters',
+    wanted: { net0: 'virtio=bc:24:11:00:01:01,bridge=vmbr0' },
+    read: { net0: 'virtio=BC:24:11:00:01:01,bridge=vmbr0' },
+  },
+  {
+    name: 'properties that somebody set by hand and nobody manages (Telmate#655, #763, #1216)',
+    wanted: { cores: 2 },
+    read: { cores: '2', bootdisk: 'virtio0', scsihw: 'virtio-scsi-pci', smbios1: 'uuid=1' },
+  },
+  {
+    name: 'a boolean inside a property string, in another spelling',
+    wanted: { agent: 'enabled=yes' },
+    read: { agent: '1' },
+  },
+  {
+    name: 'an explicit model and default key',
+    wanted: { vga: 'type=std,memory=32' },
+    read: { vga: 'std,memory=32' },
+  },
+];
+
+test.each(QUIET)('no drift: $name', ({ kind = 'qemu', wanted, read }) => {
+  const entry = plan({ kind, wanted, read });
+  expect({ status: entry.status, changes: entry.changes, actions: entry.actions }).toEqual({
+    status: 'in_sync',
+    changes: [],
+    actions: [],
+  });
+});
+
+/** And the reverse: what looks alike and is not. */
+const DRIFT: readonly Case[] = [
+  {
+    name: 'another bridge',
+    wanted: { net0: 'virtio,bridge=vmbr1' },
+    read: { net0: 'virtio=42:CE:92:97:95:4B,bridge=vmbr0' },
+  },
+  { name: 'an explicit default is not the same as not set', wanted: { cores: 1 }, read: {} },
+  { name: 'one tag more', wanted: { tags: ['a', 'b'] }, read: { tags: 'a' } },
+  { name: 'a key that must not be set', wanted: { balloon: null }, read: { balloon: '0' } },
+  {
+    name: 'white space inside a description',
+    wanted: { description: 'a  b' },
+    read: { description: 'a b' },
+  },
+];
+
+test.each(DRIFT)('drift: $name', ({ wanted, read }) => {
+  const entry = plan({ kind: 'qemu', wanted, read });
+  expect(entry.status).toBe('drift');
+  expect(entry.actions.map(({ action }) => action.kind)).toEqual(['set_config']);
+});
+
+test('a bridge that changes keeps the MAC that PVE made up', () => {
+  const read = { net0: 'virtio=42:CE:92:97:95:4B,bridge=vmbr0' };
+  const [change] = plan({ kind: 'qemu', wanted: { net0: 'virtio,bridge=vmbr9' }, read }).actions;
+  const written = change?.action.kind === 'set_config' ? change.action.params.set['net0'] : '';
+  const wanted = 'virtio=42:CE:92:97:95:4B,bridge=vmbr9';
+  expect(isSameValue('qemu', 'net0', [written ?? null, wanted])).toBe(true);
+});
+
+test('what waits for a restart is neither done nor written again (bpg#2516, bpg#2544, Telmate#1373)', () => {
+  const entry = plan({
+    kind: 'qemu',
+    wanted: { memory: 2048 },
+    read: { memory: '1024' },
+    pending: { memory: { kind: 'set', value: '2048' } },
+    running: true,
+  });
+  expect(entry.status).toBe('drift');
+  expect(entry.actions).toEqual([]);
+  expect(entry.conditions).toMatchObject([{ code: 'restart_required', keys: ['memory'] }]);
+});
+
+test.each([
+  ['tags', { tags: ['x'] }],
+  ['cores of a container', { cores: 8 }],
+  ['description', { description: 'changed' }],
+  ['memory', { memory: 4096 }],
+  ['net', { net0: 'virtio,bridge=vmbr9' }],
+] as const)(
+  '%s of a running guest never stops or restarts it (bpg#2902, #932, #1920, Telmate#1393)',
+  (_what, wanted) => {
+    const entry = plan({ kind: 'qemu', wanted, read: { memory: '512' }, running: true });
+    expect(entry.actions.map(({ action }) => action.kind)).toEqual(['set_config']);
+  },
+);
+
+test('a guest started once and then left alone is no drift when it is off (Telmate#893, #1035)', () => {
+  const entry = plan({ kind: 'qemu', wanted: {}, read: {}, power: 'initial', isInitialDone: true });
+  expect(entry).toMatchObject({ status: 'in_sync', actions: [] });
+});
+
+const VMID = vmidOf(100);
+const semantics = createValueSemantics();
+
+function plan(scene: {
+  readonly kind: GuestKind;
+  readonly wanted: Readonly<Record<string, Written>>;
+  readonly read: Readonly<Record<string, string>>;
+  readonly pending?: Readonly<Record<string, PendingChange>>;
+  readonly running?: boolean;
+  readonly power?: 'initial';
+  readonly isInitialDone?: boolean;
+}): PlanEntry {
+  const { kind, wanted, read, pending = {}, running = false, power } = scene;
+  const document = documentSchema.parse({
+    version: 1,
+    guests: { 100: { config: wanted, ...(power === undefined ? {} : { power }) } },
+  });
+  const guests = new Map(readDocument(document, 'test').map((guest) => [guest.vmid, guest]));
+  const guest: Guest = {
+    vmid: VMID,
+    kind,
+    name: 'web',
+    power: running ? 'running' : 'stopped',
+    qmpStatus: null,
+    template: false,
+    lock: null,
+    tags: [],
+    bootedAtMs: null,
+    ha: { kind: 'not_read' },
+    config: {
+      kind: 'known',
+      config: {
+        digest: 'd'.repeat(40),
+        current: new Map(Object.entries(read)),
+        pending: new Map(Object.entries(pending)),
+        readAtMs: 0,
+      },
+    },
+  };
+  const { entries } = planGuests(
+    { ...NO_DESIRED_STATE, guests },
+    actualOf(guest),
+    null,
+    contextOf(scene.isInitialDone ?? false),
+  );
+  const [entry] = entries;
+  if (entry === undefined) throw new Error('no entry');
+  return entry;
+}
+
+function actualOf(guest: Guest): ActualState {
+  return {
+    lookedAtMs: 0,
+    guests: new Map([[guest.vmid, guest]]),
+    qemu: { kind: 'complete' },
+    lxc: { kind: 'complete' },
+    tasks: [],
+    tasksKnown: { kind: 'complete' },
+    bulkTasks: [],
+    elsewhere: new Map(),
+  };
+}
+
+function contextOf(isInitialDone: boolean): PlanContext {
+  return {
+    semantics,
+    policy: { mode: 'enforce', unsigned: 'benign', operator: 'benign', irreversibleSignatures: 2 },
+    pause: null,
+    memoryOf: () => ({ hold: null, isInitialDone, backoff: null }),
+    isSecretApplied: () => false,
+  };
+}
+
+function vmidOf(number: number): Vmid {
+  const vmid = parseVmid(number);
+  if (vmid === null) throw new Error(`${number} is no vmid`);
+  return vmid;
+}
