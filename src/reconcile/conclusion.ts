@@ -18,6 +18,7 @@ import type { Upid } from './ids.ts';
 import type { Before, OpRecord } from './op.ts';
 import { guestOf, type Op, recordBase } from './op-shape.ts';
 import type { LookResult } from './ports.ts';
+import { waitShown } from './wait.ts';
 import type { Workroom } from './workroom.ts';
 
 /** Between two looks at a guest whose HA request is under way; the manager works in 10 s rounds. */
@@ -110,6 +111,12 @@ function retryOf({ error }: Outcome): Retry {
   return error !== undefined && PASSING.has(error.code) ? 'yes' : 'no';
 }
 
+/** For an attempt that had ended before the agent's last start: all that its record tells. */
+export function retryOfCode(code: ErrorCode): Retry {
+  if (code === 'interrupted') return 'if_unchanged';
+  return PASSING.has(code) ? 'yes' : 'no';
+}
+
 export function endFailed(
   attempt: Attempt,
   error: Problem,
@@ -166,10 +173,9 @@ async function seeGuest(attempt: Attempt, evidence: Evidence, room: Workroom): P
     const elapsedMs = room.clock.monotonicMs() - startedMs;
     if (!isUnderWay || elapsedMs >= haBudgetMs(op)) return seen(guest, fulfilment);
     isDetailed = true;
-    const untilMs = room.clock.now() + HA_LOOK_INTERVAL_MS;
     const message = `HA is working on it (${fulfilment.saw})`;
-    room.showWait(op.vmid, { code: 'ha_transition', message, untilMs });
-    await room.clock.sleep(HA_LOOK_INTERVAL_MS, room.signal);
+    const reason = { code: 'ha_transition', message };
+    await waitShown(op.vmid, reason, HA_LOOK_INTERVAL_MS, room);
   }
 }
 
@@ -177,11 +183,10 @@ function seen(guest: Guest, fulfilment: Fulfilment): SeenGuest {
   return { kind: 'seen', guest, fulfilment };
 }
 
-/** PVE took the request, or may have: with HA that is only the beginning. */
+/** A task that did not fail has filed a request with HA, and that is only the beginning. */
 function isHaRequestUnderWay(op: Op, evidence: Evidence): boolean {
   if (op.action.kind === 'set_config') return false;
-  if (evidence.kind !== 'task') return evidence.kind === 'nothing';
-  return evidence.end.kind !== 'error';
+  return evidence.kind === 'task' && evidence.end.kind !== 'error';
 }
 
 function haBudgetMs({ action }: Op): number {
@@ -220,18 +225,8 @@ export async function lookUntilKnown(
   }
 }
 
-async function waitUnseen(
-  op: Op,
-  look: LookResult,
-  pauseMs: number,
-  room: Workroom,
-): Promise<void> {
+function waitUnseen(op: Op, look: LookResult, pauseMs: number, room: Workroom): Promise<void> {
   const problem = look.kind === 'unknown' ? look.problem.message : 'its config could not be read';
-  room.showWait(op.vmid, {
-    code: 'unknown',
-    message: `the guest cannot be seen: ${problem}`,
-    untilMs: room.clock.now() + pauseMs,
-  });
-  await room.clock.sleep(pauseMs, room.signal);
-  room.signal.throwIfAborted();
+  const reason = { code: 'unknown', message: `the guest cannot be seen: ${problem}` };
+  return waitShown(op.vmid, reason, pauseMs, room);
 }

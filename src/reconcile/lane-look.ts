@@ -10,6 +10,7 @@ import type { GuestRef } from './guest.ts';
 import type { OpId } from './ids.ts';
 import type { OpKind } from './op.ts';
 import type { Condition } from './plan.ts';
+import { waitShown } from './wait.ts';
 import type { Workroom } from './workroom.ts';
 
 /** While an op waits for a guard, how often the guest is looked at again. */
@@ -65,12 +66,9 @@ export async function waitForGuard(
   condition: Condition,
   room: Workroom,
 ): Promise<void> {
-  const untilMs = room.clock.now() + GUARD_LOOK_INTERVAL_MS;
   const { code, message, upid } = condition;
-  room.showWait(op.vmid, { code, message, untilMs, ...(upid === undefined ? {} : { upid }) });
-  const signal = AbortSignal.any([room.signal, room.cancelSignal(op.opId)]);
-  await room.clock.sleep(GUARD_LOOK_INTERVAL_MS, signal);
-  room.signal.throwIfAborted();
+  const reason = { code, message, ...(upid === undefined ? {} : { upid }) };
+  await waitShown(op.vmid, reason, GUARD_LOOK_INTERVAL_MS, room, room.cancelSignal(op.opId));
 }
 
 /** A condition as one of the stable error codes; those without one of their own are conflicts. */

@@ -105,11 +105,15 @@ function takeStep(view: OpView, op: Op, last: AttemptEnd | null, room: Workroom)
       findGateObjection(op, look.guest, room) ??
       findChange(view, last, look.guest);
     if (problem !== null) return { kind: 'refused', problem };
+    room.signal.throwIfAborted();
     room.showWait(op.vmid, null);
-    if (last !== null) await recordEnd(last, room);
     const number = (last?.attempt.number ?? 0) + 1;
     const run = kind === 'restart' ? runRestart : runAttempt;
-    return { kind: 'ended', end: await run(op, number, look, room) };
+    // Asked for in one breath, the end of one attempt and `started` of the next go to disk in one
+    // write: an agent that is killed leaves both or neither, and the op in flight.
+    const recorded = last === null ? null : recordEnd(last, room);
+    const [end] = await Promise.all([run(op, number, look, room), recorded]);
+    return { kind: 'ended', end };
   });
 }
 

@@ -7,7 +7,14 @@
  * did. Stopped but not started again is tried again as a start, and reported as what it is.
  */
 import { type LaneLook, runAttempt } from './attempt.ts';
-import { type Attempt, type AttemptEnd, endFailed, followTask, recordEnd } from './conclusion.ts';
+import {
+  type Attempt,
+  type AttemptEnd,
+  endFailed,
+  followTask,
+  recordEnd,
+  retryOfCode,
+} from './conclusion.ts';
 import type { Problem } from './errors.ts';
 import { makeCorrelationId, makeOpId } from './ids.ts';
 import { lookForClearance, problemOfCondition, waitForGuard } from './lane-look.ts';
@@ -105,7 +112,7 @@ function failStop(attempt: Attempt, { record, end }: Part): AttemptEnd {
   const { code, message } = problemOf(record);
   const problem = { code, message: `not stopped, so not restarted: ${message}` };
   // The guest runs as before: whatever passes by itself may be tried again as a whole.
-  const retry = end?.retry ?? 'no';
+  const retry = end?.retry ?? retryOfCode(code);
   return { ...endFailed(attempt, problem, end?.seen), retry };
 }
 

@@ -18,6 +18,7 @@ import type { Problem } from './errors.ts';
 import type { Before, OpKind } from './op.ts';
 import { guestOf } from './op-shape.ts';
 import type { FoundTask, TaskRole } from './ports.ts';
+import { waitShown } from './wait.ts';
 import type { Workroom } from './workroom.ts';
 
 /**
@@ -172,11 +173,6 @@ async function waitForTask(attempt: Watched, room: Workroom): Promise<void> {
   const { min, max } = SEARCH_PAUSE_MS;
   const usualMs = Math.min(max, Math.max(min, (attempt.windowMs - restMs) / 2));
   const pauseMs = restMs > 0 ? Math.min(usualMs, restMs) : usualMs;
-  room.showWait(attempt.op.vmid, {
-    code: 'unknown',
-    message: `whether PVE took the request is not known yet: ${attempt.problem.message}`,
-    untilMs: room.clock.now() + pauseMs,
-  });
-  await room.clock.sleep(pauseMs, room.signal);
-  room.signal.throwIfAborted();
+  const message = `whether PVE took the request is not known yet: ${attempt.problem.message}`;
+  await waitShown(attempt.op.vmid, { code: 'unknown', message }, pauseMs, room);
 }

@@ -6,6 +6,7 @@ import type { OpKind } from '../../src/reconcile/op.ts';
 import { toAction } from '../../src/reconcile/op-shape.ts';
 import { leadingOps, phaseOf } from '../../src/reconcile/phase.ts';
 import type { Fault, RequestKind } from '../support/model/faults.ts';
+import type { ModelWorld } from '../support/model-world.ts';
 import type { ScenarioRun } from './scenario-run.ts';
 import { readTime } from './scenario-schema.ts';
 
@@ -16,7 +17,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   agent: ([how], run) => run.startAgent(how === 'once' ? 'once' : 'daemon'),
   kill: (_args, run) => run.kill(),
   sigterm: (_args, run) => run.stopAgent(),
-  pass: (_args, run) => void run.life.engine.pass(),
+  pass: (_args, run) => void run.world.life.engine.pass(),
   plan: (_args, run) => void showPlan(run),
   operator: (args, run) => void submit('operator', args, run),
   hub: (args, run) => void submit('hub', args, run),
@@ -25,12 +26,13 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   'hold-for': ([vmid = '', time = ''], run) => hold(vmid, readTime(time), run),
   resume: ([vmid = ''], run) => resume(vmid, run),
   pause: ([time], run) =>
-    run.ports.ledger.note({
+    run.world.ports.ledger.note({
       kind: 'pause',
       pause: { untilMs: untilMs(time, run), reason: 'by hand' },
     }),
-  unpause: (_args, run) => run.ports.ledger.note({ kind: 'resume' }),
-  desire: ([vmid = '', ...fields], run) => run.desired.change(vmid, JSON.parse(fields.join(' '))),
+  unpause: (_args, run) => run.world.ports.ledger.note({ kind: 'resume' }),
+  desire: ([vmid = '', ...fields], run) =>
+    run.world.desired.change(vmid, JSON.parse(fields.join(' '))),
   revoke: ([origin = ''], run) => run.revoked.add(origin),
   phase: (_args, run) => showPhases(run),
   fault: (args, run) => planFault(args, run),
@@ -51,7 +53,7 @@ function vmidOf(text: string): Vmid {
 }
 
 function untilMs(time: string | undefined, run: ScenarioRun): number | null {
-  return time === undefined ? null : run.clock.now() + readTime(time);
+  return time === undefined ? null : run.world.clock.now() + readTime(time);
 }
 
 /** `KIND VMID [NAME=VALUE…] [{PARAMS}]`. */
@@ -80,7 +82,7 @@ async function submit(origin: 'operator' | 'hub', args: Args, run: ScenarioRun):
     ...(digest === undefined ? {} : { precondition: { digest } }),
     ...(origin === 'hub' ? { signed: signedPart(options, args, run) } : {}),
   };
-  const result = await run.life.engine.submit(request);
+  const result = await run.world.life.engine.submit(request);
   switch (result.kind) {
     case 'accepted':
       return run.log.add('answer', `accepted ${result.record.op_id}`);
@@ -109,7 +111,7 @@ function signedPart(
   return {
     idempKey: options.get('key') ?? run.newKey(),
     payloadHmac: Buffer.from(payload).toString('hex').padEnd(64, '0').slice(0, 64),
-    expiresAtMs: run.clock.now() + readTime(options.get('expires') ?? '1h'),
+    expiresAtMs: run.world.clock.now() + readTime(options.get('expires') ?? '1h'),
     signers: Array.from({ length: signatures }, (_, index) => ({
       keyid: `hub-${index + 1}`,
       key_sha256: `${index + 1}`.repeat(64),
@@ -119,10 +121,10 @@ function signedPart(
 
 /** The nth op that was received, from 1. */
 async function cancel(which: number, run: ScenarioRun): Promise<void> {
-  const received = run.journal.records.filter(({ state }) => state === 'received');
+  const received = run.world.journal.records.filter(({ state }) => state === 'received');
   const opId = parseOpId(received[which - 1]?.op_id);
   if (opId === null) throw new Error(`no op ${which} was received`);
-  const problem = await run.life.engine.cancel(opId);
+  const problem = await run.world.life.engine.cancel(opId);
   run.log.add(
     'answer',
     problem === null ? `${opId} is cancelled` : `${problem.code}: ${problem.message}`,
@@ -130,18 +132,18 @@ async function cancel(which: number, run: ScenarioRun): Promise<void> {
 }
 
 function hold(vmid: string, forMs: number | null, run: ScenarioRun): Promise<void> {
-  const until = forMs === null ? null : run.clock.now() + forMs;
+  const until = forMs === null ? null : run.world.clock.now() + forMs;
   const one = { vmid: vmidOf(vmid), untilMs: until, reason: 'by hand' };
-  return run.ports.ledger.note({ kind: 'hold', hold: one });
+  return run.world.ports.ledger.note({ kind: 'hold', hold: one });
 }
 
 async function resume(vmid: string, run: ScenarioRun): Promise<void> {
-  await run.ports.ledger.note({ kind: 'resume_guest', vmid: vmidOf(vmid) });
-  run.life.engine.forgive(vmidOf(vmid));
+  await run.world.ports.ledger.note({ kind: 'resume_guest', vmid: vmidOf(vmid) });
+  run.world.life.engine.forgive(vmidOf(vmid));
 }
 
 async function showPlan(run: ScenarioRun): Promise<void> {
-  const plan = await run.life.engine.plan();
+  const plan = await run.world.life.engine.plan();
   for (const { vmid, status, actions, conditions } of plan.entries) {
     const words = [
       ...actions.map(({ action }) => action.kind),
@@ -152,14 +154,14 @@ async function showPlan(run: ScenarioRun): Promise<void> {
 }
 
 function showPhases(run: ScenarioRun): void {
-  const leading = leadingOps(run.ports.ledger.opsInFlight());
+  const leading = leadingOps(run.world.ports.ledger.opsInFlight());
   const phases = [...leading].map(([vmid, { latest }]) => `${vmid} ${phaseOf(latest.kind)}`);
   run.log.add('phase', phases.join(', ') || 'all steady');
 }
 
 /** `KIND FAULT [WORDS…]`. */
 function planFault([on = '', kind = '', ...rest]: Args, run: ScenarioRun): void {
-  run.api.faults.plan(on as RequestKind, readFault(kind, rest));
+  run.world.api.faults.plan(on as RequestKind, readFault(kind, rest));
 }
 
 function readFault(kind: string, [first = '', ...rest]: Args): Fault {
@@ -179,7 +181,7 @@ function readFault(kind: string, [first = '', ...rest]: Args): Fault {
   }
 }
 
-type NodeAction = (args: Args, run: ScenarioRun) => unknown;
+type NodeAction = (args: Args, world: ModelWorld) => unknown;
 
 const NODE_ACTIONS: Readonly<Record<string, NodeAction>> = {
   down: (_args, { api }) => (api.wire.state = 'down'),
@@ -219,5 +221,5 @@ const NODE_ACTIONS: Readonly<Record<string, NodeAction>> = {
 function actOnNode(action: string, args: Args, run: ScenarioRun): void {
   const act = NODE_ACTIONS[action];
   if (act === undefined) throw new Error(`no such node action: ${action}`);
-  act(args, run);
+  act(args, run.world);
 }

@@ -18,9 +18,28 @@ type Entry =
 export class KeptJournal {
   readonly #clock: Clock;
   readonly #entries: Entry[] = [];
+  /** Appended and not on disk yet. */
+  #batch: Entry[] = [];
 
   constructor(clock: Clock) {
     this.#clock = clock;
+  }
+
+  /** What is appended in one turn is written in one go, as the journal's writer does it. */
+  async write(entry: Entry): Promise<void> {
+    this.#batch.push(entry);
+    await Promise.resolve();
+    this.#entries.push(...this.#batch);
+    this.#batch = [];
+  }
+
+  /** The process has died: what was not written never is. */
+  crash(): void {
+    this.#batch = [];
+  }
+
+  get length(): number {
+    return this.#entries.length + this.#batch.length;
   }
 
   get records(): readonly OpRecord[] {
@@ -38,18 +57,18 @@ export class KeptJournal {
       if (entry.kind === 'op') ledger.applyOp(entry.record);
       else ledger.applyNote(entry.note);
     }
-    return new KeptLedger(ledger, this.#entries, this.#clock);
+    return new KeptLedger(ledger, this, this.#clock);
   }
 }
 
 class KeptLedger implements OpLedger {
   readonly #ledger: Ledger;
-  readonly #entries: Entry[];
+  readonly #journal: KeptJournal;
   readonly #clock: Clock;
 
-  constructor(ledger: Ledger, entries: Entry[], clock: Clock) {
+  constructor(ledger: Ledger, journal: KeptJournal, clock: Clock) {
     this.#ledger = ledger;
-    this.#entries = entries;
+    this.#journal = journal;
     this.#clock = clock;
   }
 
@@ -61,15 +80,15 @@ class KeptLedger implements OpLedger {
       });
     }
     const at = new Date(this.#clock.now()).toISOString();
-    const record: SealedOp = { type: 'op', seq: this.#entries.length + 1, at, ...draft, sum: '' };
-    this.#entries.push({ kind: 'op', record });
+    const record: SealedOp = { type: 'op', seq: this.#journal.length + 1, at, ...draft, sum: '' };
     this.#ledger.applyOp(record);
+    await this.#journal.write({ kind: 'op', record });
     return record;
   }
 
   async note(note: Note): Promise<void> {
-    this.#entries.push({ kind: 'note', note });
     this.#ledger.applyNote(note);
+    await this.#journal.write({ kind: 'note', note });
   }
 
   opsInFlight: OpLedger['opsInFlight'] = () => this.#ledger.opsInFlight();

@@ -207,6 +207,7 @@ export class ModelApi implements GuestApi {
         };
       }
       case 'no_worker_upid':
+        if (fault.hasEffect && kind === 'set_config') act();
         this.#spawnDying(ref, kind, fault.hasEffect);
         return {
           kind: 'unsure',
@@ -225,10 +226,17 @@ export class ModelApi implements GuestApi {
     if (guest === undefined) return;
     const type = { start: 'qmstart', stop: 'qmstop', set_config: 'qmconfig' }[kind];
     this.node.tasks.spawn(type, guest.vmid, AGENT_TOKEN, async () => {
-      if (hasEffect && kind === 'start') guest.powerOn(this.node.clock.now());
-      if (hasEffect && kind === 'stop') guest.powerOff();
+      if (hasEffect && kind !== 'set_config') this.#take(guest, kind);
       throw new Error('the worker died');
     });
+  }
+
+  /** What the worker had done before it died. */
+  #take(guest: ModelGuest, kind: 'start' | 'stop'): void {
+    const isStart = kind === 'start';
+    if (guest.haState !== undefined) this.node.ha.request(guest, isStart ? 'started' : 'stopped');
+    else if (isStart) guest.powerOn(this.node.clock.now());
+    else guest.powerOff();
   }
 
   async awaitTask(upid: Upid, signal: AbortSignal): Promise<TaskEnd> {

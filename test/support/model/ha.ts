@@ -28,6 +28,7 @@ export class ModelHa {
   readonly #clock: VirtualClock;
   readonly #tasks: ModelTasks;
   readonly #power: PowerWork;
+  readonly #end = new AbortController();
   readonly #services = new Map<number, Service>();
   isDisarmed = false;
   /** The next requests are accepted, and nothing comes of them. */
@@ -51,9 +52,9 @@ export class ModelHa {
     if (this.#services.size === 1) void this.#run();
   }
 
-  release(guest: ModelGuest): void {
-    guest.haState = undefined;
-    this.#services.delete(guest.vmid);
+  /** No more rounds: the test is over. */
+  end(): void {
+    this.#end.abort();
   }
 
   /** What `hastart` and `hastop` do; the text of a failure, or null. */
@@ -78,12 +79,12 @@ export class ModelHa {
   }
 
   async #run(): Promise<void> {
-    const never = new AbortController().signal;
+    const { signal } = this.#end;
     const firstMs = ROUND_MS - ((this.#clock.elapsedMs + ROUND_MS - FIRST_ROUND_MS) % ROUND_MS);
-    await this.#clock.sleep(firstMs, never);
-    while (this.#services.size > 0) {
+    await this.#clock.sleep(firstMs, signal);
+    while (this.#services.size > 0 && !signal.aborted) {
       if (!this.isDisarmed) for (const service of this.#services.values()) this.#round(service);
-      await this.#clock.sleep(ROUND_MS, never);
+      await this.#clock.sleep(ROUND_MS, signal);
     }
   }
 
