@@ -4,6 +4,7 @@
  */
 import { Command, Option } from 'commander';
 import packageJson from '../../package.json' with { type: 'json' };
+import { addAgentCommands } from './agent-commands.ts';
 import type { CommandContext } from './command.ts';
 import type { OpsListOptions } from './commands/ops-list.ts';
 import type { PushOptions } from './commands/push.ts';
@@ -12,7 +13,7 @@ import { DEFAULT_CONFIG_FILE } from './config.ts';
 import type { ExitCode } from './errors.ts';
 import type { Terminal } from './terminal.ts';
 
-type Run = <Args extends unknown[]>(
+export type Run = <Args extends unknown[]>(
   body: (context: CommandContext, ...args: Args) => Promise<ExitCode>,
 ) => (...args: Args) => Promise<void>;
 
@@ -44,6 +45,7 @@ export function createProgram({
   addJournalCommands(program, run);
   addOfflineCommands(program, run);
   addSigningCommands(program, run);
+  addAgentCommands(program, run);
   return program;
 }
 

@@ -60,6 +60,6 @@ function fit(widths: number[], columns: readonly Column[], width: number): void 
 }
 
 /** At most `width` characters, the last one an ellipsis where some are missing. */
-function cut(text: string, width: number): string {
+export function cut(text: string, width: number): string {
   return text.length <= width ? text : `${text.slice(0, Math.max(0, width - 1))}…`;
 }

@@ -1,5 +1,6 @@
 /**
- * `apply [REF…]`: one pass now, by ourselves under the journal's lock, with progress per op.
+ * `apply [REF…]`: one pass now, with progress per op: through the running agent, else by ourselves
+ * under the journal's lock.
  * `agent --once` is the same over all guests, with recovery first and without a question.
  */
 import { createInterface } from 'node:readline/promises';
@@ -7,21 +8,31 @@ import type { Vmid } from '../../reconcile/ids.ts';
 import type { OpRecord } from '../../reconcile/op.ts';
 import type { Plan } from '../../reconcile/plan.ts';
 import type { CommandContext } from '../command.ts';
+import { loadConfig } from '../config.ts';
+import { findAgent } from '../control/find-agent.ts';
 import { EXIT, type ExitCode } from '../errors.ts';
 import { openingNotes } from '../open-ledger.ts';
 import { planLines } from '../plan-text.ts';
 import { createProgress } from '../progress.ts';
 import { assertSighted, openSession, type Session } from '../session.ts';
+import { applyThroughAgent } from './apply-agent.ts';
 import { resolveRefs, showOutcome } from './plan.ts';
 
 export async function runApply(
   context: CommandContext,
   { refs, yes = false }: { readonly refs: readonly string[]; readonly yes?: boolean },
 ): Promise<ExitCode> {
+  const isAsked = !yes && process.stdin.isTTY && context.terminal.err.isTerminal;
+  const { control } = await loadConfig(context.configFile);
+  await using agent = await findAgent(control.socket);
+  if (agent !== null) {
+    const ask = (plan: Plan): Promise<boolean> => confirm(context, plan);
+    return await applyThroughAgent(context, agent, { refs, confirm: isAsked ? ask : null });
+  }
   await using session = await openSession(context.configFile, { access: 'write' });
   const only = await resolveRefs(session, refs, context.signal);
   const options = only === null ? {} : { only };
-  if (!yes && process.stdin.isTTY && context.terminal.err.isTerminal) {
+  if (isAsked) {
     const plan = await session.engine.plan(options);
     assertSighted(session);
     if (!hasWork(plan)) {

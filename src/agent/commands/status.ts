@@ -1,14 +1,20 @@
 /**
- * `status [REF…]`: a row per guest. Looks for itself: reads the node, the documents and the
- * journal, changes nothing.
+ * `status [REF…]`: a row per guest, as the running agent sees it. Without one it looks for itself:
+ * reads the node, the documents and the journal, changes nothing, and says so.
  */
 import { openReader } from '../../journal/reader.ts';
-import type { Vmid } from '../../reconcile/ids.ts';
+import type { Problem } from '../../reconcile/errors.ts';
 import { type CommandContext, printFailure, printJson } from '../command.ts';
+import { loadConfig } from '../config.ts';
+import { API } from '../control/api.ts';
+import type { ControlClient } from '../control/client.ts';
+import { findAgent } from '../control/find-agent.ts';
+import type { GuestDocument } from '../control/guest-feed.ts';
 import { EXIT, type ExitCode } from '../errors.ts';
+import { resolveRef } from '../guest-ref.ts';
 import { type GuestView, newestByGuest, viewGuests } from '../guest-view.ts';
 import { desiredProblems } from '../last-look.ts';
-import { assertSighted, openSession, type Session } from '../session.ts';
+import { assertSighted, openSession } from '../session.ts';
 import { systemClock } from '../system.ts';
 import { type Column, formatTable } from '../table.ts';
 import { type Channel, type Colour, printable } from '../terminal.ts';
@@ -31,44 +37,77 @@ const COLUMNS: readonly Column[] = [
 ];
 const DRIFT_COLUMN = 5;
 
+type ShownGuest = GuestView & Partial<Pick<GuestDocument, 'waiting_for'>>;
+
+interface Status {
+  readonly source: 'agent' | 'look';
+  readonly guests: readonly ShownGuest[];
+  readonly problems: readonly Problem[];
+}
+
 export async function runStatus(
   context: CommandContext,
   { refs, watch = false }: { readonly refs: readonly string[]; readonly watch?: boolean },
 ): Promise<ExitCode> {
   const { terminal, signal } = context;
-  await using session = await openSession(context.configFile, { access: 'read' });
-  terminal.err.line(terminal.err.paint('dim', 'a look of our own: the agent was not asked'));
-  const only = await resolveRefs(session, refs, signal);
-  if (!watch) return await showOnce(context, session, only);
+  const { control } = await loadConfig(context.configFile);
+  await using opened = new AsyncDisposableStack();
+  const agent = opened.use(await findAgent(control.socket));
+  const read =
+    agent === null
+      ? await lookOurselves(context, refs, opened)
+      : (): Promise<Status> => askAgent(agent, refs);
+  if (!watch) return show(context, await read());
   const over = AbortSignal.any([signal, terminal.out.closed]);
   while (!over.aborted) {
+    const status = await read();
     if (terminal.out.isTerminal && !context.isJson) terminal.out.line(CLEAR);
-    await showOnce(context, session, only);
+    show(context, status);
     await systemClock.sleep(WATCH_INTERVAL_MS, over);
   }
   return EXIT.ok;
 }
 
-async function showOnce(
+async function askAgent(agent: ControlClient, refs: readonly string[]): Promise<Status> {
+  const { guests } = await agent.call(API.listGuests);
+  const { readiness } = await agent.call(API.getAgent);
+  const only = new Set(refs.map((ref) => resolveRef(ref, guests)));
+  const shown = refs.length === 0 ? guests : guests.filter(({ vmid }) => only.has(vmid));
+  return { source: 'agent', guests: shown, problems: readiness.reasons };
+}
+
+async function lookOurselves(
+  context: CommandContext,
+  refs: readonly string[],
+  opened: AsyncDisposableStack,
+): Promise<() => Promise<Status>> {
+  const { err } = context.terminal;
+  const session = opened.use(await openSession(context.configFile, { access: 'read' }));
+  err.line(err.paint('dim', 'no agent is running: this is a look of our own'));
+  const only = await resolveRefs(session, refs, context.signal);
+  return async () => {
+    const plan = await session.engine.plan(only === null ? {} : { only });
+    assertSighted(session);
+    const { desired, actual } = session.looks;
+    const ops = await openReader(session.config.stateDir).listOps();
+    const inFlight = session.ledger.opsInFlight();
+    const guests = viewGuests({ plan, desired, actual, inFlight, lastOps: newestByGuest(ops) });
+    const shown = only === null ? guests : guests.filter(({ vmid }) => only.has(vmid));
+    return { source: 'look', guests: shown, problems: desiredProblems(desired) };
+  };
+}
+
+function show(
   { terminal, isJson }: CommandContext,
-  session: Session,
-  only: ReadonlySet<Vmid> | null,
-): Promise<ExitCode> {
-  const plan = await session.engine.plan(only === null ? {} : { only });
-  assertSighted(session);
-  const { desired, actual } = session.looks;
-  const ops = await openReader(session.config.stateDir).listOps();
-  const inFlight = session.ledger.opsInFlight();
-  const guests = viewGuests({ plan, desired, actual, inFlight, lastOps: newestByGuest(ops) });
-  const shown = only === null ? guests : guests.filter(({ vmid }) => only.has(vmid));
-  if (isJson) printJson(terminal, { source: 'look', guests: shown });
-  else for (const line of statusLines(shown, terminal.out)) terminal.out.line(line);
-  const problems = desiredProblems(desired);
+  { source, guests, problems }: Status,
+): ExitCode {
+  if (isJson) printJson(terminal, { source, guests });
+  else for (const line of statusLines(guests, terminal.out)) terminal.out.line(line);
   for (const { code, message } of problems) printFailure(terminal, { code, message });
   return problems.length === 0 ? EXIT.ok : EXIT.failed;
 }
 
-function statusLines(guests: readonly GuestView[], out: Channel): string[] {
+function statusLines(guests: readonly ShownGuest[], out: Channel): string[] {
   const rows = guests.map((guest) => [
     `${guest.vmid}`,
     guest.name === null ? '' : printable(guest.name),
@@ -78,7 +117,7 @@ function statusLines(guests: readonly GuestView[], out: Channel): string[] {
     DRIFT_TEXTS[guest.status ?? 'none'],
     guest.phase,
     guest.last_op === null ? '' : `${guest.last_op.kind} ${guest.last_op.state}`,
-    guest.conditions
+    [...(guest.waiting_for ? [guest.waiting_for] : []), ...guest.conditions]
       .map(({ code, message }) => printable(`${String(code)}: ${String(message)}`))
       .join('; '),
   ]);
@@ -86,7 +125,26 @@ function statusLines(guests: readonly GuestView[], out: Channel): string[] {
     if (row === null) return out.paint('bold', text);
     return column === DRIFT_COLUMN ? out.paint(DRIFT_COLOURS[text] ?? 'dim', text) : text;
   };
-  return formatTable(COLUMNS, rows, { width: out.columns, paint });
+  const table = formatTable(COLUMNS, rows, { width: out.columns, paint });
+  return [...table, summaryLine(guests, out)];
+}
+
+/** In sync or not: what somebody who has a second reads. */
+function summaryLine(guests: readonly ShownGuest[], out: Channel): string {
+  const count = (status: GuestView['status']): number =>
+    guests.filter((guest) => guest.status === status).length;
+  const wanted = guests.length - count(null);
+  if (wanted === count('in_sync')) {
+    return out.paint('green', `in sync: all ${wanted} wanted guests are as they should be`);
+  }
+  const parts = [
+    [count('drift'), 'differ'],
+    [count('unknown'), 'could not be read'],
+    [count('skipped'), 'left alone'],
+    [count('in_sync'), 'in sync'],
+  ] as const;
+  const text = parts.filter(([many]) => many > 0).map(([many, what]) => `${many} ${what}`);
+  return out.paint('yellow', `not in sync: ${text.join(', ')}`);
 }
 
 const DRIFT_TEXTS = {

@@ -14,7 +14,8 @@ import {
   parseVmid,
   type Vmid,
 } from '../../reconcile/ids.ts';
-import { OP_KINDS, OP_ORIGINS, OP_STATES } from '../../reconcile/op.ts';
+import { type Action, OP_KINDS, OP_ORIGINS, OP_STATES } from '../../reconcile/op.ts';
+import { CONDITION_CODES } from '../../reconcile/plan.ts';
 
 /** A name a person would still read. */
 const ACTOR_MAX_CHARS = 128;
@@ -56,9 +57,9 @@ export const problemDocument = z.looseObject({
   status: z.int(),
   detail: z.string(),
   code: z.enum(ERROR_CODES),
-  hint: z.string().optional(),
-  op_id: z.string().optional(),
-  request_id: z.string().optional(),
+  hint: z.string().exactOptional(),
+  op_id: z.string().exactOptional(),
+  request_id: z.string().exactOptional(),
 });
 export type ProblemDocument = z.infer<typeof problemDocument>;
 
@@ -66,8 +67,8 @@ const waitingFor = z
   .looseObject({
     code: z.string(),
     message: z.string(),
-    until: time.optional().describe('when it is looked at again, or given up'),
-    upid: z.string().optional(),
+    until: time.exactOptional().describe('when it is looked at again, or given up'),
+    upid: z.string().exactOptional(),
   })
   .meta({ description: 'why it waits' });
 
@@ -84,29 +85,29 @@ export const opRecord = z.looseObject({
   state: z.enum(OP_STATES),
   attempt: z.int(),
   origin: z.enum(OP_ORIGINS),
-  params: z.record(z.string(), z.unknown()).optional(),
-  upid: z.string().optional(),
-  correlation_id: z.string().optional(),
-  parent_op_id: opId.optional(),
-  error: opError.optional(),
+  params: z.record(z.string(), z.unknown()).exactOptional(),
+  upid: z.string().exactOptional(),
+  correlation_id: z.string().exactOptional(),
+  parent_op_id: opId.exactOptional(),
+  error: opError.exactOptional(),
 });
 
 export const opDocument = z.looseObject({
   op_id: opId,
-  idemp_key: z.string().optional(),
+  idemp_key: z.string().exactOptional(),
   vmid,
   kind: z.enum(OP_KINDS),
   origin: z.enum(OP_ORIGINS),
   state: z.enum(OP_STATES),
   attempt: z.int(),
   phase_since: time.describe('when it came into this state'),
-  params: z.record(z.string(), z.unknown()).optional(),
-  upid: z.string().optional(),
-  correlation_id: z.string().optional(),
-  parent_op_id: opId.optional(),
-  actor: z.string().optional().describe('as claimed, never proven'),
-  waiting_for: waitingFor.optional(),
-  error: opError.optional(),
+  params: z.record(z.string(), z.unknown()).exactOptional(),
+  upid: z.string().exactOptional(),
+  correlation_id: z.string().exactOptional(),
+  parent_op_id: opId.exactOptional(),
+  actor: z.string().exactOptional().describe('as claimed, never proven'),
+  waiting_for: waitingFor.exactOptional(),
+  error: opError.exactOptional(),
   records: z.array(opRecord).describe('oldest first; in a list, the newest alone'),
 });
 export type OpAnswer = z.infer<typeof opDocument>;
@@ -116,21 +117,23 @@ export const opList = z.looseObject({
   next: opId.nullable().describe('`after` of the next page; null: this was the last'),
 });
 
+const reversibility = z.enum(['benign', 'disruptive', 'irreversible']);
+
 const change = z.looseObject({
   key: z.string(),
   desired: z.string().nullable(),
   current: z.string().nullable(),
-  pending: z.string().nullable().optional(),
-  reversibility: z.string(),
+  pending: z.string().nullable().exactOptional(),
+  reversibility,
   is_written: z.boolean(),
 });
 
 const condition = z.looseObject({
-  code: z.string(),
+  code: z.enum(CONDITION_CODES),
   message: z.string(),
-  keys: z.array(z.string()).optional(),
-  until: time.optional(),
-  upid: z.string().optional(),
+  keys: z.array(z.string()).exactOptional(),
+  until: time.exactOptional(),
+  upid: z.string().exactOptional(),
 });
 
 const planStatus = z.enum(['in_sync', 'drift', 'skipped', 'unknown']);
@@ -179,6 +182,11 @@ export const guestList = z.looseObject({
   guests: z.array(guestDocument).describe('by ascending vmid'),
 });
 
+/** As CONTRACT 7 has them; checked by whoever takes an op, not by whoever shows it. */
+const actionParams = z
+  .custom<Action['params']>((value) => typeof value === 'object' && value !== null)
+  .meta({ type: 'object' });
+
 const count = z.int().min(0);
 export const planDocumentSchema = z.looseObject({
   summary: z.looseObject({
@@ -199,8 +207,8 @@ export const planDocumentSchema = z.looseObject({
       actions: z.array(
         z.looseObject({
           kind: z.enum(OP_KINDS),
-          params: z.record(z.string(), z.unknown()),
-          reversibility: z.string(),
+          params: actionParams,
+          reversibility,
           remarks: z.array(z.string()),
         }),
       ),
@@ -214,7 +222,7 @@ export const planDocumentSchema = z.looseObject({
 });
 export type PlanDocument = z.infer<typeof planDocumentSchema>;
 
-const reason = z.looseObject({ code: z.string(), message: z.string() });
+const reason = z.looseObject({ code: z.enum(ERROR_CODES), message: z.string() });
 export const readiness = z.looseObject({ ready: z.boolean(), reasons: z.array(reason) });
 
 export const pauseDocument = z.looseObject({

@@ -126,7 +126,10 @@ function agentOps({ ports, passes }: HandlerParts): ServedRoute[] {
       const ended = whenEnded(opId, ports);
       const problem = await ports.engine.cancel(opId);
       if (problem !== null) {
-        throw new ReconcilerError(problem.code, problem.message, { context: { op_id: opId } });
+        throw new ReconcilerError(problem.code, problem.message, {
+          hint: 'what has begun goes on to its end: `pve-reconciler ops wait` shows how it goes',
+          context: { op_id: opId },
+        });
       }
       await ended;
       const records = recordsOf(opId, await ports.history.readOp(opId));

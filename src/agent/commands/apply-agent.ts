@@ -1,0 +1,116 @@
+/**
+ * `apply` while an agent runs: the agent makes the pass, this shows how it goes. An interrupt ends
+ * the showing and not the work.
+ */
+import { type ErrorCode, ReconcilerError } from '../../reconcile/errors.ts';
+import type { Vmid } from '../../reconcile/ids.ts';
+import type { Plan } from '../../reconcile/plan.ts';
+import { type CommandContext, printFailure, printJson } from '../command.ts';
+import { API } from '../control/api.ts';
+import type { ControlClient } from '../control/client.ts';
+import type { PlanDocument } from '../control/documents.ts';
+import { followEvents } from '../control/follow.ts';
+import { planOfDocument } from '../control/plan-answer.ts';
+import { EXIT, type ExitCode } from '../errors.ts';
+import { createOpView } from '../op-view.ts';
+import { planLines } from '../plan-text.ts';
+import { systemClock } from '../system.ts';
+import { namesOf, readRecord, showWait } from '../watch-op.ts';
+
+export interface AgentApplyOptions {
+  readonly refs: readonly string[];
+  /** Asks before anything is done; null: nobody is to be asked. */
+  readonly confirm: ((plan: Plan) => Promise<boolean>) | null;
+}
+
+export async function applyThroughAgent(
+  context: CommandContext,
+  agent: ControlClient,
+  { refs, confirm }: AgentApplyOptions,
+): Promise<ExitCode> {
+  const query = refs.length === 0 ? {} : { ref: [...refs] };
+  if (confirm !== null) {
+    const document = await agent.call(API.getPlan, { query });
+    const plan = planOfDocument(document);
+    if (!hasWork(plan)) return show(context, document);
+    if (!(await confirm(plan))) return EXIT.failed;
+  }
+  const failures = await runPass(context, agent, refs);
+  const left = show(context, await agent.call(API.getPlan, { query }));
+  return failures > 0 ? EXIT.failed : left;
+}
+
+/** How many of its ops failed. Throws `interrupted` when told to stop watching. */
+async function runPass(
+  context: CommandContext,
+  agent: ControlClient,
+  refs: readonly string[],
+): Promise<number> {
+  const { terminal, signal } = context;
+  const names = await namesOf(agent);
+  const nameOf = (vmid: Vmid): string | null => names.get(vmid) ?? null;
+  const types = ['op', 'guest', 'pass'];
+  const events = followEvents(agent, { types, afterSeq: null, clock: systemClock, signal, onLost });
+  // The stream first: nothing of the pass may come before it.
+  let next = events.next();
+  const body = refs.length === 0 ? {} : { refs: [...refs] };
+  const { pass_id: passId } = await agent.call(API.reconcile, { body });
+  const view = createOpView({ err: terminal.err, clock: systemClock, nameOf });
+  let failures = 0;
+  try {
+    for (let step = await next; step.done !== true; step = await next) {
+      next = events.next();
+      const { type, data } = step.value;
+      const json: unknown = JSON.parse(data);
+      if (type === 'guest') showWait(json, null, view.wait.bind(view));
+      const record = type === 'op' ? readRecord(json) : null;
+      if (record !== null) {
+        view.record(record);
+        if (record.state === 'failed' && record.correlation_id === passId) failures += 1;
+      }
+      const end = type === 'pass' ? endOf(json, passId) : null;
+      if (end === 'failed') {
+        throw new ReconcilerError(
+          'internal_error',
+          'the pass failed; the log of the agent says why',
+        );
+      }
+      if (end === 'settled') return failures;
+    }
+  } finally {
+    view.close();
+    await events.return(undefined);
+  }
+  throw new ReconcilerError('interrupted', 'stopped watching; the pass goes on in the agent', {
+    hint: 'see how it goes with `pve-reconciler status` and `pve-reconciler ops list --in-flight`',
+  });
+}
+
+function onLost(cause: unknown): never {
+  throw new ReconcilerError('service_unavailable', 'the agent went away during the pass', {
+    hint: 'what was under way is taken up when it starts again: `pve-reconciler ops list`',
+    cause,
+  });
+}
+
+function endOf(json: unknown, passId: string): 'settled' | 'failed' | null {
+  if (typeof json !== 'object' || json === null) return null;
+  if (!('pass_id' in json) || json.pass_id !== passId || !('state' in json)) return null;
+  return json.state === 'settled' || json.state === 'failed' ? json.state : null;
+}
+
+function show({ terminal, isJson }: CommandContext, document: PlanDocument): ExitCode {
+  const plan = planOfDocument(document);
+  if (isJson) printJson(terminal, document);
+  else for (const line of planLines(plan, terminal.out)) terminal.out.line(line);
+  for (const { message } of document.rejected_documents) {
+    const code: ErrorCode = 'desired_invalid';
+    printFailure(terminal, { code, message });
+  }
+  const isUnknown = plan.entries.some(({ status }) => status === 'unknown');
+  return isUnknown || document.rejected_documents.length > 0 ? EXIT.failed : EXIT.ok;
+}
+
+function hasWork({ entries }: Plan): boolean {
+  return entries.some(({ verdict, actions }) => verdict.kind === 'go' && actions.length > 0);
+}

@@ -1,0 +1,73 @@
+/**
+ * `ops log ID [--follow]`: an op's steps, as they stand in the journal, and with `--follow` those
+ * that come until it ends. Reads the files: it needs no agent, but one that runs says why it waits.
+ */
+import { openReader } from '../../journal/reader.ts';
+import { tailJournal } from '../../journal/tail.ts';
+import { isTerminal, type OpRecord } from '../../reconcile/op.ts';
+import { type CommandContext, printJson } from '../command.ts';
+import { loadConfig } from '../config.ts';
+import { API } from '../control/api.ts';
+import { findAgent } from '../control/find-agent.ts';
+import { EXIT, type ExitCode } from '../errors.ts';
+import { recordsOf } from '../op-ref.ts';
+import { atMs, durationText, logLines, recordText, STATE_COLOURS } from '../op-text.ts';
+import { systemClock } from '../system.ts';
+import { type Channel, printable } from '../terminal.ts';
+
+const STATE_CHARS = 'task_running'.length;
+const STEP_CHARS = 10;
+
+export async function runOpsLog(
+  context: CommandContext,
+  { id, follow = false }: { readonly id: string; readonly follow?: boolean },
+): Promise<ExitCode> {
+  const { terminal, isJson, configFile, signal } = context;
+  const { stateDir, control } = await loadConfig(configFile);
+  const reader = openReader(stateDir);
+  const records = recordsOf(id, await reader.readOp(id));
+  const show = createLog(terminal.out, isJson);
+  for (const record of records) show(record);
+  let latest = records.at(-1) ?? records[0];
+  if (isTerminal(latest.state)) return EXIT.ok;
+  if (!isJson) await showWait(control.socket, latest, terminal.err);
+  if (!follow) return EXIT.ok;
+  const over = AbortSignal.any([signal, terminal.out.closed]);
+  const lines = LINES_AGAIN;
+  const tail = tailJournal(reader, { lines, follow, clock: systemClock, signal: over });
+  for await (const { record } of tail) {
+    if (record.kind !== 'op' || record.op.op_id !== latest.op_id) continue;
+    if (record.op.seq <= latest.seq) continue;
+    latest = record.op;
+    show(latest);
+    if (isTerminal(latest.state)) break;
+  }
+  return EXIT.ok;
+}
+
+/** Records that may have come between the two reads. */
+const LINES_AGAIN = 1_000;
+
+function createLog(out: Channel, isJson: boolean): (record: OpRecord) => void {
+  let previousMs: number | null = null;
+  return (record) => {
+    if (isJson) return printJson({ out, err: out }, record);
+    const step = previousMs === null ? '' : `+${durationText(atMs(record) - previousMs)}`;
+    previousMs = atMs(record);
+    const state = out.paint(STATE_COLOURS[record.state], record.state.padEnd(STATE_CHARS));
+    const text = recordText(record);
+    out.line(`${record.at}  ${step.padStart(STEP_CHARS)}  ${state}  ${text}`.trimEnd());
+    for (const line of logLines(record)) out.line(`    ${out.paint('dim', line)}`);
+  };
+}
+
+async function showWait(socket: string, { op_id }: OpRecord, err: Channel): Promise<void> {
+  // Without an agent, or without permission to ask it, the journal is what there is.
+  const agent = await findAgent(socket).catch(() => null);
+  if (agent === null) return err.line('no agent to ask why it waits');
+  await using asked = agent;
+  const { waiting_for: wait } = await asked.call(API.getOp, { params: { op_id } });
+  if (wait === undefined) return;
+  const until = wait.until === undefined ? '' : `, looked at again at ${wait.until}`;
+  err.line(`waits: ${wait.code}: ${printable(wait.message)}${until}`);
+}
