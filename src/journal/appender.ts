@@ -6,10 +6,12 @@
 import type { Clock } from '../reconcile/clock.ts';
 import { ReconcilerError } from '../reconcile/errors.ts';
 import type { Ledger } from './ledger.ts';
-import { MAX_RECORD_BYTES, SEAL_BYTES, sealLine } from './line.ts';
+import { MAX_RECORD_BYTES, sealBody } from './line.ts';
 import { draftSegment } from './segments.ts';
 import type { Writer } from './writer.ts';
 
+/** What type, seq, at and the sum add to a record's fields: about, for the size of segments. */
+const PLACE_BYTES = 110;
 /** UTF-8 bytes of one UTF-16 unit, at most. */
 const BYTES_PER_UNIT = 3;
 
@@ -35,14 +37,10 @@ export interface AppenderStats {
   readonly records: number;
 }
 
-export interface Place {
+export interface Appended {
   readonly seq: number;
   /** RFC 3339, UTC, milliseconds. */
   readonly at: string;
-  readonly atMs: number;
-}
-
-export interface Appended {
   readonly sum: string;
   /** Resolves when it is durable. */
   readonly done: Promise<void>;
@@ -99,14 +97,14 @@ export class Appender {
     };
   }
 
-  /** The place the next record gets; not taken until `append`. */
-  nextPlace(): Place {
-    const nowMs = this.#clock.now();
+  /** The time the next record gets: wall clock ms. */
+  now(): number {
+    const nowMs = Math.floor(this.#clock.now());
     if (nowMs !== this.#atMs) {
       this.#atMs = nowMs;
       this.#at = this.#format(nowMs);
     }
-    return { seq: this.#nextSeq, at: this.#at, atMs: nowMs };
+    return nowMs;
   }
 
   /** RFC 3339; what is before the milliseconds is kept for a second, which halves the cost. */
@@ -116,22 +114,28 @@ export class Appender {
       this.#second = second;
       this.#secondText = new Date(second * 1000).toISOString().slice(0, -'000Z'.length);
     }
-    return `${this.#secondText}${String(Math.floor(ms) - second * 1000).padStart(3, '0')}Z`;
+    return `${this.#secondText}${String(ms - second * 1000).padStart(3, '0')}Z`;
   }
 
   /**
-   * `json`: a record with the place just given. Throws `invalid_request` where it is too long.
+   * Appends a record with these fields and the time last asked for. Throws `invalid_request` where
+   * it is too long; then nothing has changed.
    */
-  append(json: string): Appended {
-    const bytes = requireShort(json) + SEAL_BYTES;
+  append(type: string, fields: object): Appended {
+    const json = JSON.stringify(fields);
+    const lineBytes = requireShort(json) + PLACE_BYTES;
     if (this.#writer.poison !== null) throw this.#writer.poison;
-    if (this.#isSegmentDue(bytes)) this.beginSegment();
-    const { text, sum } = sealLine(json, this.#lastSum);
-    this.#nextSeq += 1;
+    if (this.#isSegmentDue(lineBytes)) this.beginSegment();
+    const [seq, at] = [this.#nextSeq, this.#at];
+    // The text of { type, seq, at, ...fields } without its brace, and without making that object.
+    const rest = json === '{}' ? '' : `,${json.slice(1, -1)}`;
+    const body = `{"type":"${type}","seq":${seq},"at":"${at}"${rest}`;
+    const { text, sum } = sealBody(body, this.#lastSum);
+    this.#nextSeq = seq + 1;
     this.#lastSum = sum;
-    this.#bytes += bytes;
+    this.#bytes += lineBytes;
     this.#records += 1;
-    return { sum, done: this.#writer.push(text) };
+    return { seq, at, sum, done: this.#writer.push(text) };
   }
 
   /**
@@ -145,7 +149,7 @@ export class Appender {
   }
 
   beginSegment(): void {
-    const { at } = this.nextPlace();
+    const nowMs = this.now();
     const draft = draftSegment(
       {
         prev_sum: this.#lastSum,
@@ -153,9 +157,9 @@ export class Appender {
         segment: this.#segment + 1,
         journal: this.#journal,
         epoch: this.#epoch,
-        at,
+        at: this.#at,
       },
-      this.#ledger.restate(this.#atMs),
+      this.#ledger.restate(nowMs),
     );
     this.#writer.beginSegment(draft);
     this.#segment = draft.number;

@@ -218,9 +218,9 @@ export class Journal {
     if (this.#start.needsSegment) this.#appender.beginSegment();
     const { pid, host, boot_id, started_at } = opener;
     const { epoch } = this.#appender.stats;
-    const { seq, at } = this.#appender.nextPlace();
-    const opened: Opened = { type: 'opened', seq, at, epoch, pid, host, boot_id, started_at };
-    await this.#appender.append(JSON.stringify(opened)).done;
+    this.#appender.now();
+    const fields: Omit<Opened, 'type' | 'seq' | 'at'> = { epoch, pid, host, boot_id, started_at };
+    await this.#appender.append('opened', fields).done;
   }
 
   #countSync(batch: SyncedBatch): void {

@@ -20,7 +20,7 @@ import { refuseTransition } from './transitions.ts';
 /** An idempotency key is kept this much longer than its op may begin (J6). */
 export const KEY_GRACE_MS = 120_000;
 /** Ended ops without a key that are still answered for: somebody may be waiting for them. */
-export const ENDED_KEPT_MAX = 256;
+export const ENDED_KEPT_MAX = 32;
 /** Of these a new segment restates the newest that failed: they may be tried again. */
 export const FAILED_RESTATED_MAX = 8;
 /** Beyond this no new op begins: the intake's own limit is far below. */

@@ -27,13 +27,14 @@ export interface SealedLine {
 
 /** `json`: a record's JSON.stringify text, an object with at least one member. */
 export function sealLine(json: string, previousSum: string): SealedLine {
-  const body = json.slice(0, -1);
+  return sealBody(json.slice(0, -1), previousSum);
+}
+
+/** The same for the text without its closing brace. */
+export function sealBody(body: string, previousSum: string): SealedLine {
   const sum = hash('sha256', previousSum + body, 'hex').slice(0, SUM_CHARS);
   return { text: `${body}${SUM_KEY}${sum}"}\n`, sum };
 }
-
-/** What sealing adds to the JSON text, the newline included. */
-export const SEAL_BYTES = SUFFIX_BYTES;
 
 export function isSum(value: unknown): value is string {
   return typeof value === 'string' && SUM.test(value);

@@ -7,7 +7,7 @@ import type { Hold, KeptKey, Note, OpLedger, OpView, Pause } from '../reconcile/
 import type { Appender } from './appender.ts';
 import type { Ledger, Refusal } from './ledger.ts';
 import type { SealedOp } from './op-record.ts';
-import { noteBody } from './records.ts';
+import { noteFields } from './records.ts';
 
 export class JournalLedger implements OpLedger {
   readonly #ledger: Ledger;
@@ -33,12 +33,9 @@ export class JournalLedger implements OpLedger {
    * returned record also has its `sum`.
    */
   async append(draft: OpRecordDraft): Promise<SealedOp> {
-    const { seq, at, atMs } = this.#appender.nextPlace();
-    const refusal = this.#ledger.refuse(draft, atMs);
+    const refusal = this.#ledger.refuse(draft, this.#appender.now());
     if (refusal !== null) throw refused(refusal);
-    // The text of { type, seq, at, ...draft }, without making that object for it.
-    const json = `{"type":"op","seq":${seq},"at":"${at}",${JSON.stringify(draft).slice(1)}`;
-    const { sum, done } = this.#appender.append(json);
+    const { seq, at, sum, done } = this.#appender.append('op', draft);
     const record: SealedOp = { ...draft, type: 'op', seq, at, sum };
     this.#ledger.applyOp(record);
     await done;
@@ -46,8 +43,8 @@ export class JournalLedger implements OpLedger {
   }
 
   async note(note: Note): Promise<void> {
-    const { seq, at } = this.#appender.nextPlace();
-    const { done } = this.#appender.append(JSON.stringify(noteBody(note, { seq, at })));
+    this.#appender.now();
+    const { done } = this.#appender.append(note.kind, noteFields(note.kind, note));
     this.#ledger.applyNote(note);
     await done;
   }

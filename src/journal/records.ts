@@ -167,12 +167,8 @@ function isCount(value: unknown): value is number {
   return value === 0 || isSeq(value);
 }
 
-/** A note's record as it goes to disk, but for its sum. */
-export function noteBody(note: Note, place: { readonly seq: number; readonly at: string }): Body {
-  return { type: note.kind, ...place, ...writeNote(note.kind, note) };
-}
-
-function writeNote<Kind extends Note['kind']>(
+/** A note's own fields as they go to disk; its record's type is the note's kind. */
+export function noteFields<Kind extends Note['kind']>(
   kind: Kind,
   note: Extract<Note, { kind: Kind }>,
 ): Body {

@@ -19,7 +19,7 @@ export interface OpSoFar {
 /** Why `next` may not follow, or null. `op` is null where no record of it is known. */
 export function refuseTransition(op: OpSoFar | null, next: OpRecordDraft): string | null {
   if (op === null) return refuseFirst(next);
-  return refuseOtherOp(op.first, next) ?? refuseState(op.latest, next);
+  return refuseOtherOp(op.latest, next) ?? refuseKey(op, next) ?? refuseState(op.latest, next);
 }
 
 function refuseFirst(next: OpRecordDraft): string | null {
@@ -35,17 +35,19 @@ function refuseFirst(next: OpRecordDraft): string | null {
 }
 
 /** J9: an op keeps its guest and its kind, and all else that it is. */
-function refuseOtherOp(first: OpRecordDraft, next: OpRecordDraft): string | null {
-  if (first.vmid !== next.vmid) return `its vmid was ${first.vmid} and is ${next.vmid}`;
-  if (first.kind !== next.kind) return `its kind was ${first.kind} and is ${next.kind}`;
-  if (first.guest_kind !== next.guest_kind) {
-    return `its guest was ${first.guest_kind} and is ${next.guest_kind}`;
+function refuseOtherOp(latest: OpRecordDraft, next: OpRecordDraft): string | null {
+  if (latest.vmid !== next.vmid) return `its vmid was ${latest.vmid} and is ${next.vmid}`;
+  if (latest.kind !== next.kind) return `its kind was ${latest.kind} and is ${next.kind}`;
+  if (latest.guest_kind !== next.guest_kind) {
+    return `its guest was ${latest.guest_kind} and is ${next.guest_kind}`;
   }
-  if (first.origin !== next.origin) return `its origin was ${first.origin} and is ${next.origin}`;
-  if (next.idemp_key !== undefined && first.idemp_key !== next.idemp_key) {
-    return 'its idempotency key is not the one it began with';
-  }
-  return null;
+  if (latest.origin === next.origin) return null;
+  return `its origin was ${latest.origin} and is ${next.origin}`;
+}
+
+function refuseKey({ first }: OpSoFar, next: OpRecordDraft): string | null {
+  if (next.idemp_key === undefined || next.idemp_key === first.idemp_key) return null;
+  return 'its idempotency key is not the one it began with';
 }
 
 function refuseState(latest: OpRecordDraft, next: OpRecordDraft): string | null {

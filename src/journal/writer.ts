@@ -16,7 +16,7 @@ import { createSegment, type SegmentDraft, segmentName } from './segments.ts';
  * A batch is closed at this size: with very many appenders the next batch is then made while this
  * one is written. It bounds what a crash may tear, too.
  */
-const BATCH_BYTES = 64 * 1024;
+const BATCH_BYTES = 160 * 1024;
 
 export interface WriterEvents {
   /** Throws where the lock is not ours any more (J8): asked before every call to the disk. */
