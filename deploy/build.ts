@@ -4,7 +4,7 @@
  */
 import { chmod } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
-import { build } from 'esbuild';
+import { build, type Plugin } from 'esbuild';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
@@ -27,8 +27,21 @@ export async function buildProgram(outfile: string): Promise<void> {
     sourcemap: 'linked',
     legalComments: 'inline',
     logLevel: 'warning',
+    plugins: [embedPage],
   });
   await chmod(outfile, 0o755);
 }
+
+/** The web page's files, as text in place of the module that reads them from beside itself. */
+const embedPage: Plugin = {
+  name: 'embed-page',
+  setup(bundle) {
+    bundle.onLoad({ filter: /\/page\/files\.ts$/ }, async ({ path }) => {
+      const { PAGE_FILES } = await import(path);
+      const contents = `export const PAGE_FILES = ${JSON.stringify(PAGE_FILES, null, 2)};`;
+      return { contents, loader: 'js', watchFiles: [path] };
+    });
+  },
+};
 
 if (import.meta.main) await buildProgram(`${root}dist/pve-reconciler.js`);

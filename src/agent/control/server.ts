@@ -5,6 +5,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { ReconcilerError } from '../../reconcile/errors.ts';
 import type { ListenAddress } from '../config-schema.ts';
+import { addPageRoutes } from '../page/route.ts';
 import { createApp } from './app.ts';
 import { addEnvelopeRoute } from './envelope-route.ts';
 import {
@@ -90,6 +91,7 @@ function addOtherRoutes(
   });
   addEnvelopeRoute(app, ports);
   if (listener === 'public') return;
+  addPageRoutes(app);
   const openApi = openApiDocument(ports.version);
   app.get('/v1/openapi.json', () => openApi);
   app.get('/v1/events', (request, reply) => {
