@@ -53,7 +53,8 @@ interface Column {
   readonly pending: string | null | undefined;
 }
 
-const NO_DIFFERENCE: ConfigDiff = {
+/** The one value for it, so that it can be told by identity. */
+export const NO_DIFFERENCE: ConfigDiff = {
   changes: [],
   set: {},
   delete: [],
@@ -70,17 +71,24 @@ export function diffConfig(
   context: DiffContext,
 ): ConfigDiff {
   let draft: Draft | null = null;
+  const { current: values, pending: changes } = config;
+  const isNothingPending = changes.size === 0;
   for (const [key, desired] of wanted.config) {
-    const current = config.current.get(key) ?? null;
-    const pendingChange = config.pending.get(key);
+    const current = values.get(key) ?? null;
     // The common case, kept cheap: the same text, nothing pending.
-    if (current === desired && pendingChange === undefined) continue;
+    if (current === desired && (isNothingPending || !changes.has(key))) continue;
+    const pendingChange = changes.get(key);
     if (wanted.ignore.has(key)) continue;
     const pending = pendingChange?.kind === 'set' ? pendingChange.value : pendingChange && null;
     draft ??= emptyDraft();
     compareKey({ key, desired, current, pending }, guest, draft, context);
   }
-  return draft === null ? NO_DIFFERENCE : sorted(draft);
+  return draft === null || isEmpty(draft) ? NO_DIFFERENCE : sorted(draft);
+}
+
+/** Texts that differed and mean the same. */
+function isEmpty({ changes }: Draft): boolean {
+  return changes.length === 0;
 }
 
 function emptyDraft(): Draft {

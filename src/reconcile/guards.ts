@@ -70,6 +70,8 @@ const HOLDS: readonly Guard<HoldInput>[] = [
   holdByBackoff,
 ];
 
+const NOT_HELD: readonly Condition[] = [];
+
 /** What keeps anybody's op from the guest right now. */
 export function guardSafety(input: GuardInput): Verdict {
   return firstObjection(SAFETY, input);
@@ -81,10 +83,11 @@ export function guardReconcile(input: HoldInput): Verdict {
   return held.kind === 'go' ? guardSafety(input) : held;
 }
 
-/** The hold on a guest, by a person or by its tag. */
-export function describeHold(input: HoldInput): readonly Condition[] {
-  const held = firstObjection([holdByTag, holdByPerson], input);
-  return held.kind === 'go' ? [] : [held.condition];
+/** The hold on a guest, by its tag or by a person. */
+export function describeHold(guest: Guest, memory: GuestMemory): readonly Condition[] {
+  if (guest.tags.length === 0 && memory.hold === null) return NOT_HELD;
+  const held = holdByTag({ guest }) ?? holdByPerson({ memory });
+  return held === null || held.kind === 'go' ? NOT_HELD : [held.condition];
 }
 
 function firstObjection<Input>(guards: readonly Guard<Input>[], input: Input): Verdict {
@@ -123,13 +126,13 @@ function holdByPause({ pause }: HoldInput): Verdict | null {
   return pause && wait('paused', `reconciling is paused: ${pause.reason}`, until(pause.untilMs));
 }
 
-function holdByTag({ guest }: HoldInput): Verdict | null {
+function holdByTag({ guest }: Pick<HoldInput, 'guest'>): Verdict | null {
   return guest.tags.includes(HOLD_TAG)
     ? wait('on_hold', `the guest carries the tag ${HOLD_TAG}`)
     : null;
 }
 
-function holdByPerson({ memory: { hold } }: HoldInput): Verdict | null {
+function holdByPerson({ memory: { hold } }: Pick<HoldInput, 'memory'>): Verdict | null {
   if (hold === null) return null;
   const code = hold.reason.startsWith('flapping') ? 'flapping' : 'on_hold';
   return wait(code, `on hold: ${hold.reason}`, until(hold.untilMs));
