@@ -90,8 +90,8 @@ export async function startHubService(parts: HubServiceParts): Promise<HubServic
     async stop() {
       unsubscribe();
       stopping.abort();
-      await Promise.all(running);
       await client.close();
+      await Promise.all(running);
     },
     state: () => state,
     receiptsWaiting: () => outbox.waiting,

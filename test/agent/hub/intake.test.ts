@@ -1,7 +1,7 @@
 /** The intake for signed ops: what gets in, what does not, and that nothing is left of the latter. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { INTAKE_CONCURRENCY_MAX } from '../../../src/agent/hub/intake.ts';
-import { VIRTUAL_EPOCH_MS } from '../../support/virtual-clock.ts';
+import { VIRTUAL_EPOCH_MS, VirtualClock } from '../../support/virtual-clock.ts';
 import { bytesOf, makeKey, signBody, signerOf, TestRing } from './signing.ts';
 import { AGENT, SmallAgent } from './small-agent.ts';
 import { vmid } from './small-node.ts';
@@ -38,7 +38,7 @@ beforeEach(async () => {
     signerOf(narrow, { kinds: ['start'], first: 200, last: 299 }),
     signerOf(old, { notAfterMs: VIRTUAL_EPOCH_MS - 1 }),
   ]);
-  agent = await SmallAgent.start(ring);
+  agent = await SmallAgent.start(ring, new VirtualClock());
 });
 
 /** The refusal's code, or what else it was. */

@@ -3,19 +3,19 @@
  * signed ops. `restart` is kill -9 and the next start.
  */
 import { createHmac } from 'node:crypto';
+import { createEventHub } from '../../../src/agent/event-hub.ts';
 import { createAuthority } from '../../../src/agent/hub/authority.ts';
 import { createClockGuard } from '../../../src/agent/hub/clock-guard.ts';
 import { type AcceptEnvelope, createIntake } from '../../../src/agent/hub/intake.ts';
 import { type Journal, startJournal } from '../../../src/journal/journal.ts';
+import type { Clock } from '../../../src/reconcile/clock.ts';
 import type { Engine } from '../../../src/reconcile/engine.ts';
-import type { EngineEvent } from '../../../src/reconcile/events.ts';
 import type { OpView } from '../../../src/reconcile/ports.ts';
 import { AgentLife, POLICY } from '../../support/agent-life.ts';
 import { DesiredSource } from '../../support/desired-source.ts';
 import { MemoryDisk } from '../../support/memory-disk.ts';
 import { plainSemantics } from '../../support/plain-semantics.ts';
 import { seededRandom } from '../../support/seeded-random.ts';
-import { VirtualClock } from '../../support/virtual-clock.ts';
 import type { TestRing } from './signing.ts';
 import { SmallNode } from './small-node.ts';
 
@@ -24,24 +24,31 @@ export const AGENT = 'pve1';
 const hashSecret = (text: string): string =>
   createHmac('sha256', 'a key of the state dir').update(text).digest('hex');
 
-export class SmallAgent {
-  readonly clock = new VirtualClock();
+export class SmallAgent<Time extends Clock = Clock> {
+  readonly clock: Time;
   readonly node = new SmallNode(Array.from({ length: 40 }, (_, i) => 100 + i));
   readonly desired = new DesiredSource();
   readonly ring: TestRing;
-  readonly listeners = new Set<(event: EngineEvent) => void>();
+  readonly events = createEventHub();
   readonly #random = seededRandom(7);
+  #segmentBytes = 64 * 1024;
   #disk = new MemoryDisk();
   #life: AgentLife | null = null;
   #journal: Journal | null = null;
   #accept: AcceptEnvelope | null = null;
 
-  constructor(ring: TestRing) {
+  constructor(ring: TestRing, clock: Time) {
     this.ring = ring;
+    this.clock = clock;
   }
 
-  static async start(ring: TestRing): Promise<SmallAgent> {
-    const agent = new SmallAgent(ring);
+  static async start<Time extends Clock>(
+    ring: TestRing,
+    clock: Time,
+    segmentBytes = 64 * 1024,
+  ): Promise<SmallAgent<Time>> {
+    const agent = new SmallAgent(ring, clock);
+    agent.#segmentBytes = segmentBytes;
     await agent.#start();
     return agent;
   }
@@ -71,16 +78,22 @@ export class SmallAgent {
     return kept === null ? null : this.journal.ledger.findOp(kept.opId);
   }
 
-  async restart(): Promise<void> {
+  kill(): void {
     this.#life?.kill();
+  }
+
+  async restart(
+    left: (disk: MemoryDisk) => MemoryDisk = (disk) => disk.afterKill(),
+  ): Promise<void> {
+    this.kill();
     const dead = this.#disk;
-    this.#disk = dead.afterKill();
+    this.#disk = left(dead);
     dead.faults = () => 'crash';
     await this.#start();
   }
 
   async #start(): Promise<void> {
-    const { clock, ring, node, desired, listeners } = this;
+    const { clock, ring, node, desired, events } = this;
     const random = this.#random;
     const journal = await startJournal({
       disk: this.#disk,
@@ -91,10 +104,10 @@ export class SmallAgent {
       assertStillOwner: () => undefined,
       isTakeover: false,
       isSuspect: false,
-      segmentBytes: 64 * 1024,
+      segmentBytes: this.#segmentBytes,
       keepSegments: 100,
       keepForMs: 86_400_000,
-      onHalt: () => undefined,
+      onHalt: (error) => events.emit({ kind: 'halted', error }),
     });
     const clockGuard = createClockGuard({ clock, lastRecordAtMs: journal.lastAtMsBefore });
     const authority = createAuthority({
@@ -113,7 +126,7 @@ export class SmallAgent {
       semantics: plainSemantics,
       desired,
       authority,
-      events: { emit: (event) => listeners.forEach((listener) => listener(event)) },
+      events,
       policy: POLICY,
     });
     const { engine } = this.#life;

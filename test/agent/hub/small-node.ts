@@ -16,6 +16,8 @@ export class SmallNode {
   readonly guests = new Map<Vmid, Guest>();
   /** Requests that changed something, in order: `start 101`. */
   readonly sent: string[] = [];
+  /** Config values as they were written: `description=x`. */
+  readonly written: string[] = [];
   /** Looks wait for it. */
   gate: Promise<void> = Promise.resolve();
 
@@ -31,6 +33,7 @@ export class SmallNode {
     stop: async ({ vmid: id }) => this.#change(id, 'stop', { power: 'stopped', bootedAtMs: null }),
     setConfig: async ({ vmid: id }, { set }) => {
       const current = new Map(Object.entries(set));
+      for (const [key, value] of current) this.written.push(`${key}=${value}`);
       const config = { digest: 'b'.repeat(40), current, pending: new Map(), readAtMs: 0 };
       return this.#change(id, 'set_config', { config: { kind: 'known', config } });
     },

@@ -1,0 +1,139 @@
+/** An agent and a hub over real sockets: what arrives, in which order, and what a bad hub can do. */
+import { expect, test } from 'vitest';
+import { createAuthority } from '../../simulator/certificates.ts';
+import { HubWorld } from './hub-world.ts';
+
+const RECEIPT = 'application/vnd.pve-reconciler.receipt.v1+json';
+const REFUSAL = 'application/vnd.pve-reconciler.refusal.v1+json';
+
+test('an op arrives, is done, and its receipt is the record of its end', async () => {
+  await using world = await HubWorld.start();
+  const { hub, agent } = world;
+  hub.send(world.sign({ idemp_key: 'a', vmid: 101 }));
+  await hub.until(() => hub.receipts.length === 1);
+  expect(agent.node.sent).toEqual(['start 101']);
+  const record = agent.opOf('a')?.latest;
+  expect(hub.receipts).toEqual([{ payloadType: RECEIPT, payload: { agent: 'pve1', ...record } }]);
+  expect(record).toMatchObject({
+    state: 'succeeded',
+    sum: expect.stringMatching(/^[0-9a-f]{32}$/),
+  });
+});
+
+test('every op has its receipt, also those nobody signed, in the order of their ends', async () => {
+  await using world = await HubWorld.start();
+  const { hub, agent } = world;
+  agent.desired.put('all.yaml', { 105: { power: 'running' } });
+  await agent.engine.converge();
+  hub.send(world.sign({ idemp_key: 'a', kind: 'restart', vmid: 105 }));
+  await hub.until(() => hub.receipts.length === 4);
+  const ends = hub.receipts.map(({ payload }) => [payload['origin'], payload['kind']].join(' '));
+  expect(ends).toEqual(['reconcile start', 'hub stop', 'hub start', 'hub restart']);
+});
+
+test('a refused op is told of at once, and the ones behind it go on', async () => {
+  await using world = await HubWorld.start();
+  const { hub } = world;
+  hub.send(world.sign({ idemp_key: 'a', vmid: 999 }));
+  hub.send('{"payload":');
+  hub.send(world.sign({ idemp_key: 'b', vmid: 102 }));
+  await hub.until(() => hub.receipts.length === 3);
+  const told = hub.receipts.map(({ payloadType, payload }) => [payloadType, payload]);
+  expect(told).toMatchObject([
+    [REFUSAL, { event_id: '1', error: { code: 'not_found' } }],
+    [REFUSAL, { event_id: '2', error: { code: 'invalid_request' } }],
+    [RECEIPT, { idemp_key: 'b', state: 'succeeded' }],
+  ]);
+});
+
+test('after a restart the stream goes on where it was, and nothing is told twice', async () => {
+  await using world = await HubWorld.start();
+  const { hub, agent } = world;
+  hub.send(world.sign({ idemp_key: 'a', vmid: 101 }));
+  await hub.until(() => hub.receipts.length === 1 && agent.journal.hub().cursor === '1');
+  await world.restart();
+  hub.send(world.sign({ idemp_key: 'b', vmid: 102 }));
+  await hub.until(() => hub.receipts.length === 2);
+  expect(hub.cursors.at(-1)).toBe('1');
+  expect(agent.node.sent).toEqual(['start 101', 'start 102']);
+});
+
+test('a hub that has lost its place and sends all again changes nothing', async () => {
+  await using world = await HubWorld.start();
+  const { hub, agent } = world;
+  const text = world.sign({ idemp_key: 'a', vmid: 101 });
+  for (const id of ['1', '2', '1', '3']) hub.send(text, id);
+  hub.send(world.sign({ idemp_key: 'b', vmid: 102 }), '4');
+  await hub.until(() => hub.receipts.length === 2);
+  expect(agent.node.sent).toEqual(['start 101', 'start 102']);
+});
+
+test.each<[string, (world: HubWorld) => void]>([
+  [
+    'cuts the stream in an event',
+    ({ hub }) => (hub.sendRaw('id: 9\ndata: {"pay'), hub.cutStreams()),
+  ],
+  ['says nothing any more', ({ hub }) => (hub.isSilent = true)],
+  ['sends an event without an end', ({ hub }) => hub.sendRaw(`data: ${'x'.repeat(600_000)}`)],
+  [
+    'sends lines without an end of the event',
+    ({ hub }) => hub.sendRaw(`data: ${'x'.repeat(1_000)}\n`.repeat(600)),
+  ],
+])('a hub that %s is connected to anew, and ops arrive', async (_name, misbehave) => {
+  await using world = await HubWorld.start();
+  const { hub, agent } = world;
+  await hub.until(() => world.service.state().kind === 'open');
+  misbehave(world);
+  await hub.until(() => hub.cursors.length >= 2);
+  hub.isSilent = false;
+  hub.send(world.sign({ idemp_key: 'a', vmid: 101 }));
+  await hub.until(() => hub.receipts.length === 1);
+  expect(agent.node.sent).toEqual(['start 101']);
+});
+
+test.each<[string, number, Record<string, string>]>([
+  ['an error', 503, {}],
+  ['a redirect', 302, { location: 'https://127.0.0.1:1/' }],
+  ['a page', 200, { 'content-type': 'text/html' }],
+])('%s instead of a stream is tried again, not followed', async (_name, status, headers) => {
+  await using world = await HubWorld.start();
+  const { hub, agent } = world;
+  let left = 3;
+  hub.intercept = (request, response) => {
+    if (left === 0 || request.method !== 'GET') return false;
+    left -= 1;
+    response.writeHead(status, headers).end('sorry');
+    return true;
+  };
+  hub.cutStreams();
+  await hub.until(() => left === 0);
+  hub.send(world.sign({ idemp_key: 'a', vmid: 101 }));
+  await hub.until(() => hub.receipts.length === 1);
+  expect(agent.node.sent).toEqual(['start 101']);
+});
+
+test('receipts wait for a hub that takes none, and all come, in order', async () => {
+  await using world = await HubWorld.start();
+  const { hub } = world;
+  let refusals = 0;
+  hub.intercept = (request, response) => {
+    if (request.method !== 'POST' || refusals === 4) return false;
+    refusals += 1;
+    response.writeHead(500).end();
+    return true;
+  };
+  for (const vmid of [101, 102, 103]) hub.send(world.sign({ idemp_key: `${vmid}`, vmid }));
+  await hub.until(() => hub.receipts.length === 3);
+  const seqs = hub.receipts.map(({ payload }) => Number(payload['seq']));
+  expect(seqs).toEqual(seqs.toSorted((a, b) => a - b));
+});
+
+test('a certificate of another authority is not connected to', async () => {
+  await using world = await HubWorld.start();
+  await world.service.stop();
+  await world.connect(createAuthority().certificatePem);
+  await world.hub.until(() => world.service.state().kind === 'waiting');
+  expect(world.service.state()).toMatchObject({
+    because: { kind: 'unreachable', isUntrusted: true },
+  });
+});
