@@ -33,8 +33,8 @@ class Story {
   #agent: SmallAgent<VirtualClock> | null = null;
 
   constructor(seed: number) {
-    const { next } = seededRandom(seed);
-    this.#random = next;
+    const random = seededRandom(seed);
+    this.#random = () => random.next();
   }
 
   get agent(): SmallAgent<VirtualClock> {
