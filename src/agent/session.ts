@@ -18,6 +18,7 @@ import { type Config, loadConfig, readTlsTrust, readToken } from './config.ts';
 import { createCompositeProvider } from './desired/composite.ts';
 import { createFileProvider } from './desired/file.ts';
 import { createEventHub, type EventHub } from './event-hub.ts';
+import { openSignedOps, type SignedOps } from './hub/signed-ops.ts';
 import { blindness, type LastLook, rememberLooks } from './last-look.ts';
 import { openForWriting, readLedger } from './open-ledger.ts';
 import { systemClock, systemRandom } from './system.ts';
@@ -28,6 +29,8 @@ export interface Session extends AsyncDisposable {
   readonly ledger: OpLedger;
   /** Null where it is open for reading only. */
   readonly journal: Journal | null;
+  /** The same. */
+  readonly signedOps: SignedOps | null;
   readonly proxmox: Proxmox;
   readonly looks: LastLook;
   readonly events: EventHub;
@@ -66,14 +69,18 @@ export async function openSession(
   opened.defer(() => desired.close());
   const guests = journal === null ? proxmox.guests : requireOwner(proxmox.guests, journal);
   const looks = rememberLooks({ guests, desired });
+  const semantics = createValueSemantics();
+  const signedOps =
+    journal === null ? null : await openSignedOps({ config, journal, clock, semantics });
   const engine = new Engine({
     clock,
     random,
     guests: looks.guests,
     desired: looks.desiredProvider,
     ledger,
-    semantics: createValueSemantics(),
-    authority: { objection: () => null },
+    semantics,
+    // Without the journal's lock no op ever has a turn.
+    authority: signedOps?.authority ?? { objection: () => null },
     events,
     policy: config.policy,
   });
@@ -84,6 +91,7 @@ export async function openSession(
     engine,
     ledger,
     journal,
+    signedOps,
     proxmox,
     looks,
     events,

@@ -3,6 +3,7 @@ import type { CommandContext } from '../command.ts';
 import { createControlService } from '../control/service.ts';
 import { runDaemon } from '../daemon.ts';
 import { EXIT, type ExitCode } from '../errors.ts';
+import { createSignedOpsPart } from '../hub/daemon-part.ts';
 import { createLog } from '../log.ts';
 import { openSession } from '../session.ts';
 import { convergeOnce } from './apply.ts';
@@ -25,7 +26,9 @@ export async function runAgent(
     setTimeout(() => process.exit(EXIT.ok), STOP_DEADLINE_MS).unref();
   });
   await using session = await openSession(context.configFile, { access: 'write' });
-  await runDaemon(session, { log, signal: context.signal, services: [createControlService()] });
+  const signed = createSignedOpsPart(session);
+  const services = [createControlService(signed.control), signed.start];
+  await runDaemon(session, { log, signal: context.signal, services });
   log.info('agent has stopped');
   return EXIT.ok;
 }

@@ -1,0 +1,109 @@
+/**
+ * Signed ops as a part of the daemon: one intake for its API and its hub, keys read again on
+ * SIGHUP, the agent's own key made at the first start, and the hub where one is configured.
+ */
+import { openReader } from '../../journal/reader.ts';
+import { assertNever, ReconcilerError } from '../../reconcile/errors.ts';
+import { readTlsTrust } from '../config.ts';
+import type { ControlServiceOptions } from '../control/service.ts';
+import type { Agent, StartService } from '../daemon.ts';
+import { logProblem } from '../log.ts';
+import type { HubState } from '../metrics.ts';
+import type { Session } from '../session.ts';
+import { systemClock, systemRandom } from '../system.ts';
+import { openAgentKey } from './agent-key.ts';
+import { describeOutcome, type HubService, startHubService } from './hub-service.ts';
+import type { AcceptEnvelope } from './intake.ts';
+import type { SignedOps } from './signed-ops.ts';
+import type { StreamState } from './stream.ts';
+
+export interface SignedOpsPart {
+  /** For the control API. */
+  readonly control: ControlServiceOptions;
+  readonly start: StartService;
+}
+
+/** Only of a session that is open for writing. */
+export function createSignedOpsPart({ signedOps, engine, config }: Session): SignedOpsPart {
+  if (signedOps === null) {
+    throw new ReconcilerError('internal_error', 'signed ops need the journal open for writing');
+  }
+  const accept = signedOps.intake(engine);
+  let hub: HubService | null = null;
+  const hubHealth = (): ReturnType<typeof healthOf> => healthOf(hub?.state() ?? null);
+  return {
+    control: {
+      acceptEnvelope: accept,
+      reasons: () => signedOps.problems(),
+      ...(config.hub === null ? {} : { hubHealth }),
+    },
+    async start(agent) {
+      const key = await openAgentKey(config.stateDir);
+      const onHangup = (): void => void reload(signedOps, agent);
+      process.on('SIGHUP', onHangup);
+      hub = await connect(agent, { key, accept });
+      return {
+        async stop() {
+          process.off('SIGHUP', onHangup);
+          await hub?.stop();
+        },
+      };
+    },
+  };
+}
+
+async function connect(
+  { config, journal, engine, events, log }: Agent,
+  own: { readonly key: Awaited<ReturnType<typeof openAgentKey>>; readonly accept: AcceptEnvelope },
+): Promise<HubService | null> {
+  if (config.hub === null || journal === null) return null;
+  return await startHubService({
+    ...own,
+    clock: systemClock,
+    random: systemRandom,
+    agent: config.agent,
+    url: config.hub.url,
+    trust: await readTlsTrust(config, 'hub'),
+    journal,
+    history: openReader(config.stateDir),
+    engine,
+    events,
+    log,
+  });
+}
+
+/** It does not reject for what it reads; anything else is a broken invariant. */
+async function reload(signedOps: SignedOps, { log, events }: Agent): Promise<void> {
+  try {
+    const problems = await signedOps.reload();
+    for (const problem of problems) logProblem(log, problem);
+    if (problems.length === 0) log.info('signers are read again');
+  } catch (error) {
+    events.emit({ kind: 'halted', error });
+  }
+}
+
+function healthOf(state: StreamState | null): {
+  readonly ok: boolean;
+  readonly message: string;
+  readonly state: HubState;
+} {
+  switch (state?.kind) {
+    case undefined:
+    case 'connecting':
+      return { ok: false, message: 'connecting', state: 'connecting' };
+    case 'open': {
+      const since = new Date(state.sinceMs).toISOString();
+      return { ok: true, message: `connected since ${since}`, state: 'connected' };
+    }
+    case 'waiting': {
+      const until = new Date(state.untilMs).toISOString();
+      const message = `${describeOutcome(state.because)}; tried again at ${until}`;
+      return { ok: false, message, state: 'waiting' };
+    }
+    case 'stopped':
+      return { ok: false, message: 'stopped', state: 'off' };
+    default:
+      return assertNever(state);
+  }
+}
