@@ -14,6 +14,7 @@ export function describeAgent(ports: AgentPorts, lastPass: PassEvent | null): ob
     agent,
     node,
     version,
+    now: new Date(ports.clock.now()).toISOString(),
     started_at: new Date(ports.startedAtMs).toISOString(),
     mode,
     pause: pauseOf(ports),

@@ -235,6 +235,7 @@ export const agentDocument = z.looseObject({
   agent: z.string(),
   node: z.string(),
   version: z.string(),
+  now: time.describe("the agent's clock"),
   started_at: time,
   mode: z.enum(MODES),
   pause: pauseDocument,

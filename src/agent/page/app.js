@@ -1,7 +1,7 @@
 /** The page: it only reads. Everything comes over one stream of events, from all guests on. */
 import { connect, read } from './connection.js';
 import { beginDetail, openDetail } from './detail.js';
-import { byId, el, onceAFrame, printable } from './dom.js';
+import { byId, drawnSoon, el, printable } from './dom.js';
 import { allGuests, beginGuests, keepOnly, moveFocus, onGuest, takeGuest } from './guests.js';
 import { beginOps, takeRecord } from './ops.js';
 import { beginPlan, forgetLook } from './plan.js';
@@ -27,7 +27,7 @@ function heard() {
   lastHeardMs = now();
 }
 
-const drawSummary = onceAFrame(() => {
+const drawSummary = drawnSoon(() => {
   const wanted = allGuests().filter(({ status }) => status !== null);
   const counts = { drift: 0, unknown: 0, skipped: 0, in_sync: 0 };
   for (const { status } of wanted) counts[status] += 1;
@@ -48,9 +48,9 @@ const drawSummary = onceAFrame(() => {
 });
 
 async function showAgent() {
-  const { json, date } = await read('/v1/agent').catch(() => ({ json: null, date: null }));
+  const json = await read('/v1/agent').catch(() => null);
   if (json === null) return;
-  learnClock(date);
+  learnClock(json.now);
   const { agent, node, version, pause, parts, readiness } = json;
   byId('agent').textContent = agent === node ? agent : `${agent} on ${node}`;
   byId('agent').title = `pve-reconciler ${version}`;

@@ -39,5 +39,5 @@ export async function read(path) {
   const response = await fetch(path);
   const json = await response.json();
   if (!response.ok) throw new Error(json.detail ?? `HTTP ${response.status}`);
-  return { json, date: response.headers.get('date') };
+  return json;
 }

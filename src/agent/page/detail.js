@@ -38,9 +38,9 @@ async function fill(vmid) {
       ? el('p', { class: 'quiet' }, 'Its config is as wanted.')
       : el('div', null, guest.changes.map(diffOf)),
     el('h2', null, 'Last ops'),
-    ops === null || ops.json.ops.length === 0
+    ops === null || ops.ops.length === 0
       ? el('p', { class: 'quiet' }, 'None in the journal.')
-      : el('ol', { class: 'steps' }, ops.json.ops.map(opLine)),
+      : el('ol', { class: 'steps' }, ops.ops.map(opLine)),
   );
 }
 

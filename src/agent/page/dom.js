@@ -31,16 +31,24 @@ export function sync(parent, elements) {
   }
 }
 
-/** Draws at most once a frame, however often it is asked to. */
-export function onceAFrame(draw) {
+/** Nobody reads faster; in between the browser has time for the person. */
+const DRAW_EVERY_MS = 100;
+
+/** Draws soon, and at most ten times a second, however often it is asked to. */
+export function drawnSoon(draw) {
   let isDue = false;
+  let drawnMs = 0;
   return () => {
     if (isDue) return;
     isDue = true;
-    requestAnimationFrame(() => {
-      isDue = false;
-      draw();
-    });
+    const inMs = Math.max(0, drawnMs + DRAW_EVERY_MS - performance.now());
+    setTimeout(() => {
+      requestAnimationFrame(() => {
+        isDue = false;
+        drawnMs = performance.now();
+        draw();
+      });
+    }, inMs);
   };
 }
 

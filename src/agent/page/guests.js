@@ -1,5 +1,5 @@
 /** The table of guests, the filter above it, and the plan that their drift makes. */
-import { byId, el, onceAFrame, printable, sync } from './dom.js';
+import { byId, drawnSoon, el, printable, sync } from './dom.js';
 import { clockTime } from './time.js';
 
 const rows = byId('guest-rows');
@@ -8,7 +8,7 @@ const attention = byId('attention');
 
 /** By vmid: the guest as the agent shows it, its row, and what the filter looks at. */
 const guests = new Map();
-const draw = onceAFrame(drawTable);
+const draw = drawnSoon(drawTable);
 const listeners = new Set();
 
 export function takeGuest(guest) {
@@ -16,8 +16,7 @@ export function takeGuest(guest) {
   if (guest.gone) guests.delete(guest.vmid);
   else {
     const row = known?.row ?? makeRow(guest.vmid);
-    fillRow(row, guest);
-    guests.set(guest.vmid, { guest, row, text: searchText(guest) });
+    guests.set(guest.vmid, { guest, row, text: searchText(guest), isDrawn: false });
   }
   draw();
   for (const listener of listeners) listener(guest.vmid);
@@ -131,6 +130,10 @@ function drawTable() {
     ({ guest, text }) =>
       words.every((word) => text.includes(word)) && (!attention.checked || needsLook(guest)),
   );
+  for (const entry of shown) {
+    if (!entry.isDrawn) fillRow(entry.row, entry.guest);
+    entry.isDrawn = true;
+  }
   sync(
     rows,
     shown.map(({ row }) => row),

@@ -1,6 +1,6 @@
 /** Ops: those in flight, live and step by step, and the last ones with their story. */
 import { read } from './connection.js';
-import { byId, el, guestLabel, onceAFrame, printable, sync } from './dom.js';
+import { byId, drawnSoon, el, guestLabel, printable, sync } from './dom.js';
 import { findGuest, onGuest } from './guests.js';
 import { duration, now, timeElement } from './time.js';
 
@@ -11,7 +11,7 @@ const SHOWN_MAX = 500;
 const more = byId('ops-more');
 /** By op id: the records known, oldest first, and what is drawn of it. */
 const ops = new Map();
-const draw = onceAFrame(drawAll);
+const draw = drawnSoon(drawAll);
 let next = null;
 
 export async function beginOps() {
@@ -20,8 +20,8 @@ export async function beginOps() {
   setInterval(drawTimes, 500);
   await loadPage(null);
   const inFlight = await read('/v1/ops?state=in_flight&limit=200');
-  for (const op of inFlight.json.ops) takeOp(op);
-  for (const op of inFlight.json.ops) void loadRecords(op.op_id);
+  for (const op of inFlight.ops) takeOp(op);
+  for (const op of inFlight.ops) void loadRecords(op.op_id);
 }
 
 export function takeRecord(record) {
@@ -61,7 +61,7 @@ function forgetOldest() {
 
 async function loadPage(after) {
   const query = after === null ? '' : `&after=${after}`;
-  const { json } = await read(`/v1/ops?limit=${PAGE}${query}`);
+  const json = await read(`/v1/ops?limit=${PAGE}${query}`);
   for (const op of json.ops) takeOp(op);
   next = json.next;
   more.hidden = next === null;
@@ -71,7 +71,7 @@ async function loadRecords(opId) {
   const op = ops.get(opId);
   if (op === undefined || op.isWhole) return;
   op.isWhole = true;
-  const { json } = await read(`/v1/ops/${opId}`);
+  const json = await read(`/v1/ops/${opId}`);
   takeOp(json);
 }
 
@@ -139,16 +139,23 @@ function drawCard(op) {
         sinceText(op.records[0].at),
       ),
     ),
-    el('p', { class: stateClass(state) }, `${state}, attempt ${latest.attempt}`),
-    wait === null || wait === undefined ? '' : el('p', { class: 'warn' }, waitText(wait)),
+    el(
+      'p',
+      { class: stateClass(state) },
+      latest.attempt > 1 ? `${state}, attempt ${latest.attempt}` : state,
+    ),
+    wait === null || wait === undefined ? '' : waitLine(wait),
     stepList(op.records),
   );
   return op.card;
 }
 
-function waitText({ message, until }) {
-  const left = until === undefined ? '' : `, until ${duration(Date.parse(until) - now())} from now`;
-  return `waits: ${printable(message)}${left}`;
+function waitLine({ code, message, until }) {
+  // That PVE works on it is no waiting.
+  if (code === 'task_running') return el('p', { class: 'quiet' }, message);
+  const leftMs = until === undefined ? 0 : Date.parse(until) - now();
+  const again = leftMs > 0 ? `; looked at again in ${duration(leftMs)}` : '';
+  return el('p', { class: 'warn' }, `waits: ${printable(message)}${again}`);
 }
 
 function sinceText(at) {

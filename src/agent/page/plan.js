@@ -1,12 +1,12 @@
 /** The plan as a coloured diff: as of the last pass, live, or looked for now. */
 import { read } from './connection.js';
-import { byId, el, guestLabel, onceAFrame, printable, sync } from './dom.js';
+import { byId, drawnSoon, el, guestLabel, printable, sync } from './dom.js';
 import { allGuests, driftOf, onGuest } from './guests.js';
 
 const list = byId('plan-list');
 const note = byId('plan-note');
 const button = byId('plan-now');
-const draw = onceAFrame(drawLive);
+const draw = drawnSoon(drawLive);
 /** More differences than this are a list nobody reads: the filter of the guests finds one. */
 const SHOWN_MAX = 200;
 /** By guest as it came: drawn once, however often the list is. */
@@ -30,7 +30,7 @@ async function lookNow() {
   button.disabled = true;
   note.textContent = 'Looking at the node …';
   try {
-    const { json } = await read('/v1/plan');
+    const json = await read('/v1/plan');
     looked = json.guests;
     note.textContent = `As of ${new Date().toLocaleTimeString([], { hour12: false })}.`;
   } catch (error) {

@@ -2,10 +2,11 @@
 
 let offsetMs = 0;
 
-/** `date`: the Date header of an answer; it counts whole seconds. */
-export function learnClock(date) {
-  const apartMs = Date.parse(date ?? '') - Date.now();
-  if (Number.isFinite(apartMs)) offsetMs = Math.abs(apartMs) < 2_000 ? 0 : apartMs;
+/** `agentNow`: the agent's time as it answered a moment ago. */
+export function learnClock(agentNow) {
+  const apartMs = Date.parse(agentNow) - Date.now();
+  // Less is what the answer took to come.
+  if (Number.isFinite(apartMs)) offsetMs = Math.abs(apartMs) < 1_000 ? 0 : apartMs;
 }
 
 export function now() {

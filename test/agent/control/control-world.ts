@@ -5,6 +5,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { ListenAddress } from '../../../src/agent/config-schema.ts';
 import { type ControlClient, connectToAgent } from '../../../src/agent/control/client.ts';
 import type { ControlPorts, ReadinessReason } from '../../../src/agent/control/ports.ts';
 import {
@@ -44,6 +45,7 @@ export interface ControlWorld extends AsyncDisposable {
   readonly engine: Engine;
   readonly journal: Journal;
   readonly desired: DesiredSource;
+  /** The one that runs now. */
   readonly server: ControlServer;
   readonly socket: string;
   readonly client: ControlClient;
@@ -52,6 +54,8 @@ export interface ControlWorld extends AsyncDisposable {
   readonly errors: unknown[];
   /** A pass that ends after this much virtual time at most. */
   pass(): Promise<void>;
+  /** After it was closed, on the port it had. */
+  restartServer(listen: ListenAddress): Promise<void>;
 }
 
 export async function openControlWorld(setup: WorldSetup = {}): Promise<ControlWorld> {
@@ -108,14 +112,20 @@ export async function openControlWorld(setup: WorldSetup = {}): Promise<ControlW
     ...(setup.acceptEnvelope === undefined ? {} : { acceptEnvelope: setup.acceptEnvelope }),
   };
   const addresses = { socket, listen: null, public: null, ...setup.addresses };
-  const server = await startControlServer(ports, addresses);
+  let server = await startControlServer(ports, addresses);
   opened.defer(() => server.close());
   if (setup.isBlind !== true) await pass();
   const client = opened.use(connectToAgent(socket));
-  const parts = { clock, node, api, engine, journal, desired, server, socket, client };
+  const parts = { clock, node, api, engine, journal, desired, socket, client };
   const stack = opened.move();
   return {
     ...parts,
+    get server() {
+      return server;
+    },
+    async restartServer(listen) {
+      server = await startControlServer(ports, { ...addresses, listen });
+    },
     reasons,
     errors,
     pass,
