@@ -29,7 +29,7 @@ import type { Found, Workroom } from './workroom.ts';
 /** Quorum and HA as of a few seconds ago serve every turn of the same pass. */
 const NODE_LOOK_MAX_AGE_MS = 10_000;
 /** A guest takes a pass or two; whoever writes configs against us must not keep us for ever. */
-const CONVERGE_PASSES_MAX = 10;
+export const CONVERGE_PASSES_MAX = 10;
 
 export class Engine {
   readonly #ports: CorePorts;
@@ -90,18 +90,24 @@ export class Engine {
 
   /**
    * Passes until nothing more can be done now; resolves with the plan that is left. What waits for
-   * a guard is left waiting, and a failed task is not tried again.
+   * a guard is left waiting, and a failed task is not tried again. Where PVE does not answer at
+   * all it does not wait for ops in flight either: they stay so.
    */
   async converge(options: PassOptions = {}): Promise<Plan> {
     this.#isPatient = false;
     for (let passes = 1; ; passes++) {
-      await this.#lanes.idle(); // what recovery took up again
-      await this.#passes.pass({ ...options, isFull: true });
+      const plan = await this.#passes.pass({ ...options, isFull: true });
+      if (this.#isBlind()) return plan;
       await this.#lanes.idle();
       this.#controller.signal.throwIfAborted();
       const left = this.#passes.planAgain(options);
       if (passes >= CONVERGE_PASSES_MAX || !left.entries.some(isReady)) return left;
     }
+  }
+
+  #isBlind(): boolean {
+    const { actual } = this.#picture;
+    return actual?.qemu.kind === 'unknown' && actual.lxc.kind === 'unknown';
   }
 
   submit(request: OpRequest): Promise<SubmitResult> {

@@ -7,7 +7,7 @@
  * the same moment are one op (J6).
  */
 import type { DesiredGuest } from './desired.ts';
-import type { Problem } from './errors.ts';
+import { type Problem, ReconcilerError, toProblem } from './errors.ts';
 import { classifyAction, judge, worse } from './gate.ts';
 import type { Guest, GuestKind } from './guest.ts';
 import { type CorrelationId, makeCorrelationId, makeOpId, type OpId, type Vmid } from './ids.ts';
@@ -114,7 +114,15 @@ async function admit(request: OpRequest, ports: IntakePorts): Promise<SubmitResu
   if (!room.lanes.hasRoom(request.vmid) || room.ledger.opsInFlight().length >= OPS_IN_FLIGHT_MAX) {
     return refused('queue_full', 'too many ops wait already; try again when some have ended');
   }
-  return { kind: 'accepted', record: await receive(request, guest.kind, ports) };
+  try {
+    return { kind: 'accepted', record: await receive(request, guest.kind, ports) };
+  } catch (error) {
+    // The journal takes no op this long, or not one more: nothing was written.
+    if (error instanceof ReconcilerError && error.disposition === 'reject') {
+      return { kind: 'refused', problem: toProblem(error) };
+    }
+    throw error;
+  }
 }
 
 /** The class of the action, where the guest is not known yet by the stricter of both kinds. */

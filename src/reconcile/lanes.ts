@@ -34,6 +34,8 @@ export interface Lanes {
   hasRoom(vmid: Vmid): boolean;
   /** Runs with one of the node's slots, handed out in the order of asking. */
   withSlot<Result>(run: () => Promise<Result>): Promise<Result>;
+  /** Does who asks for a slot now have to wait for it? */
+  isBusy(): boolean;
   /** Resolves when no lane has work. */
   idle(): Promise<void>;
   /** Jobs that wait or run, by guest. */
@@ -88,6 +90,7 @@ export function createLanes(options: { readonly maxParallel: number }): Lanes {
     offerReconcile,
     hasRoom,
     withSlot: (run) => slots.add(run),
+    isBusy: () => slots.pending >= options.maxParallel,
     idle,
     depths: () =>
       new Map([...lanes].map(([vmid, { queue }]) => [vmid, queue.size + queue.pending])),

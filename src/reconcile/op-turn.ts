@@ -16,6 +16,7 @@ import type { Condition } from './plan.ts';
 import type { OpView } from './ports.ts';
 import { resumeRestart, runRestart } from './restart.ts';
 import { isUnchanged, settle, UNANSWERED_WINDOW_MS } from './settle.ts';
+import { withSlot } from './wait.ts';
 import type { Workroom } from './workroom.ts';
 
 /** A few honest tries; after that a person or the hub decides. */
@@ -92,8 +93,7 @@ type Step =
 function takeStep(view: OpView, op: Op, last: AttemptEnd | null, room: Workroom): Promise<Step> {
   const objection = findObjection(view, room);
   if (objection !== null) return Promise.resolve({ kind: 'refused', problem: objection });
-  return room.lanes.withSlot(async () => {
-    room.signal.throwIfAborted();
+  return withSlot(op.vmid, room, async () => {
     const { kind } = op.action;
     const needsConfig = kind === 'set_config' || view.first.precondition?.digest !== undefined;
     const cleared = await lookForClearance({ guest: guestOf(op), kind, needsConfig }, room);

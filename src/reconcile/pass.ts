@@ -11,6 +11,7 @@ import type { Plan, PlanEntry } from './plan.ts';
 import { type PlanContext, planGuests } from './planner.ts';
 import { type ReconcileTurnPorts, runReconcileTurn } from './reconcile-turn.ts';
 import type { Upkeep } from './upkeep.ts';
+import { withSlot } from './wait.ts';
 import type { Workroom } from './workroom.ts';
 
 /** However quiet it is, everything is read again this often: hints may be missed. */
@@ -172,11 +173,8 @@ export class Passes {
     if (verdict.kind !== 'go' || actions.length === 0 || kind === null) return;
     const { room, guarded } = this.#ports;
     const turn = { guest: { vmid, kind }, passId, planned };
-    const job = async (): Promise<void> => {
-      room.signal.throwIfAborted();
-      await runReconcileTurn(turn, this.#turnPorts(vmid));
-    };
-    room.lanes.offerReconcile(vmid, () => guarded(vmid, () => room.lanes.withSlot(job)));
+    const job = (): Promise<void> => runReconcileTurn(turn, this.#turnPorts(vmid));
+    room.lanes.offerReconcile(vmid, () => guarded(vmid, () => withSlot(vmid, room, job)));
   }
 
   #turnPorts(vmid: Vmid): ReconcileTurnPorts {

@@ -16,3 +16,21 @@ export async function waitShown(
   await room.clock.sleep(ms, signal);
   room.signal.throwIfAborted();
 }
+
+/** Waits, shown, for one of the node's slots, and runs with it. */
+export async function withSlot<Result>(
+  vmid: Vmid,
+  room: Workroom,
+  run: () => Promise<Result>,
+): Promise<Result> {
+  const isBusy = room.lanes.isBusy();
+  if (isBusy) {
+    const message = `waits for one of the ${room.policy.maxParallel} slots of this node`;
+    room.showWait(vmid, { code: 'node_busy', message, untilMs: null });
+  }
+  return room.lanes.withSlot(() => {
+    room.signal.throwIfAborted();
+    if (isBusy) room.showWait(vmid, null);
+    return run();
+  });
+}
