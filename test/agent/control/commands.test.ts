@@ -1,0 +1,263 @@
+/** The commands that talk to the running agent, as people and scripts see them. */
+import { spawnSync } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Writable } from 'node:stream';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import type { CommandContext } from '../../../src/agent/command.ts';
+import { createProgram } from '../../../src/agent/command-line.ts';
+import { runApply } from '../../../src/agent/commands/apply.ts';
+import { runComplete, runCompletion } from '../../../src/agent/commands/completion.ts';
+import { runGuestOp } from '../../../src/agent/commands/guest.ts';
+import {
+  runGuestHold,
+  runGuestResume,
+  runPause,
+  runResume,
+} from '../../../src/agent/commands/hold.ts';
+import { runOpsCancel } from '../../../src/agent/commands/ops-cancel.ts';
+import { runOpsWait } from '../../../src/agent/commands/ops-wait.ts';
+import { runStatus } from '../../../src/agent/commands/status.ts';
+import { createTerminal } from '../../../src/agent/terminal.ts';
+import {
+  type ControlWorld,
+  openControlWorld,
+  untilAnswered,
+  type WorldSetup,
+} from './control-world.ts';
+
+const GUESTS = {
+  101: { running: true, config: { name: 'web' } },
+  102: { config: { name: 'mail' } },
+  103: { running: true, config: { name: '$(reboot)' } },
+} as const;
+
+class Recorder extends Writable {
+  text = '';
+  isTTY = false;
+  columns = 80;
+
+  override _write(chunk: Buffer, _encoding: string, done: () => void): void {
+    this.text += chunk.toString();
+    done();
+  }
+}
+
+interface Desk {
+  readonly world: ControlWorld;
+  readonly context: CommandContext;
+  readonly out: Recorder;
+  readonly err: Recorder;
+  readonly interrupt: AbortController;
+}
+
+const RUN_NOTHING = () => async (): Promise<void> => undefined;
+
+let folder = '';
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'commands-'));
+});
+afterEach(() => rm(folder, { recursive: true }));
+
+async function sitDown(
+  world: ControlWorld,
+  options: { isJson?: boolean; isTerminal?: boolean } = {},
+): Promise<Desk> {
+  const configFile = join(folder, 'config.yaml');
+  await writeFile(
+    configFile,
+    `node: pve1\nstate_dir: ${folder}\ncontrol: { socket: ${world.socket} }\n`,
+  );
+  const out = new Recorder();
+  const err = new Recorder();
+  err.isTTY = options.isTerminal ?? false;
+  const interrupt = new AbortController();
+  const terminal = createTerminal({ out, err }, { NO_COLOR: '1' });
+  const isJson = options.isJson ?? false;
+  return {
+    world,
+    out,
+    err,
+    interrupt,
+    context: { terminal, isJson, configFile, signal: interrupt.signal },
+  };
+}
+
+const setUp = (setup: WorldSetup = {}): Promise<ControlWorld> =>
+  openControlWorld({ guests: GUESTS, ...setup });
+
+describe('guest', () => {
+  test('start says which op it is, and how to follow it; stdout has nothing else', async () => {
+    await using world = await setUp();
+    const { context, out, err } = await sitDown(world);
+    expect(await runGuestOp(context, { kind: 'start', ref: 'mail' })).toBe(0);
+    expect(out.text).toMatch(/^[0-9a-z]{16} {2}start of 102: received\n$/);
+    expect(err.text).toContain('ops wait');
+  });
+
+  test('stop --json is the op; hard and timeout reach it', async () => {
+    await using world = await setUp();
+    const { context, out } = await sitDown(world, { isJson: true });
+    await runGuestOp(context, { kind: 'stop', ref: '101', hard: true, timeout: 5 });
+    expect(JSON.parse(out.text)).toMatchObject({
+      vmid: 101,
+      params: { mode: 'stop', timeout_s: 5, force: false },
+    });
+  });
+
+  test('restart --wait ends with the op, one line of progress a step', async () => {
+    await using world = await setUp();
+    const { context, out, err } = await sitDown(world);
+    const exit = runGuestOp(context, { kind: 'restart', ref: 'web', wait: true });
+    expect(await untilAnswered(world, exit)).toBe(0);
+    expect(out.text).toContain('restart of 101: succeeded');
+    const steps = err.text.split('\n').filter((line) => line.includes('101 web'));
+    expect(steps.length).toBeGreaterThanOrEqual(6);
+    expect(err.text).not.toContain('\u001B');
+  });
+
+  test('hold and resume say until when', async () => {
+    await using world = await setUp();
+    const { context, out } = await sitDown(world);
+    await runGuestHold(context, { ref: 'web', for: '30m' });
+    await runGuestHold(context, { ref: 'web' });
+    await runGuestResume(context, { ref: 'web' });
+    await runPause(context, { for: '1h' });
+    await runResume(context);
+    expect(out.text.split('\n')).toEqual([
+      expect.stringMatching(/^guest 101 \(web\) is on hold until 2026-11-20T12:30:00/),
+      'guest 101 (web) is on hold until it is resumed',
+      'guest 101 (web) is reconciled again',
+      expect.stringMatching(/^reconciling is paused until 2026-11-20T13:00:00/),
+      'reconciling goes on',
+      '',
+    ]);
+  });
+});
+
+describe('ops', () => {
+  test('wait draws one line again and again on a terminal', async () => {
+    await using world = await setUp();
+    const op = await sitDown(world, { isJson: true });
+    await runGuestOp(op.context, { kind: 'stop', ref: '101' });
+    const { op_id: opId } = JSON.parse(op.out.text);
+    const { context, err, out } = await sitDown(world, { isTerminal: true });
+    expect(await untilAnswered(world, runOpsWait(context, { id: opId.slice(0, 6) }))).toBe(0);
+    expect(err.text).toContain('\u001B[1A\r\u001B[J');
+    expect(err.text).toMatch(/✓ succeeded {5}101 web {2}stop/);
+    expect(out.text).toContain('succeeded after');
+  });
+
+  test('wait that is interrupted stops watching, and says that the op goes on', async () => {
+    await using world = await setUp();
+    const op = await sitDown(world, { isJson: true });
+    await runGuestOp(op.context, { kind: 'stop', ref: '101' });
+    const { op_id: opId } = JSON.parse(op.out.text);
+    const { context, interrupt } = await sitDown(world);
+    const waiting = runOpsWait(context, { id: opId });
+    interrupt.abort();
+    await expect(waiting).rejects.toMatchObject({
+      code: 'interrupted',
+      message: expect.stringContaining('goes on'),
+      context: { op_id: opId },
+    });
+    await world.clock.until(world.engine.idle(), 60_000);
+    expect(world.node.guest(101).power).toBe('stopped');
+  });
+
+  test('wait exits with 1 where the op failed, with its code and id', async () => {
+    await using world = await setUp();
+    world.node.guest(102).behaviour.startEnds.push('start failed: no memory');
+    const { context, err } = await sitDown(world);
+    const exit = runGuestOp(context, { kind: 'start', ref: '102', wait: true });
+    expect(await untilAnswered(world, exit)).toBe(1);
+    expect(err.text).toMatch(/error \[task_failed\] .*no memory.* \(op_id [0-9a-z]{16}\)/);
+  });
+
+  test('cancel ends what has not begun', async () => {
+    await using world = await setUp();
+    const { context, out } = await sitDown(world);
+    await runGuestOp(context, { kind: 'stop', ref: '101' });
+    await runGuestOp(context, { kind: 'start', ref: '101' });
+    const [, second = ''] = out.text.split('\n').map((line) => line.split(' ')[0] ?? '');
+    expect(await untilAnswered(world, runOpsCancel(context, { id: second }))).toBe(0);
+    expect(out.text).toContain(`${second}  start of 101: cancelled`);
+  });
+});
+
+describe('through the agent', () => {
+  test('apply makes a pass, shows its ops, and prints the plan that is left', async () => {
+    await using world = await setUp({ desired: { 102: { power: 'running' } } });
+    await world.clock.until(world.engine.idle(), 60_000);
+    world.node.guest(102).power = 'stopped';
+    const { context, out, err } = await sitDown(world);
+    const exit = runApply(context, { refs: ['mail'] });
+    expect(await untilAnswered(world, exit)).toBe(0);
+    expect(err.text).toContain('102 mail');
+    expect(err.text).toContain('succeeded');
+    expect(out.text).toContain('1 guest: 1 in sync; nothing to do');
+    expect(world.node.guest(102).power).toBe('running');
+  });
+
+  test('status has a row per guest and says in a line whether all is in sync', async () => {
+    await using world = await setUp({ desired: { 101: { power: 'running' } } });
+    const { context, out } = await sitDown(world);
+    expect(await runStatus(context, { refs: [] })).toBe(0);
+    expect(out.text.trim().split('\n').at(-1)).toBe(
+      'in sync: all 1 wanted guests are as they should be',
+    );
+    const json = await sitDown(world, { isJson: true });
+    await runStatus(json.context, { refs: ['web'] });
+    expect(JSON.parse(json.out.text)).toMatchObject({ source: 'agent', guests: [{ vmid: 101 }] });
+  });
+
+  test('a command without an agent fails with how to start one', async () => {
+    await using world = await setUp();
+    const { context } = await sitDown(world);
+    await world.server.close();
+    await expect(runPause(context, {})).rejects.toMatchObject({ code: 'service_unavailable' });
+  });
+});
+
+describe('completion', () => {
+  test.each([
+    [['gu'], ['guest']],
+    [
+      ['guest', 're'],
+      ['restart', 'resume'],
+    ],
+    [['guest', 'stop', 'w'], ['web']],
+    [['guest', 'stop', '--config', '/x', '10'], []],
+    [
+      ['guest', 'stop', 'web', '--h'],
+      ['--hard', '--help', '--hold'],
+    ],
+    [
+      ['completion', ''],
+      ['bash', 'zsh'],
+    ],
+    [['guest', 'stop', '$'], []],
+  ])('offers for %j: %j', async (words, candidates) => {
+    await using world = await setUp();
+    const { context, out } = await sitDown(world);
+    const program = createProgram({ terminal: context.terminal, run: RUN_NOTHING });
+    expect(await runComplete(context, { program, words })).toBe(0);
+    expect(out.text.split('\n').filter((line) => line !== '')).toEqual(candidates);
+  });
+
+  test('a real bash takes what it prints, and evaluates nothing of it', async () => {
+    await using world = await setUp();
+    const { context, out } = await sitDown(world);
+    await runCompletion(context, 'bash');
+    const script = `
+      pve-reconciler() { printf '%s\\n' web '$(touch ${folder}/ran)' 'a b'; }
+      ${out.text}
+      COMP_WORDS=(pve-reconciler guest stop w) COMP_CWORD=3
+      _pve_reconciler
+      printf '<%s>' "\${COMPREPLY[@]}"`;
+    const bash = spawnSync('bash', ['-c', script], { encoding: 'utf8' });
+    expect(bash.stderr).toBe('');
+    expect(bash.stdout).toBe(`<web><$(touch ${folder}/ran)><a b>`);
+  });
+});
