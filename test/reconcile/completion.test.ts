@@ -1,0 +1,186 @@
+/** "Done" means seen: what was told against what is there. */
+import { describe, expect, it } from 'vitest';
+import { decideOutcome, type Evidence, judgeFulfilment } from '../../src/reconcile/completion.ts';
+import type { Guest } from '../../src/reconcile/guest.ts';
+import { parseUpid } from '../../src/reconcile/ids.ts';
+import { type Action, type Before, DEFAULT_STOP } from '../../src/reconcile/op.ts';
+import type { TaskEnd } from '../../src/reconcile/ports.ts';
+import { plainSemantics } from '../support/plain-semantics.ts';
+import { guestConfig, NOW_MS, seenGuest } from './plan-inputs.ts';
+
+const upid = parseUpid('UPID:pve1:00001000:00002000:6B00E844:qmstart:101:root@pam!agent:');
+const START: Action = { kind: 'start', params: {} };
+const STOP: Action = { kind: 'stop', params: DEFAULT_STOP };
+const UP = { power: 'running', bootedAtMs: NOW_MS } as const;
+const BEFORE: Before = { power: 'stopped', booted_at_ms: null, last_upid: null };
+
+function ended(end: TaskEnd): Evidence {
+  if (upid === null) throw new Error('not a UPID');
+  return { kind: 'task', upid, end };
+}
+
+const problem = { code: 'task_failed', message: 'start failed' } as const;
+const lost = { code: 'interrupted', message: 'no answer' } as const;
+const OK = ended({ kind: 'ok', exitStatus: 'OK' });
+const WARNINGS = ended({ kind: 'warning', exitStatus: 'WARNINGS: 1', log: ['WARN: x'] });
+const ERROR = ended({ kind: 'error', exitStatus: 'start failed', problem, log: ['TASK ERROR'] });
+const DIED = ended({ kind: 'unknown', exitStatus: 'unexpected status', log: [] });
+const VANISHED = ended({ kind: 'vanished' });
+const APPLIED: Evidence = { kind: 'applied' };
+const REFUSED: Evidence = {
+  kind: 'refused',
+  problem: { code: 'conflict', message: 'already running' },
+};
+const NOTHING: Evidence = { kind: 'nothing', problem: lost };
+
+interface Case {
+  readonly told: string;
+  readonly evidence: Evidence;
+  /** What it is if the guest is not as wanted. */
+  readonly code: string;
+  /** What is noted if it is. */
+  readonly note: RegExp | undefined;
+}
+
+const CASES: readonly Case[] = [
+  { told: 'the task is OK', evidence: OK, code: 'not_converged', note: undefined },
+  { told: 'the task has warnings', evidence: WARNINGS, code: 'not_converged', note: undefined },
+  {
+    told: 'the task failed',
+    evidence: ERROR,
+    code: 'task_failed',
+    note: /ended with "start failed"/,
+  },
+  { told: 'the worker died', evidence: DIED, code: 'task_lost', note: /"unexpected status"/ },
+  { told: 'the task is gone', evidence: VANISHED, code: 'task_lost', note: /no longer knows/ },
+  { told: 'it was applied at once', evidence: APPLIED, code: 'not_converged', note: undefined },
+  { told: 'PVE refused', evidence: REFUSED, code: 'conflict', note: /already running/ },
+  { told: 'no answer, no task', evidence: NOTHING, code: 'interrupted', note: /no answer/ },
+];
+
+describe.each(CASES)('$told', ({ evidence, code, note }) => {
+  const wanted = { action: START, before: BEFORE };
+  const judge = (fields: Partial<Guest>): ReturnType<typeof decideOutcome> => {
+    const guest = seenGuest(fields);
+    const fulfilment = judgeFulfilment(wanted, guest, plainSemantics);
+    return decideOutcome(wanted, evidence, { guest, fulfilment });
+  };
+
+  it('and the guest is as wanted: succeeded', () => {
+    const { state, observed, error } = judge(UP);
+    expect([state, error, observed?.power]).toEqual(['succeeded', undefined, 'running']);
+    if (note === undefined) expect(observed).not.toHaveProperty('note');
+    else expect(observed?.note).toMatch(note);
+  });
+
+  it(`and the guest is not: failed, ${code}`, () => {
+    const { state, observed, error } = judge({ power: 'stopped' });
+    expect([state, error?.code, observed?.power]).toEqual(['failed', code, 'stopped']);
+  });
+});
+
+it('keeps the warnings of a success and the log of a failure', () => {
+  const wanted = { action: START, before: BEFORE };
+  const up = { guest: seenGuest(UP), fulfilment: { kind: 'yes' } } as const;
+  const down = { guest: seenGuest(), fulfilment: { kind: 'no', saw: 'off' } } as const;
+  expect(decideOutcome(wanted, WARNINGS, up).observed?.warnings).toEqual(['WARN: x']);
+  expect(decideOutcome(wanted, ERROR, down).observed?.log).toEqual(['TASK ERROR']);
+});
+
+describe('a guest is as the op wants it', () => {
+  const managed = (state: string): Partial<Guest> => ({ ha: { kind: 'managed', state } });
+  const before: Before = { power: 'running', booted_at_ms: NOW_MS - 90_000, last_upid: null };
+  const config = (set: Record<string, string>, ...remove: string[]): Action => {
+    return { kind: 'set_config', params: { set, delete: remove } };
+  };
+  const seen = (...args: Parameters<typeof guestConfig>): Partial<Guest> => {
+    return { config: { kind: 'known', config: guestConfig(...args) } };
+  };
+  const cases: readonly {
+    readonly name: string;
+    readonly action: Action;
+    readonly guest: Partial<Guest>;
+    readonly is: boolean;
+  }[] = [
+    { name: 'started, and it runs', action: START, guest: UP, is: true },
+    {
+      name: 'started, HA says so and it runs',
+      action: START,
+      guest: { ...UP, ...managed('started') },
+      is: true,
+    },
+    {
+      name: 'started, HA says so before it runs',
+      action: START,
+      guest: managed('started'),
+      is: false,
+    },
+    {
+      name: 'started, it runs and HA lags',
+      action: START,
+      guest: { ...UP, ...managed('stopped') },
+      is: false,
+    },
+    { name: 'stopped, and it is off', action: STOP, guest: {}, is: true },
+    { name: 'stopped, off and HA says so', action: STOP, guest: managed('stopped'), is: true },
+    {
+      name: 'stopped, off and HA is still at it',
+      action: STOP,
+      guest: managed('request_stop'),
+      is: false,
+    },
+    {
+      name: 'stopped, and it runs on',
+      action: STOP,
+      guest: { ...UP, bootedAtMs: NOW_MS - 88_000 },
+      is: false,
+    },
+    { name: 'stopped, and it has booted since', action: STOP, guest: UP, is: true },
+    {
+      name: 'configured, and it is so',
+      action: config({ cores: '4' }),
+      guest: seen({ cores: '4' }),
+      is: true,
+    },
+    {
+      name: 'configured, and it is pending',
+      action: config({ cores: '4' }),
+      guest: seen({ cores: '2' }, { cores: { kind: 'set', value: '4' } }),
+      is: true,
+    },
+    {
+      name: 'configured, and it is not',
+      action: config({ cores: '4' }),
+      guest: seen({}),
+      is: false,
+    },
+    {
+      name: 'a key deleted, and it is gone',
+      action: config({}, 'cores'),
+      guest: seen({}),
+      is: true,
+    },
+    {
+      name: 'a key deleted, and that is pending',
+      action: config({}, 'cores'),
+      guest: seen({ cores: '4' }, { cores: { kind: 'delete' } }),
+      is: true,
+    },
+    {
+      name: 'a key deleted, and it is there',
+      action: config({}, 'cores'),
+      guest: seen({ cores: '4' }),
+      is: false,
+    },
+    {
+      name: 'a secret set: nobody can tell',
+      action: config({ cipassword: 'x' }),
+      guest: seen({}),
+      is: true,
+    },
+  ];
+  it.each(cases)('$name: $is', ({ action, guest, is }) => {
+    const found = judgeFulfilment({ action, before }, seenGuest(guest), plainSemantics);
+    expect(found.kind).toBe(is ? 'yes' : 'no');
+  });
+});
