@@ -143,7 +143,10 @@ describe('ops', () => {
     await runGuestOp(op.context, { kind: 'stop', ref: '101' });
     const { op_id: opId } = JSON.parse(op.out.text);
     const { context, err, out } = await sitDown(world, { isTerminal: true });
-    expect(await untilAnswered(world, runOpsWait(context, { id: opId.slice(0, 6) }))).toBe(0);
+    const waiting = runOpsWait(context, { id: opId.slice(0, 6) });
+    // It watches; only now does time go on.
+    await expect.poll(() => err.text).toContain('101 web');
+    expect(await untilAnswered(world, waiting)).toBe(0);
     expect(err.text).toContain('\u001B[1A\r\u001B[J');
     expect(err.text).toMatch(/✓ succeeded {5}101 web {2}stop/);
     expect(out.text).toContain('succeeded after');
@@ -181,7 +184,7 @@ describe('ops', () => {
     await runGuestOp(context, { kind: 'stop', ref: '101' });
     await runGuestOp(context, { kind: 'start', ref: '101' });
     const [, second = ''] = out.text.split('\n').map((line) => line.split(' ')[0] ?? '');
-    expect(await untilAnswered(world, runOpsCancel(context, { id: second }))).toBe(0);
+    expect(await runOpsCancel(context, { id: second })).toBe(0);
     expect(out.text).toContain(`${second}  start of 101: cancelled`);
   });
 });
