@@ -101,7 +101,8 @@ export class Engine {
       await this.#lanes.idle();
       this.#controller.signal.throwIfAborted();
       const left = this.#passes.planAgain(options);
-      if (passes >= CONVERGE_PASSES_MAX || !left.entries.some(isReady)) return left;
+      const isSettled = !left.entries.some(isReady) && !this.#passes.hasUnread(options);
+      if (passes >= CONVERGE_PASSES_MAX || isSettled) return left;
     }
   }
 

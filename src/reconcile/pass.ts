@@ -68,6 +68,11 @@ export class Passes {
     return actual === null ? { entries: [] } : this.#planNow(actual, options);
   }
 
+  /** What was done changed a config that has not been read again (a start applies what pends). */
+  hasUnread({ only }: Pick<PassOptions, 'only'>): boolean {
+    return this.#ports.picture.unread(select(this.#desired, only)).length > 0;
+  }
+
   wantedOf(vmid: Vmid): DesiredGuest | null {
     return this.#desired.guests.get(vmid) ?? null;
   }

@@ -89,9 +89,18 @@ export function createPicture(): Picture {
   };
 }
 
-/** What a list answer shows of a config. */
+/**
+ * What a list answer shows of a config. Where the config itself is there it is asked: the row beside
+ * it may be from before our own write.
+ */
 function hintOf(guest: Guest): string {
-  return JSON.stringify([guest.name, guest.tags, guest.lock, guest.template]);
+  const { name, tags, lock, template, kind, config } = guest;
+  if (config.kind !== 'known') return JSON.stringify([name, tags.toSorted(), lock, template]);
+  const { current } = config.config;
+  const written = current.get(kind === 'qemu' ? 'name' : 'hostname') ?? name;
+  const text = current.get('tags') ?? '';
+  const writtenTags = text.split(/[;,\s]+/).filter((tag) => tag !== '');
+  return JSON.stringify([written, writtenTags.toSorted(), lock, template]);
 }
 
 function configsDue(
