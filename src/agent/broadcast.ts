@@ -1,9 +1,9 @@
 /** One source, many listeners. A listener must not throw and must not wait. */
 
 export interface Broadcast<Value> {
-  tell(value: Value): void;
+  readonly tell: (value: Value) => void;
   /** Returns the way to stop. */
-  subscribe(listener: (value: Value) => void): () => void;
+  readonly subscribe: (listener: (value: Value) => void) => () => void;
 }
 
 export function createBroadcast<Value>(): Broadcast<Value> {

@@ -213,6 +213,11 @@ export const ACTIONS: Readonly<Record<string, Action>> = {
     return {};
   }),
   'POST /settle': action(nothing, settle),
+  'POST /await': action(
+    z.strictObject({ method: z.string().optional(), path: z.string() }),
+    ({ log }, { method, path }) =>
+      log.whenReceived({ path: new RegExp(path), ...(method === undefined ? {} : { method }) }),
+  ),
   'POST /daemon': action(
     z.strictObject({ down: z.boolean().optional(), stuck: z.int().min(0).max(3).optional() }),
     ({ node }, wanted) => {

@@ -24,6 +24,7 @@ export interface LoggedRequest {
 export class RequestLog {
   #entries: LoggedRequest[] = [];
   #count = 0;
+  readonly #waiting = new Set<(entry: LoggedRequest) => void>();
   /** Called with each request as it arrives. */
   onAdd: (entry: LoggedRequest) => void = () => {};
 
@@ -45,7 +46,24 @@ export class RequestLog {
     this.#entries.push(logged);
     if (this.#entries.length > 2 * MAX_ENTRIES) this.#entries = this.#entries.slice(-MAX_ENTRIES);
     this.onAdd(logged);
+    for (const look of this.#waiting) look(logged);
     return logged;
+  }
+
+  /** Resolves with the first request, received already or to come, that matches. */
+  whenReceived({ method, path }: { method?: string; path: RegExp }): Promise<LoggedRequest> {
+    const matches = (entry: LoggedRequest): boolean =>
+      path.test(entry.path) && (method === undefined || method === entry.method);
+    const known = this.#entries.find(matches);
+    if (known !== undefined) return Promise.resolve(known);
+    return new Promise((resolve) => {
+      const look = (entry: LoggedRequest): void => {
+        if (!matches(entry)) return;
+        this.#waiting.delete(look);
+        resolve(entry);
+      };
+      this.#waiting.add(look);
+    });
   }
 
   entries(): readonly LoggedRequest[] {

@@ -50,6 +50,8 @@ export interface Simulator {
   /** What was received since the start or the last reset, oldest first. */
   requests(): Promise<readonly LoggedRequest[]>;
   resetRequests(): Promise<void>;
+  /** Resolves when a request that matches has been received, also if it was already. */
+  received(request: { readonly method?: string; readonly path: string }): Promise<void>;
   /** Resolves when no task runs. */
   settle(): Promise<void>;
   stop(): Promise<void>;
@@ -107,6 +109,9 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
       ((await control('GET', '/requests')) as { requests: LoggedRequest[] }).requests,
     resetRequests: async () => {
       await control('DELETE', '/requests');
+    },
+    received: async (request) => {
+      await control('POST', '/await', request);
     },
     settle: async () => {
       await control('POST', '/settle');
