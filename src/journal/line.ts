@@ -40,14 +40,16 @@ export function isSum(value: unknown): value is string {
   return typeof value === 'string' && SUM.test(value);
 }
 
-/** The sum a line states, or null where it has not a line's form. `end` is before the newline. */
+/**
+ * The sum a line states, or null where it has not a line's form. `end` is before the newline. Not
+ * checked to be hex digits: it is good if it is the one the line ought to have.
+ */
 export function statedSum(buffer: Buffer, start: number, end: number): string | null {
   const suffix = end - SUFFIX_BYTES;
   if (suffix <= start) return null;
   const text = buffer.toString('latin1', suffix, end);
   if (!text.startsWith(SUM_KEY) || !text.endsWith('"}')) return null;
-  const sum = text.slice(SUM_KEY.length, -2);
-  return isSum(sum) ? sum : null;
+  return text.slice(SUM_KEY.length, SUM_KEY.length + SUM_CHARS);
 }
 
 /**

@@ -5,7 +5,8 @@ import type { OpId, Upid, Vmid } from '../reconcile/ids.ts';
 import type { OpRecordDraft } from '../reconcile/op.ts';
 import type { Hold, KeptKey, Note, OpLedger, OpView, Pause } from '../reconcile/ports.ts';
 import type { Appender } from './appender.ts';
-import type { Ledger, Refusal } from './ledger.ts';
+import type { Ledger } from './ledger.ts';
+import type { Refusal } from './op-book.ts';
 import type { SealedOp } from './op-record.ts';
 import { noteFields } from './records.ts';
 

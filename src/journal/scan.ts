@@ -35,41 +35,42 @@ export interface ScanEnd {
 }
 
 const CHUNK_BYTES = 256 * 1024;
+/** In front of each chunk: room for what the one before left over, and for a sum before that. */
+const HEAD_BYTES = SUM_CHARS + MAX_LINE_BYTES;
 
 /**
  * Visits each complete line in order, until the end or until `visit` returns `stop`. With
- * `previousSum` null the first line is checked against the `prev_sum` it states.
+ * `previousSum` null the first line is checked against the `prev_sum` it states. The next chunk is
+ * read while this one is looked at.
  */
 export async function scanLines(
   file: ReadFile,
   previousSum: string | null,
   visit: (line: ScannedLine) => 'stop' | undefined,
 ): Promise<ScanEnd> {
-  // The room in front is where computeSum puts the previous sum.
-  let buffer = Buffer.allocUnsafe(SUM_CHARS + CHUNK_BYTES);
-  let filled = SUM_CHARS;
+  let current = Buffer.allocUnsafe(HEAD_BYTES + CHUNK_BYTES);
+  let next = Buffer.allocUnsafe(HEAD_BYTES + CHUNK_BYTES);
+  let reading = file.read(current.subarray(HEAD_BYTES), 0);
   let position = 0;
+  let rest = 0;
   const cursor = new LineCursor(previousSum);
-  for (;;) {
-    const got = await file.read(buffer.subarray(filled), position);
-    position += got;
-    filled += got;
-    const used = cursor.visitAll(buffer.subarray(0, filled), visit);
-    const isOver = got === 0 || used === null;
-    const rest = filled - (used ?? filled);
-    if (isOver || rest > MAX_LINE_BYTES) {
-      return cursor.end((await file.size()) - cursor.offset);
+  try {
+    for (let got = await reading; got > 0; got = await reading) {
+      position += got;
+      reading = file.read(next.subarray(HEAD_BYTES), position);
+      const end = HEAD_BYTES + got;
+      const used = cursor.visitAll(current.subarray(0, end), HEAD_BYTES - rest, visit);
+      if (used === null) break;
+      rest = end - used;
+      if (rest > MAX_LINE_BYTES) break;
+      current.copy(next, HEAD_BYTES - rest, used, end);
+      [current, next] = [next, current];
     }
-    if (rest * 2 > buffer.length) buffer = grown(buffer);
-    buffer.copyWithin(SUM_CHARS, filled - rest, filled);
-    filled = SUM_CHARS + rest;
+  } finally {
+    // The file must not be closed under a read.
+    await reading.catch(() => undefined);
   }
-}
-
-function grown(buffer: Buffer): Buffer<ArrayBuffer> {
-  const larger = Buffer.allocUnsafe(buffer.length * 2);
-  buffer.copy(larger);
-  return larger;
+  return cursor.end((await file.size()) - cursor.offset);
 }
 
 /** Where the scan stands: the line, its offset, and the sum the next line builds on. */
@@ -82,9 +83,13 @@ class LineCursor {
     this.#previousSum = previousSum;
   }
 
-  /** Visits the complete lines; returns where the rest begins, or null when told to stop. */
-  visitAll(buffer: Buffer, visit: (line: ScannedLine) => 'stop' | undefined): number | null {
-    let start = SUM_CHARS;
+  /** Visits the complete lines from `from` on; returns where the rest begins, null when told to stop. */
+  visitAll(
+    buffer: Buffer,
+    from: number,
+    visit: (line: ScannedLine) => 'stop' | undefined,
+  ): number | null {
+    let start = from;
     for (;;) {
       const end = buffer.indexOf(NEWLINE, start);
       if (end === -1) return start;

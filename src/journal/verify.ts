@@ -5,13 +5,7 @@
  */
 import { errnoOf, type ReadFile } from './disk.ts';
 import type { JournalReader } from './reader.ts';
-import {
-  type JournalRecord,
-  type Live,
-  liveBody,
-  parseRecord,
-  type SegmentHeader,
-} from './records.ts';
+import { type Live, liveBody, parseRecord, type SegmentHeader } from './records.ts';
 import { judgeTail } from './replay.ts';
 import { type ScanEnd, type ScannedLine, scanLines } from './scan.ts';
 import { type Fault, SegmentFold } from './segment-fold.ts';
@@ -53,8 +47,6 @@ class Verifier {
   readonly #reader: JournalReader;
   readonly #problems: JournalProblem[] = [];
   readonly #notices: JournalProblem[] = [];
-  /** Ops that succeeded, also those the fold has forgotten. */
-  readonly #succeeded = new Set<string>();
   #records = 0;
   #before: SegmentFold | null = null;
   #beforeNumber = 0;
@@ -76,8 +68,7 @@ class Verifier {
     try {
       const pass = new SegmentPass(number, link, (line, fault) => this.#add(number, line, fault));
       const end = await scanLines(file, null, (line) => {
-        const record = pass.visit(line);
-        if (record?.kind === 'op') this.#checkOver(number, line.number, record);
+        pass.visit(line);
         return undefined;
       });
       await this.#checkEnd(file, pass, end, next === null);
@@ -103,15 +94,6 @@ class Verifier {
       return link;
     } finally {
       await file.close();
-    }
-  }
-
-  #checkOver(segment: number, line: number, { op }: Extract<JournalRecord, { kind: 'op' }>): void {
-    const { op_id: opId, state, attempt } = op;
-    if (state === 'succeeded') {
-      this.#succeeded.add(opId);
-    } else if (attempt <= 1 && this.#succeeded.has(opId)) {
-      this.#add(segment, line, { rule: 'J2', message: `op ${opId}: ${state} after succeeded` });
     }
   }
 
@@ -256,31 +238,30 @@ class SegmentPass {
     return this.#link !== null && !this.isLate;
   }
 
-  visit(line: ScannedLine): JournalRecord | null {
+  visit(line: ScannedLine): void {
     if (this.isLate) {
       this.lateLines += 1;
-      return null;
+      return;
     }
-    const record = this.#fold(line);
+    this.#fold(line);
     this.isLate = line.sum === this.#link;
-    return record;
   }
 
-  #fold(line: ScannedLine): JournalRecord | null {
-    if (line.fault !== null) {
+  #fold({ fault, number, endOffset, sum, text }: ScannedLine): void {
+    if (fault !== null) {
       this.#firstFaulty ??= this.#lastSoundEnd;
-      const message = line.fault === 'form' ? 'it ends without a sum' : 'it does not match its sum';
-      this.#onFault(line.number, { rule: 'J4', message });
-      return null;
+      const message = fault === 'form' ? 'it ends without a sum' : 'it does not match its sum';
+      this.#onFault(number, { rule: 'J4', message });
+      return;
     }
-    const { number, endOffset, sum } = line;
-    this.#lastSoundEnd = { endOffset, lastSum: sum, lines: number, restBytes: 0 };
-    const record = parseRecord(line.text);
+    if (this.#firstFaulty === null) {
+      this.#lastSoundEnd = { endOffset, lastSum: sum, lines: number, restBytes: 0 };
+    }
+    const record = parseRecord(text);
     if (record.kind === 'live') this.restated.add(textOf(record.live));
     if ('seq' in record) this.records += 1;
-    const fault = this.fold.apply(record);
-    if (fault !== null) this.#onFault(line.number, fault);
-    return record;
+    const wrong = this.fold.apply(record);
+    if (wrong !== null) this.#onFault(number, wrong);
   }
 
   /** From the first faulty line on, as opening would see it; null where all lines are sound. */

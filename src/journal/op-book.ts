@@ -1,0 +1,226 @@
+/**
+ * The ops that count: those in flight, those kept by an idempotency key, and those just ended.
+ * Pure, as the ledger it is a part of. Bounded by ops in flight, unexpired keys and ENDED_KEPT_MAX.
+ */
+import type { OpId } from '../reconcile/ids.ts';
+import { isTerminal, type OpRecordDraft } from '../reconcile/op.ts';
+import type { KeptKey, OpView } from '../reconcile/ports.ts';
+import type { SealedOp } from './op-record.ts';
+import { refuseTransition } from './transitions.ts';
+
+/** An idempotency key is kept this much longer than its op may begin (J6). */
+const KEY_GRACE_MS = 120_000;
+/** Ended ops without a key that are still answered for: somebody may be waiting for them. */
+const ENDED_KEPT_MAX = 32;
+/** Of these a new segment restates the newest that failed: they may be tried again. */
+const FAILED_RESTATED_MAX = 8;
+/** Beyond this no new op begins: the intake's own limit is far below. */
+const OPS_IN_FLIGHT_MAX = 20_000;
+
+/** `rule`: of CONTRACT 5; `limit`: OPS_IN_FLIGHT_MAX. */
+export interface Refusal {
+  readonly rule: 'J2' | 'J6' | 'limit';
+  readonly message: string;
+}
+
+/** An op as folded: its records that count. Whoever asks gets a view of it as it is then. */
+interface Story {
+  readonly first: SealedOp;
+  started: SealedOp | null;
+  latest: SealedOp;
+}
+
+/**
+ * A Map's outgrown tables live until the next full collection, and what they refer to with them:
+ * an op that is forgotten is emptied, or most of a long journal would stay in memory.
+ */
+interface Slot {
+  story: Story | null;
+}
+
+export class OpBook {
+  readonly #ops = new Map<OpId, Slot>();
+  readonly #inFlight = new Set<OpId>();
+  /** Ended ops that no key keeps, in the order of their ends. */
+  readonly #ended = new Set<OpId>();
+  readonly #keys = new Map<string, KeptKey>();
+  readonly #parts = new Map<OpId, OpId[]>();
+  #forgottenToMs = 0;
+
+  /** Keys of ops that expired up to then are forgotten: should the clock step back, they are not new. */
+  get forgottenToMs(): number {
+    return this.#forgottenToMs;
+  }
+
+  set forgottenToMs(ms: number) {
+    this.#forgottenToMs = ms;
+  }
+
+  /** Why this record may not follow, and by which rule, or null. */
+  refuse(next: OpRecordDraft, atMs: number): Refusal | null {
+    const story = this.#find(next.op_id);
+    const why = refuseTransition(story, next);
+    if (why !== null) return refusal('J2', next, why);
+    return story === null ? this.#refuseNew(next, atMs) : null;
+  }
+
+  #refuseNew(next: OpRecordDraft, atMs: number): Refusal | null {
+    const { idemp_key: key } = next;
+    const kept = key === undefined ? null : this.findKey(key, atMs);
+    if (kept !== null) return refusal('J6', next, `its idempotency key is that of op ${kept.opId}`);
+    if (this.#inFlight.size < OPS_IN_FLIGHT_MAX) return null;
+    return refusal('limit', next, `${OPS_IN_FLIGHT_MAX} ops are in flight already`);
+  }
+
+  /** Folds a record that `refuse` has nothing against. */
+  apply(record: SealedOp): void {
+    const known = this.#find(record.op_id);
+    const story = known ?? { first: record, started: null, latest: record };
+    story.latest = record;
+    if (record.state === 'started') story.started = record;
+    if (known === null) this.#begin(story);
+    if (isTerminal(record.state)) this.#end(story);
+    else if (record.attempt > 1) this.#goOn(record.op_id);
+  }
+
+  /** Takes over an op as a segment restates it: at most its first, `started` and latest record. */
+  restore(records: readonly SealedOp[]): void {
+    const first = records[0];
+    const latest = records.at(-1);
+    if (first === undefined || latest === undefined) return;
+    const started = records.findLast(({ state }) => state === 'started') ?? null;
+    const story = { first, started, latest };
+    this.#begin(story);
+    if (isTerminal(latest.state)) this.#end(story);
+  }
+
+  #find(opId: OpId): Story | null {
+    return this.#ops.get(opId)?.story ?? null;
+  }
+
+  #begin(story: Story): void {
+    const { first } = story;
+    const { op_id: opId, parent_op_id: parentId } = first;
+    this.#ops.set(opId, { story });
+    this.#inFlight.add(opId);
+    const { idemp_key: key, payload_hmac: payloadHmac, expires_at_ms: expiresAtMs } = first;
+    if (key !== undefined && payloadHmac !== undefined && expiresAtMs !== undefined) {
+      this.#keys.set(key, { opId, payloadHmac, expiresAtMs });
+    }
+    if (parentId === undefined) return;
+    const parts = this.#parts.get(parentId);
+    if (parts === undefined) this.#parts.set(parentId, [opId]);
+    else parts.push(opId);
+  }
+
+  #end({ first }: Story): void {
+    this.#inFlight.delete(first.op_id);
+    if (first.idemp_key === undefined) this.#ended.add(first.op_id);
+    let surplus = this.#ended.size - ENDED_KEPT_MAX;
+    for (const opId of this.#ended) {
+      if (surplus <= 0) return;
+      surplus -= 1;
+      if (!this.#isPartInFlight(opId)) this.#forget(opId);
+    }
+  }
+
+  /** A failed op that is tried again. */
+  #goOn(opId: OpId): void {
+    this.#ended.delete(opId);
+    this.#inFlight.add(opId);
+  }
+
+  /** A composite op in flight is settled from its parts. */
+  #isPartInFlight(opId: OpId): boolean {
+    const parent = this.#find(opId)?.first.parent_op_id;
+    return parent !== undefined && this.#inFlight.has(parent);
+  }
+
+  #forget(opId: OpId): void {
+    const slot = this.#ops.get(opId);
+    const first = slot?.story?.first;
+    if (slot === undefined || first === undefined) return;
+    slot.story = null;
+    this.#ops.delete(opId);
+    this.#ended.delete(opId);
+    const { idemp_key: key, parent_op_id: parentId, expires_at_ms: expiresAtMs } = first;
+    if (key !== undefined && this.#keys.get(key)?.opId === opId) {
+      this.#keys.delete(key);
+      this.#forgottenToMs = Math.max(this.#forgottenToMs, expiresAtMs ?? 0);
+    }
+    if (parentId === undefined) return;
+    const others = this.#parts.get(parentId)?.filter((part) => part !== opId) ?? [];
+    if (others.length > 0) this.#parts.set(parentId, others);
+    else this.#parts.delete(parentId);
+  }
+
+  /** Forgets what nobody may ask for any more, and what a new segment does not restate. */
+  forgetPast(nowMs: number): void {
+    for (const [opId, { story }] of this.#ops) {
+      const key = story?.first.idemp_key;
+      if (key === undefined || this.#inFlight.has(opId)) continue;
+      if (this.findKey(key, nowMs) === null) this.#forget(opId);
+    }
+    let failed = 0;
+    for (const opId of [...this.#ended].toReversed()) {
+      if (this.#isPartInFlight(opId)) continue;
+      const latest = this.#find(opId)?.latest;
+      const mayBeTried = latest?.state === 'failed' && latest.attempt > 0;
+      if (mayBeTried) failed += 1;
+      if (!mayBeTried || failed > FAILED_RESTATED_MAX) this.#forget(opId);
+    }
+  }
+
+  /** The records that count of each op; ended ones last and in the order in which they go. */
+  restate(): readonly (readonly SealedOp[])[] {
+    const others = [...this.#ops.keys()].filter((opId) => !this.#ended.has(opId));
+    return this.#stories([...others, ...this.#ended]).map(({ first, started, latest }) => [
+      ...new Set([first, ...(started === null ? [] : [started]), latest]),
+    ]);
+  }
+
+  #stories(opIds: Iterable<OpId>): Story[] {
+    return [...opIds].flatMap((opId) => this.#find(opId) ?? []);
+  }
+
+  inFlight(): readonly OpView[] {
+    return viewsOf(this.#stories(this.#inFlight));
+  }
+
+  find(opId: OpId): OpView | null {
+    const story = this.#find(opId);
+    return story && viewOf(story);
+  }
+
+  childrenOf(opId: OpId): readonly OpView[] {
+    return viewsOf(this.#stories(this.#parts.get(opId) ?? []));
+  }
+
+  /** Null also when the key is past its time, though it may still be remembered. */
+  findKey(key: string, nowMs: number): KeptKey | null {
+    const kept = this.#keys.get(key);
+    if (kept === undefined) return null;
+    const isKept = nowMs <= kept.expiresAtMs + KEY_GRACE_MS || this.#inFlight.has(kept.opId);
+    return isKept ? kept : null;
+  }
+}
+
+function refusal(rule: Refusal['rule'], { op_id: opId }: OpRecordDraft, why: string): Refusal {
+  return { rule, message: `op ${opId}: ${why}` };
+}
+
+/** Oldest first. */
+function viewsOf(stories: readonly Story[]): readonly OpView[] {
+  return stories.toSorted((a, b) => a.first.seq - b.first.seq).map(viewOf);
+}
+
+function viewOf({ first, started, latest }: Story): OpView {
+  return {
+    opId: first.op_id,
+    first,
+    started,
+    latest,
+    startedAtMs: started === null ? null : Date.parse(started.at),
+    latestAtMs: Date.parse(latest.at),
+  };
+}
