@@ -2,9 +2,8 @@
  * `push`: delivers a signed op to an agent. Safe to repeat: the same envelope is the same op.
  * `--wait` follows it to its end, where the listener shows no ops by delivering it again.
  */
-import { ReconcilerError } from '../../reconcile/errors.ts';
 import { isTerminal } from '../../reconcile/op.ts';
-import { type CommandContext, printJson } from '../command.ts';
+import { type CommandContext, printFailure, printJson } from '../command.ts';
 import { loadConfig } from '../config.ts';
 import { EXIT, type ExitCode } from '../errors.ts';
 import { type AgentApi, openAgentApi, type PushedOp } from '../hub/agent-api.ts';
@@ -34,8 +33,8 @@ export async function runPush(
   if (isJson) printJson(terminal, op);
   else terminal.out.line(`${op.op_id}  ${op.state}`);
   if (!wait || op.error === undefined) return EXIT.ok;
-  const { code, message } = op.error;
-  throw new ReconcilerError(code, message, { context: { op_id: op.op_id } });
+  printFailure(terminal, { ...op.error, ids: { op_id: op.op_id } });
+  return EXIT.failed;
 }
 
 async function awaitEnd(

@@ -17,6 +17,11 @@ export interface ReceiptSigner {
   refusal(refused: { readonly eventId: string; readonly problem: Problem }): string;
 }
 
+/** By name: a record as it happened and one that was read back have their fields in other orders. */
+function inOrder(record: SealedOp): object {
+  return Object.fromEntries(Object.entries(record).sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
 export function createReceiptSigner(agent: string, key: SigningKey): ReceiptSigner {
   const seal = (payloadType: string, content: object): string => {
     const payload = Buffer.from(JSON.stringify({ agent, ...content }));
@@ -24,7 +29,7 @@ export function createReceiptSigner(agent: string, key: SigningKey): ReceiptSign
     return envelopeText(addSignature(envelope, { keyid: agent, privateKey: key.privateKey }));
   };
   return {
-    receipt: (record) => seal(RECEIPT_PAYLOAD_TYPE, record),
+    receipt: (record) => seal(RECEIPT_PAYLOAD_TYPE, inOrder(record)),
     refusal: ({ eventId, problem }) =>
       seal(REFUSAL_PAYLOAD_TYPE, { event_id: eventId, error: problem }),
   };
