@@ -35,11 +35,8 @@ export interface ScanEnd {
 }
 
 const CHUNK_BYTES = 256 * 1024;
-/** In front of each chunk: room for what the one before left over, and for a sum before that. */
-const HEAD_BYTES = SUM_CHARS + MAX_LINE_BYTES;
-
 /**
- * Visits each complete line in order, until the end or until `visit` returns `stop`. With
+ * Visits each complete line in order, until the end (as it was at the beginning) or until `visit` returns `stop`. With
  * `previousSum` null the first line is checked against the `prev_sum` it states. The next chunk is
  * read while this one is looked at.
  */
@@ -48,29 +45,36 @@ export async function scanLines(
   previousSum: string | null,
   visit: (line: ScannedLine) => 'stop' | undefined,
 ): Promise<ScanEnd> {
-  let current = Buffer.allocUnsafe(HEAD_BYTES + CHUNK_BYTES);
-  let next = Buffer.allocUnsafe(HEAD_BYTES + CHUNK_BYTES);
-  let reading = file.read(current.subarray(HEAD_BYTES), 0);
+  const size = await file.size();
+  // In front of each chunk: what the one before left over, and a sum before that.
+  const head = SUM_CHARS + Math.min(size, MAX_LINE_BYTES);
+  const room = head + Math.min(size, CHUNK_BYTES);
+  let current = Buffer.allocUnsafe(room);
+  let next = Buffer.allocUnsafe(room);
   let position = 0;
   let rest = 0;
+  // What a writer adds meanwhile is not read.
+  const readInto = (buffer: Buffer): Promise<number> =>
+    file.read(buffer.subarray(head, head + size - position), position);
+  let reading = readInto(current);
   const cursor = new LineCursor(previousSum);
   try {
     for (let got = await reading; got > 0; got = await reading) {
       position += got;
-      reading = file.read(next.subarray(HEAD_BYTES), position);
-      const end = HEAD_BYTES + got;
-      const used = cursor.visitAll(current.subarray(0, end), HEAD_BYTES - rest, visit);
+      reading = readInto(next);
+      const end = head + got;
+      const used = cursor.visitAll(current.subarray(0, end), head - rest, visit);
       if (used === null) break;
       rest = end - used;
       if (rest > MAX_LINE_BYTES) break;
-      current.copy(next, HEAD_BYTES - rest, used, end);
+      current.copy(next, head - rest, used, end);
       [current, next] = [next, current];
     }
   } finally {
     // The file must not be closed under a read.
     await reading.catch(() => undefined);
   }
-  return cursor.end((await file.size()) - cursor.offset);
+  return cursor.end(size - cursor.offset);
 }
 
 /** Where the scan stands: the line, its offset, and the sum the next line builds on. */
