@@ -11,6 +11,7 @@ import type { PushOptions } from './commands/push.ts';
 import type { SignOptions } from './commands/sign.ts';
 import { DEFAULT_CONFIG_FILE } from './config.ts';
 import type { ExitCode } from './errors.ts';
+import { addHostCommands } from './host-commands.ts';
 import type { Terminal } from './terminal.ts';
 
 export type Run = <Args extends unknown[]>(
@@ -46,6 +47,7 @@ export function createProgram({
   addOfflineCommands(program, run);
   addSigningCommands(program, run);
   addAgentCommands(program, run);
+  addHostCommands(program, run);
   return program;
 }
 

@@ -1,0 +1,134 @@
+/** What belongs to the agent besides PVE: documents, signers, the hub, the running agent itself. */
+
+import type { DesiredState } from '../../reconcile/desired.ts';
+import { ReconcilerError } from '../../reconcile/errors.ts';
+import type { ActualState } from '../../reconcile/guest.ts';
+import { type Config, readTlsTrust } from '../config.ts';
+import { API } from '../control/api.ts';
+import { findAgent } from '../control/find-agent.ts';
+import { ERROR_TABLE } from '../errors.ts';
+import { loadSigners } from '../hub/signers.ts';
+import { desiredProblems } from '../last-look.ts';
+import { expiryFinding, fetchCertificate } from './certificate.ts';
+import { type Check, type Finding, failure, ok, warning } from './finding.ts';
+
+const DAY_MS = 86_400_000;
+const EXPIRY_WARNING_DAYS = 30;
+
+export function fromError(check: Check, error: unknown, means: string): Finding {
+  if (!(error instanceof ReconcilerError)) throw error;
+  const fix = error.hint ?? ERROR_TABLE[error.code].hint;
+  return failure(check, { message: error.detail, means, fix });
+}
+
+/** `actual`: null where the node could not be asked. */
+export function desiredFindings(
+  desired: DesiredState,
+  actual: ActualState | null,
+): readonly Finding[] {
+  const problems = desiredProblems(desired).map(({ message }) =>
+    failure('desired', {
+      message,
+      means: 'what is wrong is not in force; the last good version is, where there was one',
+      fix: '`pve-reconciler validate FILE`',
+    }),
+  );
+  const isWhole = actual?.qemu.kind === 'complete' && actual.lxc.kind === 'complete';
+  const absent = isWhole ? [...desired.guests.keys()].filter((id) => !actual.guests.has(id)) : [];
+  const missing = absent.map((vmid) =>
+    warning('desired', {
+      message: `guest ${vmid} is desired and not on this node`,
+      means: 'nothing is done: guests are never made or deleted',
+      fix: `take it out of the document, or look where it is: \`pvesh get /cluster/resources\``,
+    }),
+  );
+  const findings = [...problems, ...missing];
+  if (findings.length > 0) return findings;
+  return [ok('desired', `${desired.guests.size} guests are desired`)];
+}
+
+export async function signerFindings(config: Config): Promise<readonly Finding[]> {
+  try {
+    const signers = await loadSigners(config);
+    if (signers.length === 0) return [ok('signers', 'nobody may sign ops')];
+    const ending = signers.flatMap(({ keyid, notAfterMs }) => {
+      const days = notAfterMs === null ? null : Math.floor((notAfterMs - Date.now()) / DAY_MS);
+      if (days === null || days >= EXPIRY_WARNING_DAYS) return [];
+      const when = days < 0 ? 'have not counted since' : 'count until';
+      const message = `signatures of ${keyid} ${when} ${new Date(notAfterMs ?? 0).toISOString()}`;
+      return [
+        warning('signers', {
+          message,
+          means: 'what it signs is refused from then on',
+          fix: 'give it a new key: `pve-reconciler keys generate`, then `signers` in config.yaml',
+        }),
+      ];
+    });
+    const { irreversibleSignatures: needed } = config.policy;
+    const few =
+      signers.length >= needed
+        ? []
+        : [
+            warning('signers', {
+              message: `${signers.length} signers, and what is irreversible takes ${needed}`,
+              means: 'no irreversible op can ever pass',
+              fix: 'add signers, if such ops are wanted at all',
+            }),
+          ];
+    const findings = [...ending, ...few];
+    return findings.length > 0 ? findings : [ok('signers', `${signers.length} may sign ops`)];
+  } catch (error) {
+    return [fromError('signers', error, 'the agent refuses to start')];
+  }
+}
+
+export async function hubFindings(config: Config): Promise<readonly Finding[]> {
+  const { hub } = config;
+  if (hub === null) return [ok('hub', 'no hub is configured')];
+  try {
+    const trust = await readTlsTrust(config, 'hub');
+    const certificate = await fetchCertificate(hub.url, hub.serverName);
+    if (certificate === null) {
+      return [
+        failure('hub', {
+          message: `${hub.url} cannot be reached over TLS`,
+          means: 'signed ops do not arrive, and receipts wait here; reconciling goes on',
+          fix: 'check `hub.url`, name resolution and the way out of this host',
+        }),
+      ];
+    }
+    const isPinned = trust.kind === 'fingerprint';
+    if (isPinned && trust.fingerprint !== certificate.fingerprint256) {
+      return [
+        failure('hub', {
+          message: `the hub's SHA-256 is ${certificate.fingerprint256}, not the pinned one`,
+          means: 'nothing is taken from it and nothing is sent to it',
+          fix: 'ask whoever runs the hub; put the new one into `hub.fingerprint` if it is right',
+        }),
+      ];
+    }
+    const what = "the hub's certificate";
+    return [expiryFinding({ certificate, what, nowMs: Date.now(), isPinned, check: 'hub' })];
+  } catch (error) {
+    return [fromError('hub', error, 'the hub cannot be dialled')];
+  }
+}
+
+export async function socketFindings(config: Config): Promise<readonly Finding[]> {
+  const { socket } = config.control;
+  try {
+    await using agent = await findAgent(socket);
+    if (agent === null) return [ok('control_socket', `no agent runs behind ${socket}`)];
+    const { readiness } = await agent.call(API.getAgent);
+    if (readiness.ready) return [ok('control_socket', `the agent behind ${socket} is ready`)];
+    return readiness.reasons.map(({ code, message }) =>
+      warning('control_socket', {
+        message: `the agent is not ready: [${code}] ${message}`,
+        means: 'it goes on with what it can do',
+        fix: '`pve-reconciler status`, `journalctl -u pve-reconciler`',
+      }),
+    );
+  } catch (error) {
+    return [fromError('control_socket', error, 'commands cannot talk to the agent')];
+  }
+}

@@ -1,0 +1,148 @@
+/**
+ * Everything doctor looks at, in the order in which one thing stands on another: what cannot be
+ * asked any more, because what is below it is broken, is left out. Reads only.
+ */
+import { createProxmox, type Proxmox } from '../../proxmox/node.ts';
+import type { Permissions } from '../../proxmox/permissions.ts';
+import type { PveToken } from '../../proxmox/token.ts';
+import type { TlsTrust } from '../../proxmox/trust.ts';
+import type { DesiredState } from '../../reconcile/desired.ts';
+import type { ActualState } from '../../reconcile/guest.ts';
+import { type Config, loadConfig, readTlsTrust, readToken } from '../config.ts';
+import { createCompositeProvider } from '../desired/composite.ts';
+import { createFileProvider } from '../desired/file.ts';
+import { systemClock, systemRandom } from '../system.ts';
+import {
+  desiredFindings,
+  fromError,
+  hubFindings,
+  signerFindings,
+  socketFindings,
+} from './agent-checks.ts';
+import { type Finding, failure, ok } from './finding.ts';
+import { hostFindings } from './host-checks.ts';
+import { certificateFindings, clockFinding, connectionFindings, haFinding } from './node-checks.ts';
+import { privilegeFindings, scopeFindings } from './privileges.ts';
+
+export async function examine(
+  configFile: string,
+  signal: AbortSignal,
+): Promise<readonly Finding[]> {
+  let config: Config;
+  try {
+    config = await loadConfig(configFile);
+  } catch (error) {
+    return [fromError('configuration', error, 'the agent refuses to start')];
+  }
+  const desired = await readDesired(config, signal);
+  const node = await nodeFindings(config, desired, signal);
+  return [
+    ok('configuration', `${configFile} is valid: mode ${config.policy.mode}`),
+    ...node.findings,
+    ...desiredFindings(desired, node.actual),
+    ...(await hostFindings(config)),
+    ...(await signerFindings(config)),
+    ...(await hubFindings(config)),
+    ...(await socketFindings(config)),
+  ];
+}
+
+async function readDesired(config: Config, signal: AbortSignal): Promise<DesiredState> {
+  const provider = createCompositeProvider(
+    config.desired.map((path) => createFileProvider({ path, clock: systemClock })),
+  );
+  try {
+    return await provider.read(signal);
+  } finally {
+    await provider.close();
+  }
+}
+
+interface NodeExamined {
+  readonly findings: readonly Finding[];
+  readonly actual: ActualState | null;
+}
+
+async function nodeFindings(
+  config: Config,
+  desired: DesiredState,
+  signal: AbortSignal,
+): Promise<NodeExamined> {
+  const findings: Finding[] = [];
+  const token = await readToken(config).catch((error: unknown) => {
+    findings.push(fromError('token', error, 'the node cannot be asked anything'));
+    return null;
+  });
+  const tls = await readTlsTrust(config).catch((error: unknown) => {
+    findings.push(fromError('certificate', error, 'no certificate of the node can be trusted'));
+    return null;
+  });
+  if (tls === null || token === null) return { findings, actual: null };
+  findings.push(...(await certificateFindings(config, tls)));
+  let proxmox: Proxmox;
+  try {
+    proxmox = connect(config, token, tls);
+  } catch (error) {
+    findings.push(fromError('certificate', error, 'no certificate of the node can be trusted'));
+    return { findings, actual: null };
+  }
+  try {
+    const { findings: connected, held } = await connectionFindings(proxmox, {
+      url: config.proxmox.url,
+      signal,
+    });
+    findings.push(...connected);
+    if (held === null) return { findings, actual: null };
+    const asked = { config, held, desired, tokenUser: token.user };
+    const { actual, findings: more } = await askOn(proxmox, asked, signal);
+    return { findings: [...findings, ...more], actual };
+  } finally {
+    await proxmox.close();
+  }
+}
+
+function connect(config: Config, token: PveToken, tls: TlsTrust): Proxmox {
+  return createProxmox({
+    url: config.proxmox.url,
+    node: config.node,
+    token,
+    tls,
+    clock: systemClock,
+    random: systemRandom,
+  });
+}
+
+async function askOn(
+  proxmox: Proxmox,
+  asked: {
+    readonly config: Config;
+    readonly held: Permissions;
+    readonly desired: DesiredState;
+    readonly tokenUser: string;
+  },
+  signal: AbortSignal,
+): Promise<NodeExamined> {
+  const { guests } = asked.desired;
+  const findings = [
+    ...privilegeFindings({ ...asked, desired: guests.values() }),
+    ...scopeFindings(asked),
+    await clockFinding(proxmox, signal),
+    haFinding(await proxmox.guests.lookAtNode(signal)),
+  ];
+  const actual = await proxmox.guests.observe({ configs: new Set(), wanted: new Set() }, signal);
+  return { findings: [...findings, ...listFindings(actual, asked.config.node)], actual };
+}
+
+/** What privileges explain has been said; a wrong node name has not. */
+function listFindings(actual: ActualState, node: string): readonly Finding[] {
+  const problems = [actual.qemu, actual.lxc].flatMap((list) =>
+    list.kind === 'unknown' && list.problem.code !== 'forbidden' ? [list.problem.message] : [],
+  );
+  return [...new Set(problems)].map((message) =>
+    failure('connection', {
+      message,
+      means: `the guests of ${node} cannot be listed`,
+      fix: 'is `node` in config.yaml what PVE calls this node? `pvesh get /nodes`',
+    }),
+  );
+}

@@ -1,0 +1,183 @@
+/**
+ * What the agent stands on at home: the state folder, its disk, the journal and its lock. Nothing
+ * is kept: the one file written, to measure a sync, is removed again.
+ */
+import { lstatSync, readFileSync, type Stats } from 'node:fs';
+import { open, readdir, rm, stat, statfs } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describeOwner, describeSelf, judgeOwner, parseOwner } from '../../journal/owner.ts';
+import { openReader } from '../../journal/reader.ts';
+import { ReconcilerError } from '../../reconcile/errors.ts';
+import type { Config } from '../config.ts';
+import { readLedger } from '../open-ledger.ts';
+import { describeIoError } from '../text-file.ts';
+import { type Finding, failure, ok, warning } from './finding.ts';
+
+const MIB = 1024 ** 2;
+const SYNC_SAMPLES = 9;
+const SYNC_BYTES = 4096;
+/** Every step of an op waits for a sync or two: above this they are felt. */
+const SYNC_WARNING_MS = 50;
+/** What the clock may be behind the newest record before signatures and holds go wrong. */
+const CLOCK_BACK_MS = 60_000;
+/** The journal's own, beside its lock (src/journal/lock.ts). */
+const OWNER_FILE = 'journal.owner.json';
+
+export async function hostFindings(config: Config): Promise<readonly Finding[]> {
+  const { stateDir } = config;
+  const stats = lstatSync(stateDir, { throwIfNoEntry: false });
+  if (stats === undefined) {
+    return [
+      warning('state_dir', {
+        message: `${stateDir} does not exist yet`,
+        means: 'the first start makes it, if it may',
+        fix: `systemctl start pve-reconciler, or: install -d -m 0700 -o pve-reconciler ${stateDir}`,
+      }),
+    ];
+  }
+  const folder = folderFinding(stateDir, stats);
+  if (!stats.isDirectory()) return [folder];
+  return [
+    folder,
+    await spaceFinding(config),
+    await syncFinding(stateDir),
+    ...(await journalFindings(config)),
+    lockFinding(stateDir),
+  ];
+}
+
+function folderFinding(stateDir: string, stats: Stats): Finding {
+  const mode = `0${(stats.mode & 0o7777).toString(8)}`;
+  if (!stats.isDirectory()) {
+    return failure('state_dir', {
+      message: `${stateDir} is not a folder`,
+      means: 'there is nowhere to keep the journal',
+      fix: 'move it out of the way, or name another `state_dir`',
+    });
+  }
+  if ((stats.mode & 0o077) !== 0) {
+    return failure('state_dir', {
+      message: `${stateDir} has mode ${mode}: others can get at it`,
+      means: 'the agent refuses to start',
+      fix: `chmod 0700 ${stateDir}`,
+    });
+  }
+  const uid = process.geteuid?.() ?? 0;
+  if (stats.uid !== uid && uid !== 0) {
+    return failure('state_dir', {
+      message: `${stateDir} belongs to uid ${stats.uid}, not to ${uid}`,
+      means: 'only its owner may run the agent',
+      fix: 'run as its owner, or as root',
+    });
+  }
+  return ok('state_dir', `${stateDir} has mode ${mode} and belongs to uid ${stats.uid}`);
+}
+
+async function spaceFinding({ stateDir, journal }: Config): Promise<Finding> {
+  const { bavail, bsize } = await statfs(stateDir);
+  const freeBytes = bavail * bsize;
+  const used = await sizeOf(join(stateDir, 'journal'));
+  const mostBytes = Math.max(0, journal.segmentBytes * journal.keepSegments - used);
+  const message = `${Math.floor(freeBytes / MIB)} MiB free for ${stateDir}`;
+  const fix = 'free some, or lower `journal.keep_segments`';
+  if (freeBytes < 2 * journal.segmentBytes) {
+    const means = 'a journal that cannot be written halts the agent; two segments are kept ready';
+    return failure('disk_space', { message, means, fix });
+  }
+  if (freeBytes < mostBytes) {
+    const means = `the journal may still grow by ${Math.ceil(mostBytes / MIB)} MiB`;
+    return warning('disk_space', { message, means, fix });
+  }
+  return ok('disk_space', message);
+}
+
+async function sizeOf(folder: string): Promise<number> {
+  const names = await readdir(folder).catch(() => []);
+  const sizes = names.map((name) => stat(join(folder, name)).then(({ size }) => size));
+  const settled = await Promise.allSettled(sizes);
+  return settled.reduce((sum, each) => sum + (each.status === 'fulfilled' ? each.value : 0), 0);
+}
+
+async function syncFinding(stateDir: string): Promise<Finding> {
+  const path = join(stateDir, `.doctor-${process.pid}`);
+  const tookMs: number[] = [];
+  try {
+    await using file = await open(path, 'wx', 0o600);
+    for (let i = 0; i < SYNC_SAMPLES; i += 1) {
+      await file.write(Buffer.alloc(SYNC_BYTES));
+      const startedMs = performance.now();
+      await file.datasync();
+      tookMs.push(performance.now() - startedMs);
+    }
+  } catch (error) {
+    return failure('sync_speed', {
+      message: `${stateDir} cannot be written: ${describeIoError(error)}`,
+      means: 'the agent halts at its first record',
+      fix: 'run doctor as the owner of the folder or as root; is the disk full or read-only?',
+    });
+  } finally {
+    await rm(path, { force: true }).catch(() => undefined);
+  }
+  const medianMs = tookMs.sort((a, b) => a - b)[Math.floor(SYNC_SAMPLES / 2)] ?? 0;
+  const message = `a sync takes ${medianMs.toFixed(1)} ms (median of ${SYNC_SAMPLES})`;
+  if (medianMs < SYNC_WARNING_MS) return ok('sync_speed', message);
+  return warning('sync_speed', {
+    message,
+    means: 'every step of an op waits for it',
+    fix: 'put `state_dir` on a faster disk, or look what else writes there: `iostat -x 1`',
+  });
+}
+
+async function journalFindings(config: Config): Promise<readonly Finding[]> {
+  try {
+    await readLedger(config);
+    const [newest] = await openReader(config.stateDir).listOps({ limit: 1 });
+    if (newest === undefined) return [ok('journal', 'there are no ops in the journal yet')];
+    const aheadMs = Date.parse(newest.at) - Date.now();
+    if (aheadMs < CLOCK_BACK_MS) return [ok('journal', `the newest record is of ${newest.at}`)];
+    return [
+      failure('clock', {
+        message: `the newest record of the journal is of ${newest.at}, which is yet to come`,
+        means: 'our clock was set back: holds last longer, and signed ops may be taken too late',
+        fix: 'set the clock by NTP: `chronyc tracking`, `timedatectl`',
+      }),
+    ];
+  } catch (error) {
+    if (!(error instanceof ReconcilerError)) throw error;
+    return [
+      failure('journal', {
+        message: error.detail,
+        means: 'the agent refuses to start',
+        fix: error.hint ?? '`pve-reconciler journal verify`, then `journal repair`',
+      }),
+    ];
+  }
+}
+
+function lockFinding(stateDir: string): Finding {
+  const owner = readOwner(join(stateDir, OWNER_FILE));
+  if (owner === null) return ok('lock', 'nobody holds the journal: no agent runs');
+  const judged = judgeOwner(owner, describeSelf());
+  if (owner.poisoned === true) {
+    return warning('lock', {
+      message: `${describeOwner(owner)} halted on a failed write or sync`,
+      means: 'the disk failed it; the next start looks closely and takes over',
+      fix: `look at the disk of ${stateDir}: \`dmesg\`, \`df\`; then start the agent`,
+    });
+  }
+  if (judged === 'alive') return ok('lock', `the journal is held by ${describeOwner(owner)}`);
+  if (judged === 'gone') return ok('lock', `${describeOwner(owner)} is gone: the next takes over`);
+  return warning('lock', {
+    message: `the journal is held by ${describeOwner(owner)}, which cannot be seen from here`,
+    means: 'it may be in another container, or on another host that shares the folder',
+    fix: 'give every agent a `state_dir` of its own',
+  });
+}
+
+function readOwner(path: string): ReturnType<typeof parseOwner> {
+  try {
+    return parseOwner(readFileSync(path, 'utf8'));
+  } catch {
+    return null;
+  }
+}
