@@ -178,7 +178,7 @@ export async function readTlsTrust(
   if (trust.kind === 'fingerprint') {
     return { kind: 'fingerprint', fingerprint: trust.sha256, serverName };
   }
-  if (trust.kind === 'system') return { kind: 'ca', ca: 'system', serverName };
+  if (trust.kind === 'system') return { kind: 'system', serverName };
   const path = [section, 'ca_file'];
   const ca = await readConfigured(config, { path, file: trust.path, guard: 'plain' });
   return { kind: 'ca', ca, serverName };
