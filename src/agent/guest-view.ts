@@ -3,13 +3,14 @@
  * the last op, in the documented JSON shape (docs/CLI.md). Derived, never stored.
  */
 import type { DesiredState } from '../reconcile/desired.ts';
-import type { Phase } from '../reconcile/events.ts';
+import type { Phase, Wait } from '../reconcile/events.ts';
 import type { ActualState, Guest } from '../reconcile/guest.ts';
 import type { Vmid } from '../reconcile/ids.ts';
 import type { OpRecord } from '../reconcile/op.ts';
 import { leadingOps, phaseOf } from '../reconcile/phase.ts';
 import type { Plan, PlanEntry } from '../reconcile/plan.ts';
-import type { OpView } from '../reconcile/ports.ts';
+import type { Hold, OpView } from '../reconcile/ports.ts';
+import { describeWait, type WaitDocument } from './control/op-document.ts';
 import { conditionDocument, planEntryDocument } from './plan-document.ts';
 
 export interface GuestView {
@@ -26,9 +27,14 @@ export interface GuestView {
   readonly actual: ActualView | null;
   /** Null: not desired. */
   readonly status: PlanEntry['status'] | null;
+  /** Null: not known, or not desired. */
+  readonly drift: boolean | null;
   readonly changes: unknown;
   readonly phase: Phase;
   readonly conditions: readonly Readonly<Record<string, unknown>>[];
+  readonly hold: { readonly until: string | null; readonly reason: string } | null;
+  /** Of its op in flight; null where it is not known, or does not wait. */
+  readonly waiting_for: WaitDocument | null;
   readonly last_op: LastOpView | null;
 }
 
@@ -56,6 +62,11 @@ export interface GuestViewInput {
   readonly inFlight: readonly OpView[];
   /** The newest record known of each guest. */
   readonly lastOps: ReadonlyMap<Vmid, OpRecord>;
+  readonly holds: ReadonlyMap<Vmid, Hold>;
+  /** Wall clock: what is over is no hold any more. */
+  readonly nowMs: number;
+  /** Why each waiting lane waits, where there are lanes. */
+  readonly waits: ReadonlyMap<Vmid, Wait>;
 }
 
 /** By ascending vmid: every guest that PVE lists or somebody wants. */
@@ -72,8 +83,9 @@ function viewGuest(
   vmid: Vmid,
   entry: PlanEntry | undefined,
   leading: OpView | undefined,
-  { desired, actual, lastOps }: GuestViewInput,
+  input: GuestViewInput,
 ): GuestView {
+  const { desired, actual, lastOps, inFlight, waits } = input;
   const guest = actual?.guests.get(vmid);
   const wanted = desired?.guests.get(vmid);
   const last = lastOps.get(vmid);
@@ -87,15 +99,29 @@ function viewGuest(
         : { power: wanted.power, mode: entry.mode, source: wanted.source },
     actual: guest === undefined ? null : viewActual(guest),
     status: entry?.status ?? null,
+    drift: driftOf(entry?.status),
     changes: entry === undefined ? [] : planEntryDocument(entry)['changes'],
     // Also of an op that still waits: whoever asked for it sees at once that it was taken.
     phase: leading === undefined ? 'steady' : phaseOf(leading.latest.kind),
     conditions: (entry?.conditions ?? []).map(conditionDocument),
+    hold: holdOf(input.holds.get(vmid), input.nowMs),
+    waiting_for: leading === undefined ? null : describeWait(leading.opId, { inFlight, waits }),
     last_op:
       last === undefined
         ? null
         : { op_id: last.op_id, kind: last.kind, state: last.state, at: last.at },
   };
+}
+
+function driftOf(status: PlanEntry['status'] | undefined): boolean | null {
+  return status === undefined || status === 'unknown' ? null : status === 'drift';
+}
+
+/** What is over counts no more, also before the journal forgets it. */
+function holdOf(hold: Hold | undefined, nowMs: number): GuestView['hold'] {
+  if (hold === undefined || (hold.untilMs !== null && hold.untilMs <= nowMs)) return null;
+  const { untilMs, reason } = hold;
+  return { until: untilMs === null ? null : new Date(untilMs).toISOString(), reason };
 }
 
 function viewActual(guest: Guest): ActualView {

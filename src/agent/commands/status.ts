@@ -9,7 +9,6 @@ import { loadConfig } from '../config.ts';
 import { API } from '../control/api.ts';
 import type { ControlClient } from '../control/client.ts';
 import { findAgent } from '../control/find-agent.ts';
-import type { GuestDocument } from '../control/guest-feed.ts';
 import { EXIT, type ExitCode } from '../errors.ts';
 import { resolveRef } from '../guest-ref.ts';
 import { type GuestView, newestByGuest, viewGuests } from '../guest-view.ts';
@@ -37,11 +36,9 @@ const COLUMNS: readonly Column[] = [
 ];
 const DRIFT_COLUMN = 5;
 
-type ShownGuest = GuestView & Partial<Pick<GuestDocument, 'waiting_for'>>;
-
 interface Status {
   readonly source: 'agent' | 'look';
-  readonly guests: readonly ShownGuest[];
+  readonly guests: readonly GuestView[];
   readonly problems: readonly Problem[];
 }
 
@@ -90,8 +87,16 @@ async function lookOurselves(
     assertSighted(session);
     const { desired, actual } = session.looks;
     const ops = await openReader(session.config.stateDir).listOps();
-    const inFlight = session.ledger.opsInFlight();
-    const guests = viewGuests({ plan, desired, actual, inFlight, lastOps: newestByGuest(ops) });
+    const guests = viewGuests({
+      plan,
+      desired,
+      actual,
+      inFlight: session.ledger.opsInFlight(),
+      lastOps: newestByGuest(ops),
+      holds: session.ledger.holds(),
+      nowMs: systemClock.now(),
+      waits: new Map(),
+    });
     const shown = only === null ? guests : guests.filter(({ vmid }) => only.has(vmid));
     return { source: 'look', guests: shown, problems: desiredProblems(desired) };
   };
@@ -107,7 +112,7 @@ function show(
   return problems.length === 0 ? EXIT.ok : EXIT.failed;
 }
 
-function statusLines(guests: readonly ShownGuest[], out: Channel): string[] {
+function statusLines(guests: readonly GuestView[], out: Channel): string[] {
   const rows = guests.map((guest) => [
     `${guest.vmid}`,
     guest.name === null ? '' : printable(guest.name),
@@ -130,7 +135,7 @@ function statusLines(guests: readonly ShownGuest[], out: Channel): string[] {
 }
 
 /** In sync or not: what somebody who has a second reads. */
-function summaryLine(guests: readonly ShownGuest[], out: Channel): string {
+function summaryLine(guests: readonly GuestView[], out: Channel): string {
   const count = (status: GuestView['status']): number =>
     guests.filter((guest) => guest.status === status).length;
   const wanted = guests.length - count(null);

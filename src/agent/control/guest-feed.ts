@@ -7,11 +7,8 @@
 import type { ActualState } from '../../reconcile/guest.ts';
 import type { Vmid } from '../../reconcile/ids.ts';
 import type { OpRecord } from '../../reconcile/op.ts';
-import { leadingOps } from '../../reconcile/phase.ts';
-import type { Plan, PlanEntry } from '../../reconcile/plan.ts';
-import type { Hold } from '../../reconcile/ports.ts';
+import type { Plan } from '../../reconcile/plan.ts';
 import { type GuestView, newestByGuest, viewGuests } from '../guest-view.ts';
-import { describeWait, type WaitDocument } from './op-document.ts';
 import type { ControlPorts } from './ports.ts';
 
 /** Quicker than anybody sees, slow enough that a flood of events is a few rounds a second. */
@@ -19,22 +16,14 @@ const ROUND_MS = 50;
 /** The newest ops of each guest are among these; a guest whose last is older shows none. */
 const LAST_OPS_READ_MAX = 5_000;
 
-export interface GuestDocument extends GuestView {
-  /** Null: not known. */
-  readonly drift: boolean | null;
-  readonly hold: { readonly until: string | null; readonly reason: string } | null;
-  /** Of the op in flight. */
-  readonly waiting_for: WaitDocument | null;
-}
-
 export type GuestChange =
   | { readonly kind: 'changed'; readonly vmid: Vmid; readonly json: string }
   /** Nobody wants it and PVE does not list it any more. */
   | { readonly kind: 'gone'; readonly vmid: Vmid };
 
 export interface GuestFeed {
-  list(): GuestDocument[];
-  find(vmid: Vmid): GuestDocument | null;
+  list(): GuestView[];
+  find(vmid: Vmid): GuestView | null;
   /** What the last passes planned; null before the first. */
   readonly plan: Plan | null;
   /** The newest record known. */
@@ -97,11 +86,11 @@ class Feed implements GuestFeed {
     }
   }
 
-  list(): GuestDocument[] {
+  list(): GuestView[] {
     return this.#describe(null);
   }
 
-  find(vmid: Vmid): GuestDocument | null {
+  find(vmid: Vmid): GuestView | null {
     return this.#describe(new Set([vmid]))[0] ?? null;
   }
 
@@ -180,28 +169,18 @@ class Feed implements GuestFeed {
   }
 
   /** Null: all of them. */
-  #describe(only: ReadonlySet<Vmid> | null): GuestDocument[] {
+  #describe(only: ReadonlySet<Vmid> | null): GuestView[] {
     const { looks, ledger, engine, clock } = this.#ports;
     const entries = this.#plan?.entries ?? [];
-    const inFlight = ledger.opsInFlight();
-    const leading = leadingOps(inFlight);
-    const views = viewGuests({
+    return viewGuests({
       plan: { entries: only === null ? entries : entries.filter(({ vmid }) => only.has(vmid)) },
       desired: looks.desired,
       actual: looks.actual === null ? null : this.#newest(looks.actual, only),
-      inFlight,
+      inFlight: ledger.opsInFlight(),
       lastOps: this.#lastOps,
-    });
-    const nowMs = clock.now();
-    const flight = { inFlight, waits: engine.waits() };
-    return views.map((view) => {
-      const head = leading.get(view.vmid);
-      return {
-        ...view,
-        drift: driftOf(view.status),
-        hold: holdOf(ledger.holds().get(view.vmid), nowMs),
-        waiting_for: head === undefined ? null : describeWait(head.opId, flight),
-      };
+      holds: ledger.holds(),
+      nowMs: clock.now(),
+      waits: engine.waits(),
     });
   }
 
@@ -216,15 +195,4 @@ class Feed implements GuestFeed {
     );
     return { ...actual, guests };
   }
-}
-
-function driftOf(status: PlanEntry['status'] | null): boolean | null {
-  return status === null || status === 'unknown' ? null : status === 'drift';
-}
-
-/** What is over counts no more, also before the journal forgets it. */
-function holdOf(hold: Hold | undefined, nowMs: number): GuestDocument['hold'] {
-  if (hold === undefined || (hold.untilMs !== null && hold.untilMs <= nowMs)) return null;
-  const { untilMs, reason } = hold;
-  return { until: untilMs === null ? null : new Date(untilMs).toISOString(), reason };
 }
