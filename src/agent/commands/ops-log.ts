@@ -7,13 +7,12 @@ import { tailJournal } from '../../journal/tail.ts';
 import { isTerminal, type OpRecord } from '../../reconcile/op.ts';
 import { type CommandContext, printJson } from '../command.ts';
 import { loadConfig } from '../config.ts';
-import { API } from '../control/api.ts';
-import { findAgent } from '../control/find-agent.ts';
 import { EXIT, type ExitCode } from '../errors.ts';
 import { recordsOf } from '../op-ref.ts';
 import { atMs, durationText, logLines, recordText, STATE_COLOURS } from '../op-text.ts';
+import { askWhyItWaits, waitText } from '../op-wait.ts';
 import { systemClock } from '../system.ts';
-import { type Channel, printable } from '../terminal.ts';
+import type { Channel } from '../terminal.ts';
 
 const STATE_CHARS = 'task_running'.length;
 const STEP_CHARS = 10;
@@ -62,12 +61,7 @@ function createLog(out: Channel, isJson: boolean): (record: OpRecord) => void {
 }
 
 async function showWait(socket: string, { op_id }: OpRecord, err: Channel): Promise<void> {
-  // Without an agent, or without permission to ask it, the journal is what there is.
-  const agent = await findAgent(socket).catch(() => null);
-  if (agent === null) return err.line('no agent to ask why it waits');
-  await using asked = agent;
-  const { waiting_for: wait } = await asked.call(API.getOp, { params: { op_id } });
-  if (wait === undefined) return;
-  const until = wait.until === undefined ? '' : `, looked at again at ${wait.until}`;
-  err.line(`waits: ${wait.code}: ${printable(wait.message)}${until}`);
+  const wait = await askWhyItWaits(socket, op_id);
+  if (wait === 'unknown') return err.line('no agent to ask why it waits');
+  if (wait !== null) err.line(waitText(wait));
 }

@@ -1,12 +1,13 @@
 /** `ops show ID`: one op as a story, from its first record to its last. */
 import { openReader } from '../../journal/reader.ts';
-import { ReconcilerError } from '../../reconcile/errors.ts';
-import type { OpRecord } from '../../reconcile/op.ts';
+import { isTerminal, type OpRecord } from '../../reconcile/op.ts';
 import { type CommandContext, printJson } from '../command.ts';
 import { loadConfig } from '../config.ts';
-import { describeOp } from '../control/op-document.ts';
-import { EXIT, type ExitCode } from '../errors.ts';
+import { describeOp, type WaitDocument } from '../control/op-document.ts';
+import { ERROR_TABLE, EXIT, type ExitCode } from '../errors.ts';
+import { recordsOf } from '../op-ref.ts';
 import { actionText, atMs, durationText, logLines, recordText, STATE_COLOURS } from '../op-text.ts';
+import { askWhyItWaits, waitText } from '../op-wait.ts';
 import { type Channel, printable } from '../terminal.ts';
 
 const STATE_CHARS = 'task_running'.length;
@@ -16,26 +17,41 @@ export async function runOpsShow(
   { terminal, isJson, configFile }: CommandContext,
   { id }: { readonly id: string },
 ): Promise<ExitCode> {
-  const { stateDir } = await loadConfig(configFile);
+  const { stateDir, control } = await loadConfig(configFile);
   const found = await openReader(stateDir).readOp(id);
-  if (found.kind === 'ambiguous') {
-    const message = `${id} could be ${found.candidates.join(', ')}`;
-    throw new ReconcilerError('ambiguous_ref', message, { hint: 'type more of the op id' });
-  }
-  const [first, ...others] = found.kind === 'found' ? found.records : [];
-  if (found.kind === 'none' || first === undefined) {
-    const hint = '`pve-reconciler ops list` lists the ops there are';
-    throw new ReconcilerError('not_found', `no op has the id ${printable(id)}`, { hint });
-  }
-  const records = [first, ...others] as const;
+  const records = recordsOf(id, found);
+  const parts = found.kind === 'found' ? found.parts : [];
+  const latest = records.at(-1) ?? records[0];
+  const isOver = isTerminal(latest.state);
+  const wait = isOver ? null : await askWhyItWaits(control.socket, latest.op_id);
   if (isJson) {
-    const parts = found.parts.length === 0 ? {} : { parts: found.parts };
-    printJson(terminal, { ...describeOp(records, null), ...parts });
-  } else {
-    for (const line of storyLines(records, terminal.out)) terminal.out.line(line);
-    if (found.parts.length > 0) terminal.out.line(`  parts: ${found.parts.join(', ')}`);
+    const document = describeOp(records, wait === 'unknown' ? null : wait);
+    printJson(terminal, { ...document, ...(parts.length === 0 ? {} : { parts }) });
+    return EXIT.ok;
   }
+  const { out } = terminal;
+  for (const line of storyLines(records, out)) out.line(line);
+  if (parts.length > 0) out.line(`  parts: ${parts.join(', ')}`);
+  for (const line of nextLines(latest, wait)) out.line(`  ${line}`);
   return EXIT.ok;
+}
+
+/** What it waits for, and what to do. */
+function nextLines(
+  { op_id, state, error }: OpRecord,
+  wait: WaitDocument | null | 'unknown',
+): string[] {
+  if (error !== undefined && state === 'failed') return [`next: ${ERROR_TABLE[error.code].hint}`];
+  if (isTerminal(state)) return [];
+  if (wait === 'unknown') {
+    return ['next: no agent is running; the next start takes it up from here'];
+  }
+  const why = wait === null ? [] : [waitText(wait)];
+  const how = state === 'received' ? `or end it: pve-reconciler ops cancel ${op_id}` : '';
+  return [
+    ...why,
+    `next: watch it: pve-reconciler ops wait ${op_id}${how === '' ? '' : `, ${how}`}`,
+  ];
 }
 
 function storyLines(records: readonly [OpRecord, ...OpRecord[]], out: Channel): string[] {
