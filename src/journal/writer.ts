@@ -38,7 +38,6 @@ export interface SyncedBatch {
 interface Batch {
   readonly kind: 'lines';
   text: string;
-  lines: number;
   readonly done: PromiseWithResolvers<void>;
 }
 
@@ -52,8 +51,6 @@ export class Writer {
   /** The last of the queue, while lines may still join it. */
   #open: Batch | null = null;
   #running: Promise<void> | null = null;
-  /** How many lines the last batch had. */
-  #lastLines = 0;
   #poison: ReconcilerError | null = null;
 
   constructor(disk: Disk, file: AppendFile, events: WriterEvents) {
@@ -72,14 +69,13 @@ export class Writer {
     if (this.#poison !== null) return Promise.reject(this.#poison);
     let batch = this.#open;
     if (batch === null || batch.text.length + line.length > BATCH_BYTES) {
-      batch = { kind: 'lines', text: '', lines: 0, done: Promise.withResolvers() };
+      batch = { kind: 'lines', text: '', done: Promise.withResolvers() };
       // Whoever waits sees the failure; a batch nobody waits for must not end the process.
       batch.done.promise.catch(() => undefined);
       this.#open = batch;
       this.#queue.push(batch);
     }
     batch.text += line;
-    batch.lines += 1;
     this.#start();
     return batch.done.promise;
   }
@@ -120,8 +116,9 @@ export class Writer {
   }
 
   async #run(): Promise<void> {
-    // Where lines come together, all who were woken by the last sync are to share the next.
-    if (this.#lastLines > 1) await Promise.resolve();
+    // One turn of waiting: all who were woken by the last sync share the next, and what is appended
+    // in one breath (the end of an attempt, `started` of the next) is one write.
+    await Promise.resolve();
     for (let work = this.#queue.shift(); work !== undefined; work = this.#queue.shift()) {
       if (work === this.#open) this.#open = null;
       try {
@@ -136,7 +133,6 @@ export class Writer {
 
   async #do(work: Work): Promise<void> {
     if (work.kind === 'lines') {
-      this.#lastLines = work.lines;
       const bytes = Buffer.from(work.text);
       const sinceMs = this.#events.monotonicMs();
       this.#events.assertStillOwner();
