@@ -160,10 +160,9 @@ class Verifier {
   }
 
   async checkMarker(newest: number): Promise<void> {
-    if (newest === 0) return;
     const marked = await readMarker(this.#reader.disk);
     if (marked === 'unreadable') {
-      this.#add(newest, 0, { rule: 'J10', message: 'the file `newest` is damaged' });
+      this.#add(Math.max(1, newest), 0, { rule: 'J10', message: 'the file `newest` is damaged' });
     } else if (marked !== null && marked > newest) {
       const isThere = (await this.#reader.segments()).includes(marked);
       if (!isThere) this.#add(marked, 0, { rule: 'J10', message: 'the segment is missing' });
