@@ -1,0 +1,256 @@
+/**
+ * Stands beside the wire, the node and the journal while the agent works, and checks what can be
+ * checked at that instant: each request as it is sent, each task as it begins, each end as it is
+ * written.
+ */
+import type { SealedOp } from '../../src/journal/op-record.ts';
+import type { DesiredGuest } from '../../src/reconcile/desired.ts';
+import { assertNever } from '../../src/reconcile/errors.ts';
+import { HOLD_TAG } from '../../src/reconcile/guards.ts';
+import { isTerminal, type OpRecordDraft } from '../../src/reconcile/op.ts';
+import { AGENT_TOKEN, type SentRequest } from '../support/model/api.ts';
+import type { ModelTask } from '../support/model/tasks.ts';
+import type { SimWorld } from './sim-world.ts';
+import type { GuestTruth } from './truth.ts';
+
+/** What the agent says of a guest it saw at most this much earlier, besides what is slow. */
+const SLACK_MS = 1_000;
+
+/** A 596 whose effect came later than its answer could: who then starts anew cannot know of it. */
+interface LateEffect {
+  readonly effectAtMs: number;
+  readonly life: number;
+}
+
+export class Witness {
+  readonly #world: SimWorld;
+  /** By guest and kind, the newest durable record of an attempt. */
+  readonly #newest = new Map<string, SealedOp>();
+  readonly #firsts = new Map<string, SealedOp>();
+  /** By op, its newest `started`. */
+  readonly #started = new Map<string, SealedOp>();
+  readonly #used = new Set<string>();
+  readonly #tasks = new Map<string, ModelTask>();
+  readonly #late: LateEffect[] = [];
+
+  constructor(world: SimWorld) {
+    this.#world = world;
+    const { archive, api, node } = world;
+    archive.onOp = (record) => this.#noteDurable(record);
+    api.onSent = (request) => this.#judgeRequest(request);
+    const { tasks } = node;
+    const spawn = tasks.spawn.bind(tasks);
+    tasks.spawn = (type, vmid, user, work) => {
+      const running = tasks.all.filter(({ end }) => end === null);
+      const task = spawn(type, vmid, user, work);
+      this.#tasks.set(task.upid, task);
+      this.#judgeTask(task, running);
+      return task;
+    };
+    const take = api.faults.take.bind(api.faults);
+    api.faults.take = (on) => {
+      const fault = take(on);
+      if (fault?.kind === 'answer_596' && fault.effectAfterMs !== null) {
+        const effectAtMs = world.clock.elapsedMs + fault.effectAfterMs;
+        this.#late.push({ effectAtMs, life: world.agent.lives });
+      }
+      return fault;
+    };
+  }
+
+  /** How old what the agent acts on may be. */
+  get slackMs(): number {
+    return SLACK_MS + this.#world.slowestMs;
+  }
+
+  #sinceMs(): number {
+    return this.#world.clock.elapsedMs - this.slackMs;
+  }
+
+  #noteDurable(record: SealedOp): void {
+    if (!this.#firsts.has(record.op_id)) this.#firsts.set(record.op_id, record);
+    if (record.state === 'received' || record.attempt === 0) return;
+    if (record.state === 'started') this.#started.set(record.op_id, record);
+    const key = `${record.vmid} ${record.kind}`;
+    const known = this.#newest.get(key);
+    if (known === undefined || known.seq < record.seq) this.#newest.set(key, record);
+  }
+
+  #judgeRequest(request: SentRequest): void {
+    const { verdicts } = this.#world;
+    const { kind, vmid } = request;
+    const record = this.#newest.get(`${vmid} ${kind}`);
+    if (record?.state !== 'started') {
+      const last = record === undefined ? 'no record' : `${record.op_id} ${record.state}`;
+      verdicts.fail('one_request_per_attempt', `${kind} ${vmid} was sent after ${last}`);
+      return;
+    }
+    const attempt = `${record.op_id} attempt ${record.attempt}`;
+    if (this.#used.has(attempt)) {
+      verdicts.fail('one_request_per_attempt', `${kind} ${vmid} was sent again for ${attempt}`);
+    }
+    this.#used.add(attempt);
+    if (record.origin === 'reconcile') this.#judgeReconciling(request);
+    if (kind === 'stop') this.#judgeStop(request, record);
+  }
+
+  #judgeReconciling(request: SentRequest): void {
+    const { verdicts, watched, truth, clock } = this.#world;
+    const { kind, vmid } = request;
+    const sinceMs = this.#sinceMs();
+    const wishes = watched.inForce(vmid, sinceMs);
+    if (!wishes.some((wanted) => isWanted(request, wanted))) {
+      const message = `reconciling sent ${kind} ${vmid}, which nobody wants`;
+      verdicts.fail('reconciling_does_only_what_is_desired', message);
+    }
+    const isFree = truth.wasEver(vmid, sinceMs, (guest) => guest !== null && !isTagged(guest));
+    const wasHeld = this.#world.holds.isHeldThroughout(vmid, sinceMs, clock.now());
+    if (isFree && !wasHeld) return;
+    const message = `reconciling sent ${kind} ${vmid}, which is on hold`;
+    verdicts.fail('reconciling_does_only_what_is_desired', message);
+  }
+
+  #judgeStop({ vmid, params }: SentRequest, record: SealedOp): void {
+    const { verdicts, asked, watched } = this.#world;
+    const fail = (why: string): void =>
+      verdicts.fail('no_guest_is_stopped_unasked', `stop ${vmid} (${record.op_id}): ${why}`);
+    if (record.origin === 'reconcile') {
+      const wishes = watched.inForce(vmid, this.#sinceMs());
+      if (!wishes.some((wanted) => wanted?.power === 'stopped')) fail('nobody wants it stopped');
+      return;
+    }
+    const { parent_op_id: parent } = record;
+    const asking = this.#firsts.get(parent ?? record.op_id);
+    if (asking === undefined || !asked.has(asking)) return fail('nobody has asked for it');
+    if (asking.kind !== 'stop' && asking.kind !== 'restart') fail(`it is of a ${asking.kind}`);
+    if (JSON.stringify(asking.params) !== JSON.stringify(params)) fail('it was asked otherwise');
+    return undefined;
+  }
+
+  #judgeTask(task: ModelTask, running: readonly ModelTask[]): void {
+    if (task.user !== AGENT_TOKEN || task.vmid === null) return;
+    const other = running.find(({ vmid, user }) => vmid === task.vmid && user === AGENT_TOKEN);
+    if (other === undefined || this.#isLate(other) || this.#isLate(task)) return;
+    const message = `${task.type} ${task.vmid} began while ${other.upid} was running`;
+    this.#world.verdicts.fail('one_task_of_ours_per_guest', message);
+  }
+
+  /** Its request was sent in an earlier life, and took effect after that had ended. */
+  #isLate({ upid }: ModelTask): boolean {
+    const { agent, clock } = this.#world;
+    const task = this.#tasks.get(upid);
+    const atMs = task === undefined ? 0 : task.startedAtMs - clock.now() + clock.elapsedMs;
+    return this.#late.some(
+      ({ effectAtMs, life }) => life < agent.lives && Math.abs(effectAtMs - atMs) < 100,
+    );
+  }
+
+  /** An end, as it is written. */
+  judgeEnd(draft: OpRecordDraft): void {
+    if (!isTerminal(draft.state) || draft.attempt === 0) return;
+    this.#judgeExit(draft);
+    if (draft.state === 'succeeded') this.#judgeSuccess(draft);
+    else this.#judgeFailure(draft);
+  }
+
+  #fail(draft: OpRecordDraft, why: string): void {
+    const { op_id: opId, kind, vmid, state, error, observed } = draft;
+    const said = `${opId} ${kind} ${vmid} ${state} ${error?.code ?? ''} ${JSON.stringify(observed)}`;
+    this.#world.verdicts.fail('terminal_state_is_true', `${said}: ${why}`);
+  }
+
+  #judgeExit(draft: OpRecordDraft): void {
+    if (draft.upid === undefined) return;
+    const task = this.#tasks.get(draft.upid);
+    if (task?.vmid !== draft.vmid || task.user !== AGENT_TOKEN) {
+      this.#fail(draft, 'its task is not ours, or not of that guest');
+    } else if (task.end === null) {
+      this.#fail(draft, 'its task is running');
+    } else if (draft.exit_status !== undefined && draft.exit_status !== task.end.exitStatus) {
+      this.#fail(draft, `its task ended ${task.end.exitStatus}`);
+    }
+  }
+
+  #judgeSuccess(draft: OpRecordDraft): void {
+    const { truth, clock } = this.#world;
+    const started = this.#started.get(draft.op_id);
+    const before = started?.before;
+    if (draft.observed?.note?.includes('it was stopped, and has been started') === true) {
+      const sinceMs = started === undefined ? 0 : clock.elapsedMs - 86_400_000;
+      const wasOff = truth.wasEver(draft.vmid, sinceMs, (guest) => guest?.power === 'stopped');
+      if (!wasOff) this.#fail(draft, 'it was never stopped');
+      return;
+    }
+    const isSo = (guest: GuestTruth | null): boolean =>
+      guest !== null && isAsAsked(draft, started?.params, guest, before?.booted_at_ms ?? null);
+    if (!truth.wasEver(draft.vmid, this.#sinceMs(), isSo)) this.#fail(draft, 'it is not so');
+  }
+
+  /** What was seen was so at some time since the attempt began: it may be recorded later. */
+  #judgeFailure(draft: OpRecordDraft): void {
+    const { truth, clock } = this.#world;
+    const started = this.#started.get(draft.op_id);
+    if (started === undefined) return;
+    const ageMs = Math.max(0, this.#world.wallAge(started.at));
+    const sinceMs = clock.elapsedMs - ageMs - this.slackMs;
+    const seen = draft.observed?.power;
+    if (seen === undefined) return;
+    if (!truth.wasEver(draft.vmid, sinceMs, (guest) => guest?.power === seen)) {
+      this.#fail(draft, `it was never ${seen}`);
+    }
+    const isSo = (guest: GuestTruth | null): boolean =>
+      guest === null || !isAsAsked(draft, started.params, guest, null);
+    if (draft.kind !== 'restart' && !truth.wasEver(draft.vmid, sinceMs, isSo)) {
+      this.#fail(draft, 'all the time it was as asked');
+    }
+  }
+}
+
+function isTagged({ config }: GuestTruth): boolean {
+  return (config.get('tags') ?? '').split(';').includes(HOLD_TAG);
+}
+
+function isWanted({ kind, params }: SentRequest, wanted: DesiredGuest | null): boolean {
+  if (wanted === null || (wanted.mode ?? 'enforce') !== 'enforce') return false;
+  switch (kind) {
+    case 'start':
+      return wanted.power === 'running' || wanted.power === 'initial';
+    case 'stop':
+      return wanted.power === 'stopped' && JSON.stringify(params) === JSON.stringify(wanted.stop);
+    case 'set_config': {
+      const change = { set: {}, delete: [], ...params };
+      const isSetWanted = Object.entries(change.set).every(
+        ([key, value]) => wanted.config.get(key) === value,
+      );
+      return isSetWanted && change.delete.every((key) => wanted.config.get(key) === null);
+    }
+    default:
+      return assertNever(kind);
+  }
+}
+
+/** Is the guest as the op wants it? Judged from PVE's side. */
+function isAsAsked(
+  { kind }: OpRecordDraft,
+  params: OpRecordDraft['params'],
+  guest: GuestTruth,
+  bootedBeforeMs: number | null,
+): boolean {
+  switch (kind) {
+    case 'start':
+      return guest.power === 'running' && (guest.haState ?? 'started') === 'started';
+    case 'stop':
+      return guest.power === 'stopped' && (guest.haState ?? 'stopped') === 'stopped';
+    case 'restart':
+      return guest.power === 'running' && guest.bootedAtMs !== bootedBeforeMs;
+    case 'set_config': {
+      const change = { set: {}, delete: [], ...params };
+      const isSet = Object.entries(change.set).every(
+        ([key, value]) => guest.config.get(key) === value,
+      );
+      return isSet && change.delete.every((key) => !guest.config.has(key));
+    }
+    default:
+      return assertNever(kind);
+  }
+}
