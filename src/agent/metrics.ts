@@ -22,11 +22,11 @@ const OP_BUCKETS_S = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900];
 const PASS_BUCKETS_S = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
 const SYNC_BUCKETS_S = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1];
 
-export const HUB_STATES = ['connected', 'connecting', 'waiting', 'off'] as const;
+const HUB_STATES = ['connected', 'connecting', 'waiting', 'off'] as const;
 export type HubState = (typeof HUB_STATES)[number];
 
 /** What the edges call as it happens; must not throw and must not wait. */
-export interface Probes {
+interface Probes {
   readonly onRequest: (request: RequestInfo) => void;
   readonly onSynced: (batch: { readonly bytes: number; readonly durationMs: number }) => void;
 }

@@ -27,7 +27,7 @@ export interface ControlClient extends AsyncDisposable {
   events(options: EventOptions): AsyncGenerator<ServerEvent>;
 }
 
-export interface EventOptions {
+interface EventOptions {
   readonly types: readonly string[];
   /** The id of the last event seen. */
   readonly lastId?: string;

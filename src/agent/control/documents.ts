@@ -26,11 +26,11 @@ function branded<Value>(parse: (value: unknown) => Value | null, expected: strin
   return z.custom<Value>((value) => parse(value) !== null, `expected ${expected}`);
 }
 
-export const vmid = branded<Vmid>(
+const vmid = branded<Vmid>(
   (value) => (typeof value === 'number' ? parseVmid(value) : null),
   'a vmid',
 ).meta({ type: 'integer', minimum: 100, maximum: 999_999_999 });
-export const opId = branded<OpId>(parseOpId, 'an op id').meta({
+const opId = branded<OpId>(parseOpId, 'an op id').meta({
   type: 'string',
   pattern: '^[0-9a-hjkmnp-tv-z]{16}$',
 });
@@ -38,7 +38,7 @@ export const correlationId = branded<CorrelationId>(parseCorrelationId, 'a corre
   type: 'string',
   pattern: '^[A-Za-z0-9._:@/+=-]{1,128}$',
 });
-export const durationMs = durationSchema.transform((text) => parseDurationMs(text) ?? Number.NaN);
+const durationMs = durationSchema.transform((text) => parseDurationMs(text) ?? Number.NaN);
 
 /** A vmid as it stands in a query. */
 export const vmidText = z.string().transform((text, context): Vmid => {

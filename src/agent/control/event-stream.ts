@@ -18,7 +18,7 @@ export const EVENT_TYPES = ['op', 'guest', 'pass'] as const;
 export type EventType = (typeof EVENT_TYPES)[number];
 
 /** Pages and commands of a few people; a script that leaks streams is told so. */
-export const STREAMS_MAX = 64;
+const STREAMS_MAX = 64;
 /** Proxies and the page take a minute of silence for a lost connection. */
 const KEEPALIVE_MS = 15_000;
 /** How soon a reader that lost the connection comes back. */
@@ -26,7 +26,7 @@ const RETRY_MS = 1_000;
 /** A first snapshot of 10,000 guests fits; a reader further behind is cut off. */
 const UNREAD_BYTES_MAX = 16 * 1024 * 1024;
 
-export interface StreamRequest {
+interface StreamRequest {
   readonly response: ServerResponse;
   readonly types: ReadonlySet<EventType>;
   /** The seq of the last record seen; null: from now on. */

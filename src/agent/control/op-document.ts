@@ -81,7 +81,7 @@ export function describeWait(
     : null;
 }
 
-export function waitDocument({ code, message, untilMs, upid }: Wait): WaitDocument {
+function waitDocument({ code, message, untilMs, upid }: Wait): WaitDocument {
   return {
     code,
     message,

@@ -7,7 +7,7 @@ import type { Plan } from '../../reconcile/plan.ts';
 import { type PlanSummary, summarise } from '../plan-document.ts';
 import type { ControlPorts } from './ports.ts';
 
-export interface PassRequest {
+interface PassRequest {
   readonly passId: CorrelationId;
   readonly only?: ReadonlySet<Vmid>;
 }

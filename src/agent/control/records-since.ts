@@ -8,7 +8,7 @@ import type { Clock } from '../../reconcile/clock.ts';
 /** Besides records, segments hold what they restate. */
 const LINES_FIRST = 256;
 /** A reader that missed more has been away for days: it starts anew. */
-export const RECORDS_MISSED_MAX = 10_000;
+const RECORDS_MISSED_MAX = 10_000;
 
 export type Missed =
   | { readonly kind: 'records'; readonly records: readonly SealedOp[] }

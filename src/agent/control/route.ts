@@ -8,7 +8,7 @@ import { z } from 'zod';
  * Where a request came in: the unix socket (operators), `control.listen` (loopback: reads, the
  * page, signed ops) or `control.public` (anywhere: probes, metrics and signed ops).
  */
-export const LISTENERS = ['socket', 'listen', 'public'] as const;
+const LISTENERS = ['socket', 'listen', 'public'] as const;
 export type Listener = (typeof LISTENERS)[number];
 
 const READERS: readonly Listener[] = ['socket', 'listen'];

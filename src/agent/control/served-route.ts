@@ -10,7 +10,7 @@ export interface Answer {
 }
 
 /** A request as HTTP brings it. */
-export interface RawInput {
+interface RawInput {
   readonly params: unknown;
   readonly query: unknown;
   readonly body: unknown;
