@@ -204,8 +204,12 @@ function addSigningCommands(program: Command, run: Run): void {
     );
 }
 
+/** An option that may be given several times. */
+function collect(value: string, others: string[] = []): string[] {
+  return [...others, value];
+}
+
 function addSign(program: Command, run: Run): void {
-  const collect = (file: string, others: string[] = []): string[] => [...others, file];
   program
     .command('sign')
     .description('a signed op on stdout; with --add one more signature on it')

@@ -11,7 +11,7 @@ export interface TestKey {
   readonly publicKey: KeyObject;
 }
 
-export interface SignedFields {
+interface SignedFields {
   readonly payload: string;
   readonly payloadType: string;
   readonly signatures: readonly { readonly keyid?: string; readonly sig: string }[];
