@@ -87,15 +87,18 @@ it('keeps the warnings of a success and the log of a failure', () => {
   expect(decideOutcome(wanted, ERROR, down).observed?.log).toEqual(['TASK ERROR']);
 });
 
+const managed = (state: string): Partial<Guest> => ({ ha: { kind: 'managed', state } });
+
+const config = (set: Record<string, string>, ...remove: string[]): Action => {
+  return { kind: 'set_config', params: { set, delete: remove } };
+};
+
+const seen = (...args: Parameters<typeof guestConfig>): Partial<Guest> => {
+  return { config: { kind: 'known', config: guestConfig(...args) } };
+};
+
 describe('a guest is as the op wants it', () => {
-  const managed = (state: string): Partial<Guest> => ({ ha: { kind: 'managed', state } });
   const before: Before = { power: 'running', booted_at_ms: NOW_MS - 90_000, last_upid: null };
-  const config = (set: Record<string, string>, ...remove: string[]): Action => {
-    return { kind: 'set_config', params: { set, delete: remove } };
-  };
-  const seen = (...args: Parameters<typeof guestConfig>): Partial<Guest> => {
-    return { config: { kind: 'known', config: guestConfig(...args) } };
-  };
   const cases: readonly {
     readonly name: string;
     readonly action: Action;

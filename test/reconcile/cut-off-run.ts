@@ -59,7 +59,7 @@ export async function runCutOff(wish: Wish, cut: Cut): Promise<CutOffRun> {
 
   let steps = 0;
   const wasCut = new AbortController();
-  world.start({
+  await world.start({
     intervalMs: 30_000,
     onStep: () => {
       if (world.clock.elapsedMs > cut.withinMs) return;
@@ -78,7 +78,7 @@ export async function runCutOff(wish: Wish, cut: Cut): Promise<CutOffRun> {
   if (wasCut.signal.aborted) {
     await world.stop();
     await world.clock.advanceTo(world.clock.elapsedMs + cut.downMs);
-    world.start({ intervalMs: 30_000 });
+    await world.start({ intervalMs: 30_000 });
     await ask(wish, world);
   }
   await world.clock.advanceTo(world.clock.elapsedMs + RUN_MS);

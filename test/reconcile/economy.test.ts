@@ -10,7 +10,7 @@ interface Cost {
 async function converge(setUp: (world: ModelWorld) => void): Promise<Cost> {
   const world = new ModelWorld();
   setUp(world);
-  world.start({ intervalMs: null });
+  await world.start({ intervalMs: null });
   await world.clock.until(world.life.engine.converge(), 60_000);
   const { counts, total } = world.api.wire;
   await world.stop();
@@ -86,7 +86,7 @@ it('a quiet pass of the daemon reads two lists and the tasks, and configs in tur
     'desired.yaml',
     Object.fromEntries(ids.map((id) => [id, { config: { cores: 2 } }])),
   );
-  world.start({ intervalMs: 30_000 });
+  await world.start({ intervalMs: 30_000 });
   await world.clock.advanceTo(29_000);
   const afterFirst = new Map(world.api.wire.counts);
   await world.clock.advanceTo(599_000);
@@ -105,7 +105,7 @@ it('a full look is made every ten minutes however quiet it is', async () => {
   const world = new ModelWorld();
   world.node.add(101, { config: { cores: '2' } });
   world.desired.put('desired.yaml', { 101: { config: { cores: 2 } } });
-  world.start({ intervalMs: 30_000 });
+  await world.start({ intervalMs: 30_000 });
   await world.clock.advanceTo(1_300_000);
   expect(world.api.wire.counts.get('node')).toBe(3);
   await world.stop();
@@ -114,7 +114,7 @@ it('a full look is made every ten minutes however quiet it is', async () => {
 it('nobody is asked about a guest that is not desired', async () => {
   const world = new ModelWorld();
   world.node.add(101, { running: true, config: { cores: '2' } });
-  world.start({ intervalMs: null });
+  await world.start({ intervalMs: null });
   await world.clock.until(world.life.engine.converge(), 60_000);
   expect(world.api.wire.counts.has('config')).toBe(false);
   expect(world.api.sent).toEqual([]);

@@ -104,21 +104,21 @@ it(`there are ${LANES_MAX} lanes at most, and reconciling waits for the next pas
   await lanes.idle();
 });
 
-describe('slots', () => {
-  async function begun(lanes: Lanes, names: readonly string[]): Promise<string[]> {
-    const log: string[] = [];
-    const jobs = names.map((name) => makeJob(name, log));
-    const runs = jobs.map(({ run }) => lanes.withSlot(run));
-    await settled();
-    const atOnce = [...log];
-    for (const { end } of jobs) end();
-    await Promise.all(runs);
-    expect(log.filter((line) => line.endsWith('begins'))).toEqual(
-      names.map((name) => `${name} begins`),
-    );
-    return atOnce;
-  }
+async function begun(lanes: Lanes, names: readonly string[]): Promise<string[]> {
+  const log: string[] = [];
+  const jobs = names.map((name) => makeJob(name, log));
+  const runs = jobs.map(({ run }) => lanes.withSlot(run));
+  await settled();
+  const atOnce = [...log];
+  for (const { end } of jobs) end();
+  await Promise.all(runs);
+  expect(log.filter((line) => line.endsWith('begins'))).toEqual(
+    names.map((name) => `${name} begins`),
+  );
+  return atOnce;
+}
 
+describe('slots', () => {
   it('let as many jobs work as they are, and hand on in the order of asking', async () => {
     const lanes = createLanes({ maxParallel: 2 });
     expect(await begun(lanes, ['a', 'b', 'c', 'd'])).toEqual(['a begins', 'b begins']);

@@ -1,5 +1,5 @@
 /** What the planner is given, made up: by hand for tables, at random for laws. */
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import {
   type DesiredGuest,
   type DesiredState,

@@ -1,5 +1,5 @@
 /** What holds of every plan, whatever is wanted and whatever is there. */
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { DesiredGuest } from '../../src/reconcile/desired.ts';
 import type { ConfigLook, Guest } from '../../src/reconcile/guest.ts';
@@ -26,6 +26,9 @@ function plan(
 ): ReturnType<typeof planGuests> {
   return planGuests(desiredState(...wanted), actualState(...guests), QUIET_NODE, planContext());
 }
+
+const backwards = <Key, Value>(map: ReadonlyMap<Key, Value>): Map<Key, Value> =>
+  new Map([...map].reverse());
 
 /** As PVE would do it, action after action. */
 function applyActions(guest: Guest, actions: readonly PlannedAction[]): Guest {
@@ -104,8 +107,6 @@ describe('a plan', () => {
   });
 
   it('is the same whatever the order of keys and guests', () => {
-    const backwards = <Key, Value>(map: ReadonlyMap<Key, Value>): Map<Key, Value> =>
-      new Map([...map].reverse());
     fc.assert(
       fc.property(anyWishes, anyNode, (wanted, guests) => {
         const turned = wanted.map((one) => ({ ...one, config: backwards(one.config) })).reverse();

@@ -25,6 +25,8 @@ function withConfig(...args: Parameters<typeof guestConfig>): Pick<Guest, 'confi
 
 const RUNNING = { power: 'running', bootedAtMs: 1 } as const;
 
+const wish = (net0: string): Partial<DesiredGuest> => ({ config: new Map([['net0', net0]]) });
+
 interface PowerCase {
   readonly desired: DesiredGuest['power'];
   readonly actual: 'running' | 'stopped';
@@ -119,7 +121,6 @@ describe('the config of a guest', () => {
 
   it('leaves to PVE what the wish leaves out, and keeps it when the rest is written', () => {
     const mac = 'virtio=BC:24:11:00:00:01';
-    const wish = (net0: string): Partial<DesiredGuest> => ({ config: new Map([['net0', net0]]) });
     const seen = withConfig({ net0: `${mac},bridge=vmbr0` });
     expect(planOne(wish('virtio,bridge=vmbr0'), seen)?.status).toBe('in_sync');
     const moved = planOne(wish('virtio,bridge=vmbr1'), seen);

@@ -11,7 +11,7 @@ async function runOp(
 ): Promise<{ records: OpRecord[]; parts: OpRecord[][] }> {
   const world = new ModelWorld();
   setUp(world);
-  world.start({ intervalMs: null });
+  await world.start({ intervalMs: null });
   const vmid = parseVmid(101);
   if (vmid === null) throw new Error('no vmid');
   const action =
@@ -88,9 +88,9 @@ describe('a receipt', () => {
   });
 });
 
-describe('the lines kept of a log', () => {
-  const lines = (count: number): string[] => Array.from({ length: count }, (_, i) => `line ${i}`);
+const lines = (count: number): string[] => Array.from({ length: count }, (_, i) => `line ${i}`);
 
+describe('the lines kept of a log', () => {
   it('are all of a short one', () => {
     expect(keepLines(lines(2 * LOG_LINES_KEPT))).toHaveLength(100);
   });

@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
   BACKOFF_RESET_MS,
@@ -46,10 +46,10 @@ describe('the pause after a failure', () => {
   });
 });
 
-describe('a guest flaps', () => {
-  const starts = (count: number, agoMs: number): number[] =>
-    Array.from({ length: count }, () => NOW_MS - agoMs);
+const starts = (count: number, agoMs: number): number[] =>
+  Array.from({ length: count }, () => NOW_MS - agoMs);
 
+describe('a guest flaps', () => {
   it.each([
     { name: `not with ${STARTS_MAX - 1} starts`, list: starts(STARTS_MAX - 1, 1_000), is: false },
     { name: `with ${STARTS_MAX} of them`, list: starts(STARTS_MAX, 1_000), is: true },

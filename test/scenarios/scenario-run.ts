@@ -31,7 +31,7 @@ export class ScenarioRun {
   async run(): Promise<string> {
     const { script = [], until } = this.#scenario;
     const firstOfLife = script.find((line) => / (?:agent|kill|sigterm)\b/.test(line));
-    if (firstOfLife === undefined || !/ agent\b/.test(firstOfLife)) this.startAgent();
+    if (firstOfLife === undefined || !/ agent\b/.test(firstOfLife)) await this.startAgent();
     for (const line of script) {
       const [time = '', ...words] = line.split(' ');
       await this.world.clock.advanceTo(readTime(time));
@@ -44,12 +44,12 @@ export class ScenarioRun {
     return text;
   }
 
-  startAgent(how: 'daemon' | 'once' = 'daemon'): void {
+  async startAgent(how: 'daemon' | 'once' = 'daemon'): Promise<void> {
     const { passes = '30s', policy = {} } = this.#scenario;
     this.log.forgetShown();
     this.log.add('agent', 'starts');
     const isDaemon = how === 'daemon' && passes !== 'never';
-    const life = this.world.start({ intervalMs: isDaemon ? readTime(passes) : null, policy });
+    const life = await this.world.start({ intervalMs: isDaemon ? readTime(passes) : null, policy });
     if (how === 'once') void this.#converge(life);
   }
 
@@ -73,15 +73,15 @@ export class ScenarioRun {
 
   /** What is left when the script is over. */
   #summarise(): void {
-    const { node, journal, clock, api } = this.world;
+    const { node, ports, clock, api } = this.world;
     for (const { vmid, power, lock, starts, stops } of node.guests.values()) {
       const locked = lock === null ? '' : `, locked (${lock})`;
       this.log.add('end', `${vmid} is ${power}${locked}: started ${starts}x, stopped ${stops}x`);
     }
-    for (const { opId, latest } of journal.open().opsInFlight()) {
+    for (const { opId, latest } of ports.ledger.opsInFlight()) {
       this.log.add('end', `${opId} ${latest.kind} ${latest.vmid} is in flight: ${latest.state}`);
     }
-    for (const [vmid, { reason, untilMs }] of journal.open().holds()) {
+    for (const [vmid, { reason, untilMs }] of ports.ledger.holds()) {
       const leftMs = untilMs === null ? null : untilMs - clock.now();
       if (leftMs !== null && leftMs <= 0) continue;
       const until = leftMs === null ? '' : ` for ${leftMs / 1_000} s more`;

@@ -1,107 +1,71 @@
 /**
- * What a journal keeps, without its disk: the records in order, folded by the journal's own rules,
- * so what may not follow is refused here too. It outlives the engine; `open` is a restart. The
- * journal itself, and what a disk does to it, is tested in test/journal.
+ * The agent's journal, the real one, on a disk in memory that outlives the agent: each `open` is a
+ * start, `crash` is kill -9.
  */
 import { createHmac } from 'node:crypto';
-import { Ledger } from '../../src/journal/ledger.ts';
-import type { SealedOp } from '../../src/journal/op-record.ts';
+import { type Journal, startJournal } from '../../src/journal/journal.ts';
 import type { Clock } from '../../src/reconcile/clock.ts';
-import { ReconcilerError } from '../../src/reconcile/errors.ts';
-import type { OpRecord, OpRecordDraft } from '../../src/reconcile/op.ts';
-import type { Note, OpLedger } from '../../src/reconcile/ports.ts';
+import type { OpRecord } from '../../src/reconcile/op.ts';
+import type { OpLedger } from '../../src/reconcile/ports.ts';
+import { MemoryDisk } from './memory-disk.ts';
+import { seededRandom } from './seeded-random.ts';
 
-type Entry =
-  | { readonly kind: 'op'; readonly record: SealedOp }
-  | { readonly kind: 'note'; readonly note: Note };
+const OPENER = { pid: 1, host: 'pve1', boot_id: 'boot', started_at: '2026-11-20T12:00:00.000Z' };
 
 export class KeptJournal {
   readonly #clock: Clock;
-  readonly #entries: Entry[] = [];
-  /** Appended and not on disk yet. */
-  #batch: Entry[] = [];
+  readonly #random = seededRandom(2);
+  #disk = new MemoryDisk();
+  #journal: Journal | null = null;
+  #wasClosed = true;
 
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
-  /** What is appended in one turn is written in one go, as the journal's writer does it. */
-  async write(entry: Entry): Promise<void> {
-    this.#batch.push(entry);
-    await Promise.resolve();
-    this.#entries.push(...this.#batch);
-    this.#batch = [];
+  async open(): Promise<OpLedger> {
+    this.#journal = await startJournal({
+      disk: this.#disk,
+      clock: this.#clock,
+      random: this.#random,
+      opener: OPENER,
+      segmentBytes: 16 * 1024 * 1024,
+      keepSegments: 64,
+      keepForMs: 90 * 86_400_000,
+      hashSecret: (text) => createHmac('sha256', 'of the state dir').update(text).digest('hex'),
+      assertStillOwner: () => undefined,
+      isTakeover: !this.#wasClosed,
+      isSuspect: false,
+      onHalt: () => undefined,
+    });
+    this.#wasClosed = false;
+    return this.#journal.ledger;
   }
 
-  /** The process has died: what was not written never is. */
+  async close(): Promise<void> {
+    await this.#journal?.close();
+    this.#journal = null;
+    this.#wasClosed = true;
+  }
+
+  /** The process has died: what it had not written never is. */
   crash(): void {
-    this.#batch = [];
+    const dead = this.#disk;
+    this.#disk = dead.afterKill();
+    // The old writer still stands in memory here: nothing of it may reach the files any more.
+    dead.faults = () => 'crash';
+    this.#journal = null;
   }
 
-  get length(): number {
-    return this.#entries.length + this.#batch.length;
-  }
-
+  /** Every record of an op that is on the disk, in order. */
   get records(): readonly OpRecord[] {
-    return this.#entries.flatMap((entry) => (entry.kind === 'op' ? [entry.record] : []));
+    const files = [...this.#disk.files()].filter(([name]) => /^\d+\.jsonl$/.test(name));
+    const text = files
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([, bytes]) => bytes.toString())
+      .join('');
+    // A line that was torn off counts as little here as it does for the journal.
+    const lines = text.split('\n').filter((line) => line.startsWith('{"type":"op",'));
+    return lines.filter((line) => line.endsWith('}')).map((line) => JSON.parse(line) as OpRecord);
   }
-
-  get notes(): readonly Note[] {
-    return this.#entries.flatMap((entry) => (entry.kind === 'note' ? [entry.note] : []));
-  }
-
-  /** Folds everything anew, as a start of the agent does. */
-  open(): OpLedger {
-    const ledger = new Ledger();
-    for (const entry of this.#entries) {
-      if (entry.kind === 'op') ledger.applyOp(entry.record);
-      else ledger.applyNote(entry.note);
-    }
-    return new KeptLedger(ledger, this, this.#clock);
-  }
-}
-
-class KeptLedger implements OpLedger {
-  readonly #ledger: Ledger;
-  readonly #journal: KeptJournal;
-  readonly #clock: Clock;
-
-  constructor(ledger: Ledger, journal: KeptJournal, clock: Clock) {
-    this.#ledger = ledger;
-    this.#journal = journal;
-    this.#clock = clock;
-  }
-
-  async append(draft: OpRecordDraft): Promise<OpRecord> {
-    const refusal = this.#ledger.refuse(draft, this.#clock.now());
-    if (refusal !== null) {
-      throw new ReconcilerError('internal_error', `${refusal.message} (${refusal.rule})`, {
-        disposition: 'halt',
-      });
-    }
-    const at = new Date(this.#clock.now()).toISOString();
-    const record: SealedOp = { type: 'op', seq: this.#journal.length + 1, at, ...draft, sum: '' };
-    this.#ledger.applyOp(record);
-    await this.#journal.write({ kind: 'op', record });
-    return record;
-  }
-
-  async note(note: Note): Promise<void> {
-    this.#ledger.applyNote(note);
-    await this.#journal.write({ kind: 'note', note });
-  }
-
-  opsInFlight: OpLedger['opsInFlight'] = () => this.#ledger.opsInFlight();
-  findOp: OpLedger['findOp'] = (opId) => this.#ledger.findOp(opId);
-  childrenOf: OpLedger['childrenOf'] = (opId) => this.#ledger.childrenOf(opId);
-  findKey: OpLedger['findKey'] = (key) => this.#ledger.findKey(key, this.#clock.now());
-  lastUpid: OpLedger['lastUpid'] = (vmid) => this.#ledger.lastUpid(vmid);
-  recentStarts: OpLedger['recentStarts'] = (vmid) =>
-    this.#ledger.recentStarts(vmid, this.#clock.now());
-  holds: OpLedger['holds'] = () => this.#ledger.holds();
-  pause: OpLedger['pause'] = () => this.#ledger.pause();
-  isInitialDone: OpLedger['isInitialDone'] = (vmid) => this.#ledger.isInitialDone(vmid);
-  appliedSecret: OpLedger['appliedSecret'] = (vmid, key) => this.#ledger.appliedSecret(vmid, key);
-  hashSecret: OpLedger['hashSecret'] = (text) =>
-    createHmac('sha256', 'a key of the state dir').update(text).digest('hex');
 }

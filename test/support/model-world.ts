@@ -47,12 +47,12 @@ export class ModelWorld {
     return this.#ports;
   }
 
-  start({ intervalMs, policy = {}, onStep }: LifeOptions): AgentLife {
+  async start({ intervalMs, policy = {}, onStep }: LifeOptions): Promise<AgentLife> {
     this.#ports = {
       clock: this.clock,
       random: this.random,
       guests: this.api,
-      ledger: this.journal.open(),
+      ledger: await this.journal.open(),
       semantics: plainSemantics,
       desired: this.desired,
       authority: { objection: (op) => this.objection(op) },
@@ -90,6 +90,7 @@ export class ModelWorld {
     const beganMs = this.clock.elapsedMs;
     if (this.#life !== null && !this.#life.isDead) {
       await this.clock.until(this.#life.engine.stop(), 5_000);
+      await this.journal.close();
     }
     this.#life?.kill();
     return this.clock.elapsedMs - beganMs;
