@@ -1,6 +1,7 @@
 /** The commands for setting an agent up on its host: names, options and help. */
 import type { Command } from 'commander';
 import type { Run } from './command-line.ts';
+import type { AdoptCommandOptions } from './commands/adopt.ts';
 
 export function addHostCommands(program: Command, run: Run): void {
   program
@@ -10,6 +11,18 @@ export function addHostCommands(program: Command, run: Run): void {
       run(async (context) => {
         const { runDoctor } = await import('./commands/doctor.ts');
         return runDoctor(context);
+      }),
+    );
+  program
+    .command('adopt [refs...]')
+    .description('write desired state from what is there now; a plan right after is empty')
+    .option('--all', 'every guest that no document claims yet')
+    .option('--to <file>', 'make or extend this document (default: print it)')
+    .option('--observe', 'with `mode: observe`: nothing changes until the line is taken out')
+    .action(
+      run(async (context, refs: string[], options: Omit<AdoptCommandOptions, 'refs'>) => {
+        const { runAdopt } = await import('./commands/adopt.ts');
+        return runAdopt(context, { refs, ...options });
       }),
     );
 }

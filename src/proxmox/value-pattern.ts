@@ -42,7 +42,7 @@ function isGeneratedId({ key, desired, actual }: Comparison): boolean {
 const LEFT_TO_PVE = new WeakMap<Option, ReadonlySet<string>>();
 
 /** The properties PVE fills in by itself where the text leaves them out. */
-function leftToPve(kind: GuestKind, option: Option): ReadonlySet<string> {
+export function leftToPve(kind: GuestKind, option: Option): ReadonlySet<string> {
   let names = LEFT_TO_PVE.get(option);
   if (names === undefined) {
     const properties = [...(option.format?.properties ?? [])];
