@@ -1,5 +1,4 @@
 /** The web page in a real browser, before a real agent over the model node. `npm run test:browser`. */
-import { mkdir } from 'node:fs/promises';
 import { type Browser, chromium, type Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { API } from '../../src/agent/control/api.ts';
@@ -40,7 +39,6 @@ const MEASURE_FRAMES = `(async () => {
 
 let browser: Browser;
 beforeAll(async () => {
-  await mkdir(SCREENSHOTS, { recursive: true });
   browser = await chromium.launch({ executablePath: findChromium(), args: ['--no-sandbox'] });
 });
 afterAll(() => browser.close());
@@ -75,6 +73,12 @@ async function openPage(
   return { world, page, complaints, origin, [Symbol.asyncDispose]: () => stack.disposeAsync() };
 }
 
+/** With SCREENSHOTS set, for the docs: a run that only tests leaves them as they are. */
+async function shoot(page: Page, name: string): Promise<void> {
+  if (process.env['SCREENSHOTS'] === undefined) return;
+  await page.screenshot({ path: `${SCREENSHOTS}${name}.png` });
+}
+
 const row = (page: Page, vmid: number) => page.locator(`#guest-rows tr[data-vmid="${vmid}"]`);
 
 describe('the page', () => {
@@ -91,7 +95,7 @@ describe('the page', () => {
     expect(await plan.locator('.removed').allInnerTexts()).toContain('- cores: 2');
     expect(await plan.locator('.added').allInnerTexts()).toContain('+ cores: 4');
     expect(complaints).toEqual([]);
-    await page.screenshot({ path: `${SCREENSHOTS}page-light.png` });
+    await shoot(page, 'page-light');
   });
 
   test('follows an op step by step, with the reason it waits', async () => {
@@ -106,7 +110,7 @@ describe('the page', () => {
     await expect.poll(() => stopping.locator('.steps li').count()).toBe(3);
     expect(await stopping.innerText()).toContain('UPID:');
     await expect.poll(() => row(page, 200).innerText()).toContain('stopping');
-    await page.screenshot({ path: `${SCREENSHOTS}page-dark-in-flight.png` });
+    await shoot(page, 'page-dark-in-flight');
 
     await world.clock.advanceTo(world.clock.elapsedMs + 10_000);
     await expect.poll(() => stopping.count()).toBe(0);
@@ -124,7 +128,7 @@ describe('the page', () => {
     await world.server.close();
     await expect.poll(() => page.locator('#offline').isVisible()).toBe(true);
     expect(await page.locator('#offline').innerText()).toContain('is lost');
-    await page.screenshot({ path: `${SCREENSHOTS}page-offline.png` });
+    await shoot(page, 'page-offline');
 
     world.node.guests.delete(world.node.guest(200).vmid);
     await world.pass();
@@ -149,7 +153,7 @@ describe('the page', () => {
     await page.keyboard.press('Enter');
     await expect.poll(() => page.locator('#detail').isVisible()).toBe(true);
     expect(await page.locator('#detail-title').innerText()).toContain('102 mail');
-    await page.screenshot({ path: `${SCREENSHOTS}page-guest.png` });
+    await shoot(page, 'page-guest');
     await page.keyboard.press('Escape');
     await expect.poll(() => page.locator('#detail').isVisible()).toBe(false);
   });
