@@ -7,8 +7,15 @@ export class FastClock implements Clock {
   readonly #startMs = Date.now();
   readonly #since = performance.now();
 
+  #wallShiftMs = 0;
+
   now(): number {
-    return this.#startMs + Math.floor(this.monotonicMs());
+    return this.#startMs + this.#wallShiftMs + Math.floor(this.monotonicMs());
+  }
+
+  /** The wall clock steps; monotonic time does not. */
+  stepWall(ms: number): void {
+    this.#wallShiftMs += ms;
   }
 
   monotonicMs(): number {

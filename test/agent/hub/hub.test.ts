@@ -128,6 +128,41 @@ test('receipts wait for a hub that takes none, and all come, in order', async ()
   expect(seqs).toEqual(seqs.toSorted((a, b) => a - b));
 });
 
+test('an op that cannot be taken now is asked for again, and the ones behind it wait', async () => {
+  await using world = await HubWorld.start();
+  const { hub, agent } = world;
+  const [first, second] = [101, 102].map((vmid) => world.sign({ idemp_key: `${vmid}`, vmid }));
+  const isDeferred = (): boolean => {
+    const state = world.service.state();
+    return state.kind === 'waiting' && state.because.kind === 'deferred';
+  };
+  agent.clock.stepWall(-10 * 3_600_000);
+  hub.send(first ?? '');
+  hub.send(second ?? '');
+  await hub.until(isDeferred);
+  expect(agent.journal.hub().cursor).toBeNull();
+  expect(hub.receipts).toEqual([]);
+  agent.clock.stepWall(10 * 3_600_000);
+  await hub.until(() => hub.receipts.length === 2);
+  expect(agent.node.sent).toEqual(['start 101', 'start 102']);
+});
+
+test('a hub that takes no refusals does not hold up what is behind one', async () => {
+  await using world = await HubWorld.start();
+  const { hub, agent } = world;
+  let isFirst = true;
+  hub.intercept = (request, response) => {
+    if (request.method !== 'POST' || !isFirst) return false;
+    isFirst = false;
+    response.writeHead(404).end();
+    return true;
+  };
+  hub.send(world.sign({ idemp_key: 'a', vmid: 999 }));
+  hub.send(world.sign({ idemp_key: 'b', vmid: 101 }));
+  await hub.until(() => hub.receipts.length === 1);
+  expect(agent.node.sent).toEqual(['start 101']);
+});
+
 test('a certificate of another authority is not connected to', async () => {
   await using world = await HubWorld.start();
   await world.service.stop();

@@ -11,12 +11,6 @@ export interface TestKey {
   readonly publicKey: KeyObject;
 }
 
-interface SignedFields {
-  readonly payload: string;
-  readonly payloadType: string;
-  readonly signatures: readonly { readonly keyid?: string; readonly sig: string }[];
-}
-
 export function makeKey(keyid: string): TestKey {
   return { keyid, ...generateKeyPairSync('ed25519') };
 }
