@@ -47,6 +47,7 @@ const WISHES: readonly Wish[] = [
   {
     name: 'a signed op stops a guest that desired state wants up, with a hold',
     guest: { running: true },
+    desired: { power: 'running' },
     asked: { origin: 'hub', action: { kind: 'stop', params: DEFAULT_STOP }, holdMs: 3_600_000 },
     effects: { ...OFF, stops: 1 },
   },

@@ -214,7 +214,12 @@ const NODE_ACTIONS: Readonly<Record<string, NodeAction>> = {
     node.migrate(node.guest(Number(id)), to, readTime(time)),
   replace: ([id, type = ''], { node }) => node.replace(node.guest(Number(id)), type),
   destroy: ([id], { node }) => node.guests.delete(vmidOf(id ?? '')),
+  remake: ([id, kind], { node }) => {
+    node.guests.delete(vmidOf(id ?? ''));
+    node.add(Number(id), { kind: kind === 'lxc' ? 'lxc' : 'qemu' });
+  },
   bulk: ([type, gap = '100ms'], { node }) => node.bulk(type as 'stopall', readTime(gap)),
+  'step-clock-back': ([time = ''], { clock }) => clock.stepWall(-readTime(time)),
   'step-clock': ([time = ''], { clock }) => clock.stepWall(readTime(time)),
 };
 
