@@ -66,6 +66,8 @@ export class GuestFacts {
   /** What a new segment restates; null where there is nothing to say. */
   describe(hold: Hold | null, nowMs: number): LiveGuest | null {
     const startsMs = this.startsSince(nowMs);
+    // What is not restated is forgotten here, too: a clock set back must not bring it back.
+    this.#startsMs = [...startsMs];
     const isBlank = startsMs.length === 0 && this.#lastUpid === null && this.secrets.size === 0;
     if (isBlank && hold === null && !this.isInitialDone) return null;
     return {
