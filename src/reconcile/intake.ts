@@ -79,15 +79,23 @@ export class Intake {
     const result = this.#answer(request);
     this.#reserved.set(key, result);
     try {
-      return await result;
-    } finally {
+      const answer = await result;
       this.#reserved.delete(key);
+      return answer;
+    } catch (error) {
+      // After a failed write the op is in memory only: no repeat may be told of it (J1).
+      if (!isHalting(error)) this.#reserved.delete(key);
+      throw error;
     }
   }
 
   async #answer(request: OpRequest): Promise<SubmitResult> {
     return answerRepeat(request, this.#ports) ?? admit(request, this.#ports);
   }
+}
+
+function isHalting(error: unknown): boolean {
+  return error instanceof ReconcilerError && error.disposition === 'halt';
 }
 
 function refused(code: Problem['code'], message: string): SubmitResult {
