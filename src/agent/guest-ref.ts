@@ -1,9 +1,10 @@
 /**
  * Finds the guest a REF names (CONTRACT 2): the vmid or the exact name first, then a prefix of
- * one of them, if it is one guest's alone.
+ * one of them, if it is one guest's alone. A whole vmid is never taken for a prefix: who says 101
+ * does not mean 1010, least of all on the day 101 is gone.
  */
 import { ReconcilerError } from '../reconcile/errors.ts';
-import type { Vmid } from '../reconcile/ids.ts';
+import { parseVmid, type Vmid } from '../reconcile/ids.ts';
 import { printable } from './terminal.ts';
 
 export interface Nameable {
@@ -19,10 +20,10 @@ export function resolveRef(ref: string, guests: Iterable<Nameable>): Vmid {
   const byVmid = known.find(({ vmid }) => String(vmid) === ref);
   if (byVmid !== undefined) return byVmid.vmid;
   const named = known.filter(({ name }) => name === ref);
-  const matches =
-    named.length > 0
-      ? named
-      : known.filter(({ vmid, name }) => `${vmid}`.startsWith(ref) || name?.startsWith(ref));
+  const isPrefix = named.length === 0 && parseVmid(ref) === null;
+  const matches = isPrefix
+    ? known.filter(({ vmid, name }) => `${vmid}`.startsWith(ref) || name?.startsWith(ref))
+    : named;
   const [only] = matches;
   if (ref === '' || only === undefined) {
     throw new ReconcilerError('not_found', `no guest is called ${JSON.stringify(ref)}`);

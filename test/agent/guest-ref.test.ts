@@ -15,6 +15,7 @@ const GUESTS = [
   guest(103, 'db'),
   guest(104, '103'),
   guest(1010, null),
+  guest(3050, null),
   guest(201, 'twin'),
   guest(202, 'twin'),
 ];
@@ -34,6 +35,12 @@ describe('a ref names', () => {
     ['an exact name before a longer one', 'web', 101],
     ['the one name that begins so', 'd', 103],
     ['the one vmid that begins so', '1010', 1010],
+    [
+      'nothing, by a whole vmid that only begins a longer one',
+      '305',
+      'not_found: no guest is called "305"',
+    ],
+    ['the one vmid that begins with less than a vmid', '30', 3050],
     ['nothing', 'mail', 'not_found: no guest is called "mail"'],
     ['nothing, by the empty text', '', 'not_found: no guest is called ""'],
     ['several by prefix', 'we', 'ambiguous_ref: "we" could be 101 (web), 102 (web-2)'],
