@@ -109,6 +109,14 @@ describe('every error names file, line, column, path and what was expected', () 
       'signers:\n  - { keyid: a, public_key_file: k, allow: { kinds: [start], vmids: "1-5" } }',
       'config.yaml:2:69 signers[0].allow.vmids: expected vmids like "100-199,300"',
     ],
+    [
+      'hub: { url: "http://hub.example", ca_file: system }',
+      'config.yaml:1:13 hub.url: expected https://HOST[:PORT][/PATH] and nothing more',
+    ],
+    [
+      'hub: { url: "https://hub.example" }',
+      'config.yaml:1:6 hub: expected either ca_file (or `ca_file: system`) or fingerprint',
+    ],
     ['node: pve1\nnode: pve2\n', 'config.yaml:2:1 node: the key stands here twice'],
   ])('%s', async (text, message) => {
     expect(await refusal(load(text))).toBe(`config_invalid: ${message}`);
