@@ -169,14 +169,14 @@ export class TaskReader {
     });
   }
 
-  /** Bulk tasks running, or begun since `sinceMs` (our clock). */
+  /** Bulk tasks running, or begun since `sinceMs` (our clock); null: all that the rows show. */
   toBulk(rows: readonly TaskRow[], sinceMs: number | null): readonly BulkTask[] {
     const found: BulkTask[] = [];
     for (const row of rows) {
       const { type, startedS } = readUpid(row.upid);
       if (!isBulkType(type)) continue;
       const startedAtMs = this.#nodeClock.toAgentMs(startedS);
-      const isRecent = sinceMs !== null && startedAtMs >= sinceMs - SEARCH_MARGIN_MS;
+      const isRecent = sinceMs === null || startedAtMs >= sinceMs - SEARCH_MARGIN_MS;
       if (isRunning(row) || isRecent) {
         found.push({ upid: row.upid, type, startedAtMs, isRunning: isRunning(row) });
       }

@@ -105,7 +105,7 @@ export interface ActualState {
   /** Running tasks, also those of others as far as the token may see them. */
   readonly tasks: readonly RunningTask[];
   readonly tasksKnown: Completeness;
-  /** Bulk tasks running, or begun since the look before this one. */
+  /** Bulk tasks running, or begun since the look before this one; at the first look all known. */
   readonly bulkTasks: readonly BulkTask[];
   /** Guests known to be on another node of the cluster. */
   readonly elsewhere: ReadonlyMap<Vmid, string>;

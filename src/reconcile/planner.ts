@@ -2,7 +2,7 @@
  * The planner: desired and actual state in, the plan out. Pure and total: every desired guest has
  * an entry, also the unchanged and the skipped ones, with the reason. It never throws.
  *
- * Laws (test/reconcile/planner.test.ts): planning what was applied is empty; an unknown actual
+ * Laws (test/reconcile/planner-laws.test.ts): planning what was applied is empty; an unknown actual
  * state yields no action; no action on a guest that is not desired; independent of key order; no
  * running guest is stopped unless power says `stopped`.
  */
@@ -14,7 +14,8 @@ import { describeHold, type GuestMemory, guardReconcile } from './guards.ts';
 import type { ActualState, BulkTask, Guest, NodeLook, Power, RunningTask } from './guest.ts';
 import type { Vmid } from './ids.ts';
 import type { Action } from './op.ts';
-import type { Condition, Plan, PlanEntry, PlannedAction, PlanStatus, Verdict } from './plan.ts';
+import type { Condition, Plan, PlanEntry, PlannedAction, Verdict } from './plan.ts';
+import { identify, planAbsent, planClaimedTwice, planSkipped, planUnread } from './plan-skipped.ts';
 import type { EnginePolicy, Pause } from './ports.ts';
 
 export interface PlanContext extends DiffContext {
@@ -49,13 +50,15 @@ export function planGuests(
     const guest = actual.guests.get(wanted.vmid);
     const tasks = tasksOf.get(wanted.vmid);
     const around = tasks === undefined ? quiet : { ...quiet, tasks };
-    if (guest === undefined) entries.push(planAbsent(wanted, actual, context));
+    const mode = wanted.mode ?? context.policy.mode;
+    if (guest === undefined) entries.push(planAbsent(wanted, actual, mode));
     else if (guest.config.kind === 'not_read' && wanted.config.size > 0) {
-      entries.push(planUnread(wanted, guest, context));
+      entries.push(planUnread(wanted, guest, mode));
     } else entries.push(planGuest(wanted, guest, around, context));
   }
   for (const [vmid, sources] of desired.claimedTwice) {
-    entries.push(planClaimedTwice(vmid, sources, actual.guests.get(vmid), context));
+    const guest = actual.guests.get(vmid);
+    entries.push(planClaimedTwice(vmid, sources, guest, context.policy.mode));
   }
   return { entries: isAscending(entries) ? entries : entries.sort((a, b) => a.vmid - b.vmid) };
 }
@@ -69,12 +72,6 @@ function isAscending(entries: readonly PlanEntry[]): boolean {
   return true;
 }
 
-/** Its power may be known, but a start must not come before a config change. */
-function planUnread(wanted: DesiredGuest, guest: Guest, context: PlanContext): PlanEntry {
-  const mode = wanted.mode ?? context.policy.mode;
-  return skipped(wanted, guest, mode, unknownCondition('its config is not read yet'), 'unknown');
-}
-
 /** One guest, as a pass or its lane's turn sees it. */
 export function planGuest(
   wanted: DesiredGuest,
@@ -83,12 +80,8 @@ export function planGuest(
   context: PlanContext,
 ): PlanEntry {
   const mode = wanted.mode ?? context.policy.mode;
-  const mismatch = findMismatch(wanted, guest);
-  if (mismatch !== null) return skipped(wanted, guest, mode, mismatch);
-  if (guest.config.kind === 'unknown' && wanted.config.size > 0) {
-    const message = `its config cannot be read: ${guest.config.problem.message}`;
-    return skipped(wanted, guest, mode, unknownCondition(message), 'unknown');
-  }
+  const skipped = planSkipped(wanted, guest, mode);
+  if (skipped !== null) return skipped;
   const { config } = guest;
   const diff = config.kind === 'known' ? diffConfig(wanted, guest, config.config, context) : null;
   const memory = context.memoryOf(wanted.vmid);
@@ -106,7 +99,7 @@ export function planGuest(
   const changes = diff?.changes ?? [];
   const isDenied = conditions.some(({ code }) => code === 'gate_denied');
   return {
-    ...identity(wanted, guest, mode),
+    ...identify(wanted, guest, mode),
     status: kinds.length > 0 || changes.length > 0 || isDenied ? 'drift' : 'in_sync',
     changes,
     actions,
@@ -150,93 +143,6 @@ function wantedChange(wanted: DesiredGuest, guest: Guest, memory: GuestMemory): 
     default:
       return assertNever(wanted.power);
   }
-}
-
-function identity(
-  wanted: DesiredGuest,
-  guest: Guest | undefined,
-  mode: Mode,
-): Pick<PlanEntry, 'vmid' | 'kind' | 'name' | 'mode' | 'power'> {
-  return {
-    vmid: wanted.vmid,
-    kind: guest?.kind ?? wanted.kind,
-    name: guest?.name ?? wanted.name,
-    mode,
-    power: { desired: wanted.power, actual: guest?.power ?? null },
-  };
-}
-
-function skipped(
-  wanted: DesiredGuest,
-  guest: Guest | undefined,
-  mode: Mode,
-  condition: Condition,
-  status: PlanStatus = 'skipped',
-): PlanEntry {
-  return {
-    ...identity(wanted, guest, mode),
-    status,
-    changes: [],
-    actions: [],
-    verdict: { kind: status === 'unknown' ? 'wait' : 'never', condition },
-    conditions: [condition],
-  };
-}
-
-function unknownCondition(message: string): Condition {
-  return { code: 'unknown', message };
-}
-
-function findMismatch(wanted: DesiredGuest, guest: Guest): Condition | null {
-  if (wanted.kind !== null && wanted.kind !== guest.kind) {
-    return { code: 'kind_mismatch', message: `it is ${guest.kind}, desired says ${wanted.kind}` };
-  }
-  if (wanted.name !== null && wanted.name !== guest.name) {
-    const name = guest.name ?? 'nothing';
-    return { code: 'name_mismatch', message: `it is called ${name}, desired says ${wanted.name}` };
-  }
-  return null;
-}
-
-/** Absent only if the lists it could stand in were complete (PVE-FACTS 10). */
-function planAbsent(wanted: DesiredGuest, actual: ActualState, context: PlanContext): PlanEntry {
-  const mode = wanted.mode ?? context.policy.mode;
-  const lists = wanted.kind === null ? [actual.qemu, actual.lxc] : [actual[wanted.kind]];
-  for (const list of lists) {
-    if (list.kind === 'unknown') {
-      return skipped(wanted, undefined, mode, unknownCondition(list.problem.message), 'unknown');
-    }
-  }
-  const node = actual.elsewhere.get(wanted.vmid);
-  const condition: Condition =
-    node === undefined
-      ? { code: 'not_found', message: 'PVE lists no such guest on this node' }
-      : { code: 'guest_moved', message: `the guest is on node ${node}` };
-  return skipped(wanted, undefined, mode, condition);
-}
-
-function planClaimedTwice(
-  vmid: Vmid,
-  sources: readonly string[],
-  guest: Guest | undefined,
-  context: PlanContext,
-): PlanEntry {
-  const condition: Condition = {
-    code: 'claimed_twice',
-    message: `claimed by ${sources.join(' and ')}: left alone until one of them lets go`,
-  };
-  return {
-    vmid,
-    kind: guest?.kind ?? null,
-    name: guest?.name ?? null,
-    mode: context.policy.mode,
-    status: 'skipped',
-    power: { desired: 'unmanaged', actual: guest?.power ?? null },
-    changes: [],
-    actions: [],
-    verdict: { kind: 'never', condition },
-    conditions: [condition],
-  };
 }
 
 function diffConditions(diff: ConfigDiff): Condition[] {

@@ -172,7 +172,7 @@ export class NodeViews {
         type !== 'migrateall'
       )
         continue;
-      const isRecent = sinceMs !== null && startedAtMs >= sinceMs;
+      const isRecent = sinceMs === null || startedAtMs >= sinceMs;
       if (end === null || isRecent) {
         found.push({ upid, type, startedAtMs, isRunning: end === null });
       }
