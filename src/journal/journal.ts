@@ -16,6 +16,7 @@ import { JournalLedger } from './op-ledger.ts';
 import { describeOwner } from './owner.ts';
 import { FORMAT, type HubPlace, type Opened, type Opener } from './records.ts';
 import { openingFailed, type Recovered, recoverNewest } from './recover.ts';
+import { finishRepair } from './repair.ts';
 import { type Retention, removeOld } from './retention.ts';
 import { createSegment, draftSegment, segmentName } from './segments.ts';
 import { openHasher, prepareJournalFolder, prepareStateDir } from './state-dir.ts';
@@ -87,6 +88,7 @@ export async function openJournal(options: OpenOptions): Promise<Journal> {
     await prepareStateDir(stateDir);
     const staleMs = options.lockStaleMs === undefined ? {} : { staleMs: options.lockStaleMs };
     lock = await acquireLock({ stateDir, clock, onLost: halt, ...staleMs });
+    await finishRepair(stateDir);
     const folder = await prepareJournalFolder(stateDir);
     const held = lock;
     const journal = await startJournal({

@@ -10,6 +10,7 @@
  * | `live_end` | no | the restated part is complete |
  * | `opened` | yes | a process has opened the journal for writing |
  * | `op` | yes | one step of an op |
+ * | `lost` | yes | in a repaired journal: here was a record that could not be kept |
  * | those of NOTE_TYPES | yes | a durable fact that is not a step of an op |
  *
  * Unknown fields are kept and ignored; an unknown type is refused: it may hold what must not be
@@ -98,6 +99,7 @@ export type JournalRecord =
   | { readonly kind: 'opened'; readonly seq: number; readonly opened: Opened }
   | { readonly kind: 'op'; readonly seq: number; readonly op: SealedOp }
   | { readonly kind: 'note'; readonly seq: number; readonly at: string; readonly note: Note }
+  | { readonly kind: 'lost'; readonly seq: number; readonly at: string }
   | { readonly kind: 'unreadable'; readonly reason: string };
 
 type Body = Readonly<Record<string, unknown>>;
@@ -219,6 +221,7 @@ const OTHER_TYPES: ReadonlySet<string> = new Set([
   'live_hub',
   'live_end',
   'opened',
+  'lost',
 ]);
 
 function readOther(body: Body): JournalRecord | null {
@@ -243,6 +246,10 @@ function readOther(body: Body): JournalRecord | null {
       return { kind: 'live_end' };
     case 'opened':
       return isOpened(body) ? { kind: 'opened', seq: body.seq, opened: body } : null;
+    case 'lost': {
+      const { seq, at } = body;
+      return isSeq(seq) && isAt(at) ? { kind: 'lost', seq, at } : null;
+    }
     default:
       return readNote(body);
   }

@@ -128,10 +128,10 @@ async function openOrCreate(disk: Disk, name: string): Promise<AppendFile> {
   }
 }
 
-/** An error of the operating system while opening, as one of ours. */
-export function openingFailed(error: unknown): ReconcilerError {
-  if (error instanceof ReconcilerError) return error;
-  const errno = errnoOf(error) ?? 'none';
+/** An error of the operating system while opening, as one of ours; any other is given back. */
+export function openingFailed(error: unknown): unknown {
+  const errno = errnoOf(error);
+  if (error instanceof ReconcilerError || errno === null) return error;
   const message = error instanceof Error ? error.message : String(error);
   const context = { errno };
   switch (errno) {

@@ -82,6 +82,8 @@ class LineCursor {
   offset = 0;
   #number = 0;
   #previousSum: string | null;
+  /** What the last line's sum ought to have been, where it is another. */
+  #otherSum: string | null = null;
 
   constructor(previousSum: string | null) {
     this.#previousSum = previousSum;
@@ -111,9 +113,7 @@ class LineCursor {
     const text = buffer.toString('utf8', start, end);
     const sum = statedSum(buffer, start, end);
     const previousSum = this.#previousSum ?? statedPreviousSum(text);
-    let fault: LineFault | null = null;
-    if (sum === null || previousSum === '') fault = 'form';
-    else if (computeSum(buffer, { start, end }, previousSum) !== sum) fault = 'sum';
+    const fault = this.#judge(buffer, { start, end }, sum, previousSum);
     return {
       number: this.#number + 1,
       endOffset: this.offset + end + 1 - start,
@@ -122,6 +122,23 @@ class LineCursor {
       fault,
       previousSum,
     };
+  }
+
+  #judge(
+    buffer: Buffer,
+    line: { readonly start: number; readonly end: number },
+    sum: string | null,
+    previousSum: string,
+  ): LineFault | null {
+    if (sum === null || previousSum === '') return 'form';
+    const computed = computeSum(buffer, line, previousSum);
+    const other = this.#otherSum;
+    this.#otherSum = computed === sum ? null : computed;
+    if (computed === sum) return null;
+    // Where only the sum of the line before was damaged, this one is sound.
+    const isSound = other !== null && computeSum(buffer, line, other) === sum;
+    if (isSound) this.#otherSum = null;
+    return isSound ? null : 'sum';
   }
 
   end(restBytes: number): ScanEnd {

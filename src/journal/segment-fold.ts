@@ -48,6 +48,8 @@ export class SegmentFold {
       case 'note':
         this.ledger.applyNote(record.note);
         return this.#count(record.seq, record.at);
+      case 'lost':
+        return this.#count(record.seq, record.at);
       case 'opened':
         this.epoch = record.opened.epoch;
         return this.#count(record.seq, record.opened.at);

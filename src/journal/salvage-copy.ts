@@ -1,0 +1,197 @@
+/**
+ * The copy that `journal repair` writes: segments in order, numbers without gaps, a chain of its
+ * own from the first changed line on. It holds two ledgers: what is known, and what the copy tells
+ * (which is what verifying it will fold).
+ */
+import type { OpId } from '../reconcile/ids.ts';
+import type { OpView } from '../reconcile/ports.ts';
+import { Ledger } from './ledger.ts';
+import { sealLine, ZERO_SUM } from './line.ts';
+import type { SealedOp } from './op-record.ts';
+import { FORMAT, type JournalRecord, type Live, liveBody, type SegmentHeader } from './records.ts';
+import type { SegmentDraft } from './segments.ts';
+
+/** More missing numbers than this are no gap that a few lost lines leave. */
+const GAP_MAX = 100_000;
+
+type Numbered = Extract<JournalRecord, { seq: number }>;
+
+export class SalvageCopy {
+  #known = new Ledger();
+  #told = new Ledger();
+  #header: SegmentHeader | null = null;
+  #text = '';
+  #sum = ZERO_SUM;
+  #nextSeq = 1;
+  #at = new Date(0).toISOString();
+  /** Nothing before this number is sure to be all there was. */
+  #lossSeq = 0;
+  readonly #journal: string;
+  kept = 0;
+
+  /** `journal`: its random name, in every header. */
+  constructor(journal: string) {
+    this.#journal = journal;
+  }
+
+  /** What was lost here may have been about any op that began before. */
+  markLoss(): void {
+    this.#lossSeq = this.#nextSeq;
+  }
+
+  /**
+   * Begins a segment. `header` as read, or null where it is lost; `restated` what was readable of
+   * its live set, `isWhole` whether that was all of it.
+   */
+  begin(
+    segment: number,
+    from: {
+      readonly header: SegmentHeader | null;
+      readonly restated: readonly Live[];
+      readonly isWhole: boolean;
+    },
+  ): void {
+    if (from.isWhole) this.#known = new Ledger();
+    for (const live of from.restated) this.#known.restore(live);
+    if (this.#header === null && from.header !== null) {
+      this.#sum = from.header.prev_sum;
+      this.#nextSeq = from.header.first_seq;
+    }
+    if (from.header !== null) this.#fillTo(from.header.first_seq);
+    const { at } = from.header ?? { at: this.#at };
+    this.#header = {
+      type: 'segment',
+      format: FORMAT,
+      prev_sum: this.#sum,
+      first_seq: this.#nextSeq,
+      segment,
+      journal: this.#journal,
+      epoch: Math.max(from.header?.epoch ?? 1, this.#header?.epoch ?? 1),
+      at,
+      repaired: true,
+    };
+    this.#at = at;
+    this.#text = '';
+    this.#told = new Ledger();
+    this.#add(this.#header);
+    for (const live of this.#known.restate(Date.parse(at))) {
+      this.#told.restore(live);
+      this.#add(liveBody(live));
+    }
+    this.#add({ type: 'live_end' });
+  }
+
+  #add(body: object): void {
+    const { text, sum } = sealLine(JSON.stringify(body), this.#sum);
+    this.#text += text;
+    this.#sum = sum;
+  }
+
+  /** Lost records for the numbers up to `seq`; they belong to the segment under way. */
+  #fillTo(seq: number): void {
+    const isGap = seq > this.#nextSeq && seq - this.#nextSeq <= GAP_MAX && this.#header !== null;
+    if (!isGap) {
+      this.#nextSeq = Math.max(this.#nextSeq, seq);
+      return;
+    }
+    this.markLoss();
+    while (this.#nextSeq < seq) this.#lose();
+  }
+
+  #lose(): void {
+    this.#add({ type: 'lost', seq: this.#nextSeq, at: this.#at });
+    this.#nextSeq += 1;
+  }
+
+  /** Takes a sound line; says why it could not be kept, or null. */
+  take(record: Numbered, text: string): string | null {
+    if (record.seq < this.#nextSeq || record.seq - this.#nextSeq > GAP_MAX) {
+      return `its seq ${record.seq} does not follow ${this.#nextSeq - 1}`;
+    }
+    this.#fillTo(record.seq);
+    this.#at = record.kind === 'op' ? record.op.at : this.#atOf(record);
+    const refusal = record.kind === 'op' ? this.#refuse(record.op) : null;
+    if (refusal !== null) {
+      this.markLoss();
+      this.#lose();
+      return refusal;
+    }
+    if (record.kind === 'note') {
+      this.#known.applyNote(record.note);
+      this.#told.applyNote(record.note);
+    }
+    // The text without its own sum: kept to the letter, chained anew.
+    const { text: line, sum } = sealLine(
+      `${text.slice(0, text.lastIndexOf(',"sum":"'))}}`,
+      this.#sum,
+    );
+    this.#text += line;
+    this.#sum = sum;
+    this.#nextSeq += 1;
+    this.kept += 1;
+    return null;
+  }
+
+  #atOf(record: Exclude<Numbered, { kind: 'op' }>): string {
+    return record.kind === 'opened' ? record.opened.at : record.at;
+  }
+
+  #refuse(op: SealedOp): string | null {
+    const refusal = this.#told.refuse(op, Date.parse(op.at));
+    if (refusal === null) {
+      this.#told.applyOp(op);
+      this.#known.applyOp(op);
+      return null;
+    }
+    // It cannot stand in the order of states, but it is true.
+    const first = this.#known.findOp(op.op_id)?.first;
+    const records = [...this.#sealed(first), op];
+    this.#known.restore({ kind: 'op', records });
+    return refusal.message;
+  }
+
+  #sealed(record: OpView['first'] | undefined): readonly SealedOp[] {
+    return record !== undefined && 'sum' in record ? [{ ...record, sum: String(record.sum) }] : [];
+  }
+
+  /** The segment as far as it has come; lost numbers up to the next one's first are filled in. */
+  finish(nextFirstSeq: number | null): SegmentDraft {
+    if (nextFirstSeq !== null) this.#fillTo(nextFirstSeq);
+    const header = this.#header;
+    if (header === null) throw new TypeError('no segment has been begun');
+    const bytes = Buffer.byteLength(this.#text);
+    const { segment: number, epoch } = header;
+    return { number, epoch, text: this.#text, lastSum: this.#sum, bytes };
+  }
+
+  /** The last segment: restates what is known, and ends what may have been started unseen. */
+  finishWith(segment: number, at: string): { draft: SegmentDraft; ended: readonly OpId[] } {
+    this.#at = at;
+    this.begin(segment, { header: null, restated: [], isWhole: false });
+    const unsure = this.#known
+      .opsInFlight()
+      .filter(({ first, latest }) => latest.state === 'received' && first.seq < this.#lossSeq);
+    for (const { latest } of unsure) this.#end(latest);
+    return { draft: this.finish(null), ended: unsure.map(({ opId }) => opId) };
+  }
+
+  #end(received: OpView['latest']): void {
+    const { op_id, vmid, guest_kind, kind, origin, correlation_id } = received;
+    const message = 'records are lost: it may have been started, so it is not sent again';
+    this.#add({
+      type: 'op',
+      seq: this.#nextSeq,
+      at: this.#at,
+      op_id,
+      vmid,
+      guest_kind,
+      kind,
+      state: 'failed',
+      attempt: 0,
+      origin,
+      correlation_id,
+      error: { code: 'interrupted', message },
+    });
+    this.#nextSeq += 1;
+  }
+}

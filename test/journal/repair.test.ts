@@ -1,0 +1,190 @@
+import * as fs from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { JournalReader, openReader } from '../../src/journal/reader.ts';
+import { repairJournal } from '../../src/journal/repair.ts';
+import { type SalvageReport, salvage } from '../../src/journal/salvage.ts';
+import { verifyJournal } from '../../src/journal/verify.ts';
+import { openOnDisk, realClock } from '../support/journal-on-disk.ts';
+import { NOTES, opId, opStory, START_MS, startOn, vmid } from '../support/journal-script.ts';
+import { MemoryDisk } from '../support/memory-disk.ts';
+
+const AT = new Date(START_MS + 1000).toISOString();
+
+/** Several segments; op 2 is only received, op 4 under way. */
+async function damagedFrom(): Promise<ReadonlyMap<string, Buffer>> {
+  const disk = new MemoryDisk();
+  const journal = await startOn(disk, { segmentBytes: 1200 });
+  const { ledger } = journal;
+  for (const record of opStory(1, { origin: 'hub' })) await ledger.append(record);
+  for (const record of opStory(2, { origin: 'hub' }).slice(0, 1)) await ledger.append(record);
+  for (const note of NOTES.slice(0, 3)) await ledger.note(note);
+  for (const record of opStory(3, { end: 'failed' })) await ledger.append(record);
+  for (const record of opStory(4, { end: null })) await ledger.append(record);
+  await journal.close();
+  return disk.files();
+}
+
+const files = await damagedFrom();
+const segments = [...files.keys()].filter((name) => name.endsWith('.jsonl')).sort();
+
+/** Every numbered line of ops and notes, as `NAME LINE`, with its text but for the sum. */
+function numberedLines(disk: ReadonlyMap<string, Buffer>): string[] {
+  return [...disk]
+    .filter(([name]) => name.endsWith('.jsonl'))
+    .flatMap(([, bytes]) => bytes.toString().split('\n'))
+    .filter((line) => /^\{"type":"\w+","seq":/.test(line) && !line.startsWith('{"type":"lost"'))
+    .map((line) => line.slice(0, -42));
+}
+
+async function repaired(
+  broken: ReadonlyMap<string, Buffer>,
+): Promise<{ report: SalvageReport; disk: MemoryDisk }> {
+  const disk = new MemoryDisk();
+  const report = await salvage(MemoryDisk.of(broken), disk, AT);
+  return { report, disk };
+}
+
+function flipped(name: string, index: number): Map<string, Buffer> {
+  const bytes = Buffer.from(files.get(name) ?? '');
+  bytes[index] = (bytes[index] ?? 0) ^ (1 << (index % 8));
+  return new Map(files).set(name, bytes);
+}
+
+describe.each(segments)('with a flipped bit in %s', (name) => {
+  test('the repaired copy is sound, opens, and lacks at most the lines that were hit', async () => {
+    const all = numberedLines(files);
+    for (let index = 0; index < (files.get(name)?.length ?? 0); index += 11) {
+      const { report, disk } = await repaired(flipped(name, index));
+      const verified = await verifyJournal(new JournalReader(disk));
+      expect(verified.problems).toEqual([]);
+      expect(report.leftOut.length).toBeGreaterThan(0);
+      const kept = new Set(numberedLines(disk.files()));
+      // The line that was hit, the one it ran into, and what cannot follow without them.
+      expect(all.filter((line) => !kept.has(line)).length).toBeLessThanOrEqual(4);
+      const journal = await startOn(disk);
+      // Received before something was lost: never sent, whatever it was.
+      expect(journal.ledger.findOp(opId(2))?.latest.state).not.toBe('started');
+      expect(journal.ledger.findOp(opId(4)) ?? 'lost').toBeTruthy();
+      await journal.close();
+    }
+  });
+});
+
+test('an op whose end is lost stays in flight', async () => {
+  const { line, name } = findLine((text) => text.includes('"state":"failed"'));
+  const { disk, report } = await repaired(withDamagedLine(name, line));
+  expect(report.leftOut).toMatchObject([{ segment: name, line: line + 1 }]);
+  const journal = await startOn(disk);
+  expect(journal.ledger.findOp(opId(3))?.latest.state).toBe('task_running');
+  await journal.close();
+});
+
+test('an op that was received before a loss is ended as interrupted, never sent', async () => {
+  const { line, name } = findLine((text) => text.includes('"type":"pause"'));
+  const { disk, report } = await repaired(withDamagedLine(name, line));
+  expect(report.ended).toEqual([opId(2)]);
+  const journal = await startOn(disk);
+  const { latest } = journal.ledger.findOp(opId(2)) ?? {};
+  expect(latest).toMatchObject({ state: 'failed', error: { code: 'interrupted' } });
+  await journal.close();
+});
+
+test('a record that cannot follow what is lost still counts', async () => {
+  const { line, name } = findLine(
+    (text) => text.includes(`"op_id":"${opId(4)}"`) && text.includes('"state":"started"'),
+  );
+  const { disk } = await repaired(withDamagedLine(name, line));
+  const journal = await startOn(disk);
+  expect(journal.ledger.opsInFlight().map(({ opId: id }) => id)).toEqual([opId(4)]);
+  expect(journal.ledger.findOp(opId(4))?.latest.state).toBe('task_running');
+  await journal.close();
+});
+
+test('notes survive, and segments in the wrong order are put right', async () => {
+  const [a = '', b = ''] = segments.slice(-2);
+  const swapped = new Map(files);
+  swapped.set(a, files.get(b) ?? Buffer.alloc(0)).set(b, files.get(a) ?? Buffer.alloc(0));
+  const { disk, report } = await repaired(swapped);
+  expect(report.leftOut).toEqual([]);
+  const journal = await startOn(disk);
+  expect(journal.ledger.holds().get(vmid(101))?.reason).toBe('by hand');
+  await journal.close();
+});
+
+function findLine(matches: (text: string) => boolean): { name: string; line: number } {
+  for (const name of segments) {
+    const lines = (files.get(name)?.toString() ?? '').split('\n');
+    const line = lines.findIndex(
+      (text) => text.startsWith('{"type":"') && isNumbered(text) && matches(text),
+    );
+    if (line >= 0) return { name, line };
+  }
+  throw new TypeError('no such line');
+}
+
+function isNumbered(text: string): boolean {
+  return /^\{"type":"\w+","seq":/.test(text);
+}
+
+function withDamagedLine(name: string, line: number): Map<string, Buffer> {
+  const lines = (files.get(name)?.toString() ?? '').split('\n');
+  const damaged = lines.with(line, (lines[line] ?? '').replace('"at"', '"AT"'));
+  return new Map(files).set(name, Buffer.from(damaged.join('\n')));
+}
+
+describe('on a real disk', () => {
+  let stateDir = '';
+  beforeEach(async () => {
+    stateDir = fs.mkdtempSync(join(tmpdir(), 'journal-repair-'));
+    const journal = await openOnDisk(stateDir, { segmentBytes: 2048 });
+    for (let op = 1; op < 8; op++) {
+      for (const record of opStory(op)) await journal.ledger.append(record);
+    }
+    await journal.close();
+  });
+  afterEach(() => fs.rmSync(stateDir, { recursive: true }));
+
+  const damage = (): void => {
+    const path = join(stateDir, 'journal', '00000002.jsonl');
+    const bytes = fs.readFileSync(path);
+    bytes[900] = (bytes[900] ?? 0) ^ 1;
+    fs.writeFileSync(path, bytes);
+  };
+
+  test('a sound journal is left as it is', async () => {
+    expect(await repairJournal(stateDir, realClock)).toEqual({ kind: 'sound' });
+    expect(fs.readdirSync(stateDir).toSorted()).toEqual(['journal', 'journal.key']);
+  });
+
+  test('a damaged one is replaced by its repaired copy and kept beside it', async () => {
+    damage();
+    const before = fs.readFileSync(join(stateDir, 'journal', '00000002.jsonl'));
+    const report = await repairJournal(stateDir, realClock);
+    expect(report).toMatchObject({ kind: 'repaired', ended: [] });
+    const original = join(stateDir, 'journal.damaged-1');
+    expect(fs.readFileSync(join(original, '00000002.jsonl'))).toEqual(before);
+    expect((await verifyJournal(openReader(stateDir))).problems).toEqual([]);
+    await (await openOnDisk(stateDir)).close();
+  });
+
+  test('a running writer keeps it from being repaired', async () => {
+    damage();
+    const writer = await openOnDisk(stateDir);
+    await expect(repairJournal(stateDir, realClock)).rejects.toMatchObject({
+      code: 'journal_locked',
+    });
+    await writer.close();
+  });
+
+  test('a repair cut off between its renames is finished by the next opening', async () => {
+    damage();
+    await repairJournal(stateDir, realClock);
+    const folder = join(stateDir, 'journal');
+    const records = (await verifyJournal(openReader(stateDir))).records;
+    fs.renameSync(folder, `${folder}.repaired`);
+    await (await openOnDisk(stateDir)).close();
+    expect((await verifyJournal(openReader(stateDir))).records).toBe(records + 1);
+  });
+});
