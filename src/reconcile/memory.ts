@@ -9,7 +9,13 @@ import type { Vmid } from './ids.ts';
 import type { Op } from './op-shape.ts';
 import type { PlanContext } from './planner.ts';
 import type { CorePorts, Hold, Pause } from './ports.ts';
-import { BACKOFF_RESET_MS, type Backoff, isFlapping, nextBackoff } from './retry.ts';
+import {
+  BACKOFF_MAX_MS,
+  BACKOFF_RESET_MS,
+  type Backoff,
+  isFlapping,
+  nextBackoff,
+} from './retry.ts';
 
 type MemoryPorts = Pick<CorePorts, 'clock' | 'random' | 'ledger' | 'policy' | 'semantics'>;
 
@@ -41,9 +47,10 @@ export class Memory {
   #backoffOf(vmid: Vmid): Backoff | null {
     const backoff = this.#backoffs.get(vmid);
     if (backoff === undefined) return null;
-    const nowMs = this.#ports.clock.now();
-    if (nowMs - backoff.untilMs > BACKOFF_RESET_MS) this.#backoffs.delete(vmid);
-    return backoff.untilMs > nowMs ? backoff : null;
+    const leftMs = backoff.untilMs - this.#ports.clock.now();
+    // No pause is that long: the clock was set back.
+    if (leftMs < -BACKOFF_RESET_MS || leftMs > BACKOFF_MAX_MS) this.#backoffs.delete(vmid);
+    return leftMs > 0 && leftMs <= BACKOFF_MAX_MS ? backoff : null;
   }
 
   /** A failure of reconciling's own makes it wait; others' ops are theirs to repeat. */

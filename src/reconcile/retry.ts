@@ -5,7 +5,7 @@ import type { Random } from './clock.ts';
 const BACKOFF_FIRST_MS = 2_000;
 const BACKOFF_FACTOR = 3;
 /** Five minutes: an operator who mends something sees it picked up soon. */
-const BACKOFF_MAX_MS = 300_000;
+export const BACKOFF_MAX_MS = 300_000;
 /** In sync for longer than the longest pause: the failures are history. */
 export const BACKOFF_RESET_MS = 330_000;
 /** Half the pause is certain, half is chance: guests that failed together come back apart. */
