@@ -90,7 +90,11 @@ export class Intake {
   }
 
   async #answer(request: OpRequest): Promise<SubmitResult> {
-    return answerRepeat(request, this.#ports) ?? admit(request, this.#ports);
+    return (
+      answerRepeat(request, this.#ports) ??
+      refuseExpired(request, this.#ports) ??
+      admit(request, this.#ports)
+    );
   }
 }
 
@@ -109,6 +113,12 @@ function answerRepeat({ signed }: OpRequest, { room }: IntakePorts): SubmitResul
   return kept.payloadHmac === signed.payloadHmac
     ? { kind: 'repeat', opId: kept.opId }
     : refused('idemp_key_reused', `the key ${signed.idempKey} belongs to op ${kept.opId}`);
+}
+
+/** It may have waited for the first of its key so long that nobody remembers that one any more. */
+function refuseExpired({ signed }: OpRequest, { room }: IntakePorts): SubmitResult | null {
+  if (signed === undefined || room.clock.now() <= signed.expiresAtMs + CLOCK_SKEW_MS) return null;
+  return refused('expired', 'it has expired');
 }
 
 async function admit(request: OpRequest, ports: IntakePorts): Promise<SubmitResult> {
