@@ -120,11 +120,24 @@ function configsDue(
   for (const task of actual?.tasks ?? []) {
     if (task.vmid !== null && configs.has(task.vmid)) chosen.add(task.vmid);
   }
-  // In turn, a share a pass, so that none grows older than the interval.
-  const share = Math.ceil((managed.length * due.intervalMs) / due.configIntervalMs);
-  ages.sort((a, b) => a.readMs - b.readMs);
-  for (const { vmid, readMs } of ages.slice(0, share)) {
-    if (due.nowMs - readMs >= due.configIntervalMs - due.intervalMs) chosen.add(vmid);
-  }
+  for (const vmid of oldestInTurn(ages, managed.length, due)) chosen.add(vmid);
   return chosen;
+}
+
+/**
+ * In turn, a share a pass, so that none grows older than the interval: begun early enough that
+ * also the last of those that were read together is in time.
+ */
+function oldestInTurn(
+  ages: { readonly vmid: Vmid; readonly readMs: number }[],
+  managed: number,
+  { nowMs, intervalMs, configIntervalMs }: DueRule,
+): Vmid[] {
+  const share = Math.ceil((managed * intervalMs) / configIntervalMs);
+  ages.sort((a, b) => a.readMs - b.readMs);
+  const isTime = ages.some(({ readMs }, index) => {
+    const waitMs = Math.floor(index / share) * intervalMs;
+    return nowMs - readMs + waitMs > configIntervalMs - intervalMs;
+  });
+  return isTime ? ages.slice(0, share).map(({ vmid }) => vmid) : [];
 }

@@ -1,0 +1,127 @@
+import { describe, expect, it } from 'vitest';
+import type { Guest } from '../../src/reconcile/guest.ts';
+import { createPicture, type DueRule } from '../../src/reconcile/picture.ts';
+import {
+  actualState,
+  desiredState,
+  guestConfig,
+  seenGuest,
+  vmidOf,
+  wantedGuest,
+} from './plan-inputs.ts';
+
+const NOT_READ = { kind: 'not_read' } as const;
+const MINUTE_MS = 60_000;
+
+function read(fields: Partial<Guest> = {}): Guest {
+  return seenGuest({ config: { kind: 'known', config: guestConfig({ cores: '2' }) }, ...fields });
+}
+
+function listed(fields: Partial<Guest> = {}): Guest {
+  return seenGuest({ config: NOT_READ, ...fields });
+}
+
+function configOf(picture: ReturnType<typeof createPicture>): string | undefined {
+  return picture.actual?.guests.get(vmidOf(101))?.config.kind;
+}
+
+describe('a config that was read', () => {
+  it('stands beside the guest in later looks that do not read it', () => {
+    const picture = createPicture();
+    picture.update(actualState(read()), 0);
+    picture.update(actualState(listed()), 1);
+    expect(configOf(picture)).toBe('known');
+  });
+
+  it.each([
+    ['its name', { name: 'db' }],
+    ['its tags', { tags: ['prod'] }],
+    ['its lock', { lock: 'backup' }],
+    ['that it is a template', { template: true }],
+  ])('is not believed any more when the list shows a change of %s', (_what, fields) => {
+    const picture = createPicture();
+    picture.update(actualState(read()), 0);
+    picture.update(actualState(listed(fields)), 1);
+    expect(configOf(picture)).toBe('not_read');
+    const desired = desiredState(wantedGuest({ config: new Map([['cores', '2']]) }));
+    expect(picture.unread(desired).map(({ vmid }) => vmid)).toEqual([101]);
+    expect(picture.unread(desiredState(wantedGuest()))).toEqual([]);
+  });
+
+  it('outlives a start, unless something was pending that the start applied', () => {
+    const plain = createPicture();
+    plain.update(actualState(read()), 0);
+    plain.remember(vmidOf(101), listed({ power: 'running' }), 1);
+    expect(configOf(plain)).toBe('known');
+
+    const pending = guestConfig({ cores: '2' }, { cores: { kind: 'set', value: '4' } });
+    const held = createPicture();
+    held.update(actualState(read({ config: { kind: 'known', config: pending } })), 0);
+    held.remember(vmidOf(101), listed({ power: 'running' }), 1);
+    expect(configOf(held)).toBe('not_read');
+  });
+
+  it('outlives a look that did not come', () => {
+    const picture = createPicture();
+    picture.update(actualState(read()), 0);
+    const problem = { code: 'timeout', message: 'no answer' } as const;
+    picture.update({ ...actualState(), qemu: { kind: 'unknown', problem } }, 1);
+    picture.update(actualState(listed()), 2);
+    expect(configOf(picture)).toBe('known');
+  });
+
+  it('goes with its guest', () => {
+    const picture = createPicture();
+    picture.update(actualState(read()), 0);
+    picture.update(actualState(), 1);
+    picture.update(actualState(listed()), 2);
+    expect(configOf(picture)).toBe('not_read');
+  });
+});
+
+describe('the configs that are due', () => {
+  const ids = Array.from({ length: 20 }, (_, index) => 101 + index);
+  const desired = desiredState(
+    ...ids.map((id) => wantedGuest({ vmid: vmidOf(id), config: new Map([['cores', '2']]) })),
+  );
+  const rule = (nowMs: number, isFull = false): DueRule => {
+    return { nowMs, intervalMs: 0.5 * MINUTE_MS, configIntervalMs: 5 * MINUTE_MS, isFull };
+  };
+  const guests = (config: Guest['config'] = read().config): Guest[] =>
+    ids.map((id) => seenGuest({ vmid: vmidOf(id), config }));
+
+  it('are all of them at first, and in a full look', () => {
+    const picture = createPicture();
+    expect(picture.configsDue(desired, rule(0)).size).toBe(20);
+    picture.update(actualState(...guests()), 0);
+    expect(picture.configsDue(desired, rule(1)).size).toBe(2);
+    expect(picture.configsDue(desired, rule(1, true)).size).toBe(20);
+  });
+
+  it('come in turn, a share a pass, so that none grows older than the interval', () => {
+    const picture = createPicture();
+    const readAtMs = new Map<number, number>();
+    for (let nowMs = 0; nowMs <= 30 * MINUTE_MS; nowMs += 0.5 * MINUTE_MS) {
+      const due = picture.configsDue(desired, rule(nowMs));
+      if (nowMs > 0) expect(due.size).toBeLessThanOrEqual(2);
+      for (const vmid of due) readAtMs.set(vmid, nowMs);
+      const seen = guests(NOT_READ).map((guest) =>
+        due.has(guest.vmid) ? { ...guest, config: read().config } : guest,
+      );
+      picture.update(actualState(...seen), nowMs);
+      for (const atMs of readAtMs.values()) expect(nowMs - atMs).toBeLessThanOrEqual(5 * MINUTE_MS);
+    }
+  });
+
+  it('are not read more often for being few', () => {
+    const picture = createPicture();
+    const one = desiredState(wantedGuest({ config: new Map([['cores', '2']]) }));
+    let reads = 0;
+    for (let nowMs = 0; nowMs < 30 * MINUTE_MS; nowMs += 0.5 * MINUTE_MS) {
+      const isDue = picture.configsDue(one, rule(nowMs)).size > 0;
+      if (isDue) reads += 1;
+      picture.update(actualState(isDue ? read() : listed()), nowMs);
+    }
+    expect(reads).toBe(6);
+  });
+});
