@@ -85,10 +85,8 @@ describe('at the same moment', () => {
     await makeWorld(101);
     const view = {} as OpView;
     const full = Array.from({ length: OPS_IN_FLIGHT_MAX }, () => view);
-    const inFlight = world.ports.ledger.opsInFlight;
     world.ports.ledger.opsInFlight = () => full;
     expect(codes(await submit(start(101)))).toEqual(['queue_full']);
-    world.ports.ledger.opsInFlight = inFlight;
   });
 });
 
