@@ -5,8 +5,9 @@
 import { Pool } from 'undici';
 import { z } from 'zod';
 import { ReconcilerError } from '../../reconcile/errors.ts';
+import { readServerEvents, type ServerEvent } from '../server-events.ts';
 import { problemDocument } from './documents.ts';
-import { readServerEvents, type ServerEvent } from './event-source.ts';
+
 import type { Route, RouteCall } from './route.ts';
 
 /** The agent answers in milliseconds; a plan waits for the node, which may take its time. */
@@ -14,6 +15,8 @@ const ANSWER_TIMEOUT_MS = 60_000;
 /** A stream of events keeps a connection of its own. */
 const CONNECTIONS_MAX = 4;
 const CONNECT_TIMEOUT_MS = 5_000;
+/** A stream begins with a snapshot of all guests: ten thousand of them are about 10 MB. */
+const EVENT_MAX_CHARS = 64 * 1024 * 1024;
 /** Twice what the agent lets pass without a word. */
 const EVENTS_SILENCE_MS = 30_000;
 
@@ -69,7 +72,8 @@ export function connectToAgent(socket: string): ControlClient {
         const problem = problemDocument.safeParse(readJson(await response.body.text()));
         throw problem.success ? errorOf(problem.data) : strange(`HTTP ${response.statusCode}`);
       }
-      yield* readServerEvents(response.body, lastId);
+      const startId = lastId === undefined ? {} : { startId: lastId };
+      yield* readServerEvents(response.body, { maxChars: EVENT_MAX_CHARS, ...startId });
     },
     [Symbol.asyncDispose]: () => client.destroy(),
   };

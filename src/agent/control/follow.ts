@@ -1,8 +1,8 @@
 /** The agent's events, over as many connections as it takes: nothing that is recorded is missed. */
 import type { Clock } from '../../reconcile/clock.ts';
 import { ReconcilerError } from '../../reconcile/errors.ts';
+import type { ServerEvent } from '../server-events.ts';
 import type { ControlClient } from './client.ts';
-import type { ServerEvent } from './event-source.ts';
 
 const RETRY_MS = 1_000;
 
@@ -26,7 +26,7 @@ export async function* followEvents(
     try {
       const resume = lastId === undefined ? {} : { lastId };
       for await (const event of client.events({ types, signal, ...resume })) {
-        if (event.lastId !== '') lastId = event.lastId;
+        if (event.id !== '') lastId = event.id;
         yield event;
       }
       if (!signal.aborted) onLost(new ReconcilerError('interrupted', 'the agent ended the stream'));

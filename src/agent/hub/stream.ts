@@ -11,12 +11,14 @@
  */
 import type { Clock, Random } from '../../reconcile/clock.ts';
 import type { ErrorCode, Problem } from '../../reconcile/errors.ts';
+import { EventParser, type ServerEvent } from '../server-events.ts';
 import { backoffMs } from './backoff.ts';
 import type { HubClient, HubFailure, StreamAnswer } from './hub-client.ts';
 import type { AcceptEnvelope } from './intake.ts';
 import type { ReceiptSigner } from './receipt.ts';
-import { EventParser, type ServerEvent } from './sse.ts';
 
+/** An envelope, and some room: beyond it the stream is not one of ours. */
+const EVENT_MAX_CHARS = 256 * 1024;
 /** The hub says something at least every 60 s; two of its keepalives lost is a dead connection. */
 export const SILENCE_MAX_MS = 120_000;
 /** Open for so long, or an op taken: the hub is well, and a failure after it the first one. */
@@ -121,7 +123,7 @@ export class HubStream {
     watchdog: Watchdog,
     signal: AbortSignal,
   ): Promise<StreamOutcome> {
-    const parser = new EventParser();
+    const parser = new EventParser({ maxChars: EVENT_MAX_CHARS });
     for await (const bytes of orCut(body)) {
       const events = parser.push(bytes);
       if (events === null) return { kind: 'too_large' };

@@ -1,7 +1,7 @@
 /** The event stream: order, resuming, what begins it, and readers that go away. */
 import { expect, test } from 'vitest';
 import { API } from '../../../src/agent/control/api.ts';
-import { readServerEvents, type ServerEvent } from '../../../src/agent/control/event-source.ts';
+import { readServerEvents, type ServerEvent } from '../../../src/agent/server-events.ts';
 import { type ControlWorld, openControlWorld } from './control-world.ts';
 
 const GUESTS = { 101: { running: true }, 102: {}, 103: {} } as const;
@@ -46,7 +46,7 @@ test('each record comes once, in order, with its seq as id', async () => {
     'succeeded',
   ]);
   expect(new Set(events.map(({ data }) => JSON.parse(data).op_id))).toEqual(new Set([opId]));
-  expect(events.map(({ lastId }) => Number(lastId))).toEqual(seqsOf(events));
+  expect(events.map(({ id }) => Number(id))).toEqual(seqsOf(events));
 });
 
 test('a reader that comes back is given what it has missed, and then what follows', async () => {
@@ -60,7 +60,7 @@ test('a reader that comes back is given what it has missed, and then what follow
   const second = all[1];
   const rest = collect(world, ({ data }) => JSON.parse(data).vmid === 103, {
     types: ['op'],
-    lastId: second?.lastId ?? '',
+    lastId: second?.id ?? '',
   });
   await runStart(world, '103');
   const events = await rest;
@@ -143,10 +143,10 @@ test('an event cut at any byte is read the same', async () => {
       yield bytes.subarray(0, cut);
       yield bytes.subarray(cut);
     }
-    for await (const event of readServerEvents(chunks())) events.push(event);
+    for await (const event of readServerEvents(chunks(), { maxChars: 1_000 })) events.push(event);
     expect(events).toEqual([
-      { type: 'op', data: '{"a":"ü"}\nx', lastId: '8' },
-      { type: 'message', data: 'y', lastId: '8' },
+      { type: 'op', data: '{"a":"ü"}\nx', id: '8' },
+      { type: 'message', data: 'y', id: '8' },
     ]);
   }
 });

@@ -1,14 +1,35 @@
 /** Server-sent events out of the bytes of a stream (WHATWG HTML, 9.2). Bounded: it never waits. */
-
-/** An envelope, and some room: beyond it the stream is not one of ours. */
-export const EVENT_MAX_CHARS = 256 * 1024;
+import { ReconcilerError } from '../reconcile/errors.ts';
 
 export interface ServerEvent {
   /** `message` where the stream names none. */
   readonly type: string;
   readonly data: string;
-  /** The last id the stream gave, or empty. */
+  /** The last id the stream gave: where to resume. Empty where it gave none. */
   readonly id: string;
+}
+
+export interface EventLimits {
+  /** An event larger than this, or a line that never ends, is none of ours. */
+  readonly maxChars: number;
+  /** The id to begin with, where a stream is resumed. */
+  readonly startId?: string;
+}
+
+/** The events of one stream, to its end. Throws where one is too large. */
+export async function* readServerEvents(
+  chunks: AsyncIterable<Uint8Array>,
+  limits: EventLimits,
+): AsyncGenerator<ServerEvent> {
+  const parser = new EventParser(limits);
+  for await (const chunk of chunks) {
+    const events = parser.push(chunk);
+    if (events === null) {
+      const message = `an event of more than ${limits.maxChars} characters`;
+      throw new ReconcilerError('service_unavailable', message, { disposition: 'retry' });
+    }
+    yield* events;
+  }
 }
 
 export class EventParser {
@@ -19,14 +40,20 @@ export class EventParser {
   #type = '';
   #data: string[] = [];
   #chars = 0;
-  #id = '';
+  #id: string;
+  readonly #maxChars: number;
+
+  constructor({ maxChars, startId = '' }: EventLimits) {
+    this.#maxChars = maxChars;
+    this.#id = startId;
+  }
 
   /** The events these bytes complete; null: what came is larger than an event may be. */
   push(bytes: Uint8Array): readonly ServerEvent[] | null {
     const piece = this.#decoder.decode(bytes, { stream: true });
     this.#rest.push(piece);
     this.#restChars += piece.length;
-    if (this.#restChars > EVENT_MAX_CHARS + piece.length) return null;
+    if (this.#restChars > this.#maxChars + piece.length) return null;
     if (!/[\r\n]/.test(piece) && !this.#rest.at(-2)?.endsWith('\r')) return [];
     // A carriage return at the very end may be half of a line's end.
     const lines = this.#rest.join('').split(/\r\n|\n|\r(?!$)/);
@@ -37,7 +64,7 @@ export class EventParser {
     for (const line of lines) {
       if (line === '') events.push(...this.#dispatch());
       else this.#read(line);
-      if (this.#chars > EVENT_MAX_CHARS) return null;
+      if (this.#chars > this.#maxChars) return null;
     }
     return events;
   }

@@ -1,11 +1,13 @@
 import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { EVENT_MAX_CHARS, EventParser, type ServerEvent } from '../../../src/agent/hub/sse.ts';
+import { EventParser, type ServerEvent } from '../../src/agent/server-events.ts';
+
+const EVENT_MAX_CHARS = 256 * 1024;
 
 /** The stream's events, its bytes cut into pieces of this size. */
 function parse(text: string, size: number): readonly ServerEvent[] {
   const bytes = Buffer.from(text);
-  const parser = new EventParser();
+  const parser = new EventParser({ maxChars: EVENT_MAX_CHARS });
   const events: ServerEvent[] = [];
   for (let at = 0; at < bytes.length; at += size) {
     events.push(...(parser.push(bytes.subarray(at, at + size)) ?? []));
@@ -58,7 +60,7 @@ test.each([
   ['one line that never ends', 'data: ', 'x'],
   ['an event that never ends', '', 'data: x\n'],
 ])('%s is given up', (_name, start, again) => {
-  const parser = new EventParser();
+  const parser = new EventParser({ maxChars: EVENT_MAX_CHARS });
   let pushed = parser.push(Buffer.from(start));
   let bytes = 0;
   while (pushed !== null && bytes < 4 * EVENT_MAX_CHARS) {
