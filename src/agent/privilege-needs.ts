@@ -89,6 +89,9 @@ const ROLES: readonly (readonly [prefix: string, role: string])[] = [
   ['/', 'ReconcilerCluster'],
 ];
 
+/** Every role setup may have made. */
+export const ROLE_NAMES: readonly string[] = ROLES.map(([, role]) => role);
+
 /** A guest with an ACL entry of its own gets a role of its own too: the other one may be there. */
 export function roleOf(path: string): string {
   const guest = /^\/vms\/(\d+)$/.exec(path)?.[1] ?? '';

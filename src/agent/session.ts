@@ -21,6 +21,7 @@ import { createEventHub, type EventHub } from './event-hub.ts';
 import { openSignedOps, type SignedOps } from './hub/signed-ops.ts';
 import { blindness, type LastLook, rememberLooks } from './last-look.ts';
 import { openForWriting, readLedger } from './open-ledger.ts';
+import { actAsOwner } from './state-owner.ts';
 import { systemClock, systemRandom } from './system.ts';
 
 export interface Session extends AsyncDisposable {
@@ -44,6 +45,7 @@ export async function openSession(
   { access }: { readonly access: 'read' | 'write' },
 ): Promise<Session> {
   const config = await loadConfig(configFile);
+  actAsOwner(config.stateDir);
   const node = { token: await readToken(config), tls: await readTlsTrust(config) };
   const events = createEventHub();
   const requests = createBroadcast<RequestInfo>();

@@ -14,6 +14,7 @@ import { type CommandContext, printJson, usageError } from '../command.ts';
 import { documentProblem, readDesiredFile } from '../desired/document.ts';
 import { EXIT, type ExitCode } from '../errors.ts';
 import { assertSighted, openSession, type Session } from '../session.ts';
+import { actAsCaller } from '../state-owner.ts';
 import { printable } from '../terminal.ts';
 import { describeIoError, readTextFile } from '../text-file.ts';
 import { resolveRefs } from './plan.ts';
@@ -46,6 +47,7 @@ export async function runAdopt(
     const why = guest.config.kind === 'unknown' ? guest.config.problem.message : 'not read';
     throw new ReconcilerError('service_unavailable', `the config of ${guest.vmid}: ${why}`);
   });
+  actAsCaller();
   const text = await writeDocument(adopted, to ?? null);
   show(context, { adopted, text, to: to ?? null });
   return EXIT.ok;

@@ -11,6 +11,7 @@ import type { ActualState } from '../../reconcile/guest.ts';
 import { type Config, loadConfig, readTlsTrust, readToken } from '../config.ts';
 import { createCompositeProvider } from '../desired/composite.ts';
 import { createFileProvider } from '../desired/file.ts';
+import { actAsOwner } from '../state-owner.ts';
 import { systemClock, systemRandom } from '../system.ts';
 import {
   desiredFindings,
@@ -34,6 +35,8 @@ export async function examine(
   } catch (error) {
     return [fromError('configuration', error, 'the agent refuses to start')];
   }
+  // What the agent cannot read must not look as if it could.
+  actAsOwner(config.stateDir);
   const desired = await readDesired(config, signal);
   const node = await nodeFindings(config, desired, signal);
   return [

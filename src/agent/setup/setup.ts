@@ -1,0 +1,225 @@
+/**
+ * Sets an agent up on its PVE host, and takes it away again. Every step looks first whether it is
+ * still to be done, so a run that was cut off is mended by the next.
+ *
+ * Order: rights, then the token, whose secret goes to disk at once; then the configuration. A
+ * configuration or a document that is there is never touched.
+ */
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { chown, mkdir, readFile, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { ReconcilerError } from '../../reconcile/errors.ts';
+import { replaceFile } from '../adopt/write-file.ts';
+import { loadConfig } from '../config.ts';
+import { fetchCertificate } from '../doctor/certificate.ts';
+import { type NeedsInput, privilegeNeeds, ROLE_NAMES, STARTUP_ORDER } from '../privilege-needs.ts';
+import { AGENT_ACCOUNT, SETUP_USER, tokenIdOf } from './names.ts';
+import {
+  type Argv,
+  addToken,
+  type Found,
+  NOTHING_FOUND,
+  readFound,
+  readVersion,
+  runTool,
+} from './pve-tools.ts';
+import { removalSteps, type Step, setupSteps, shellLine } from './steps.ts';
+import { chooseTrust, firstConfig } from './trust-choice.ts';
+
+export interface SetupOptions {
+  readonly configFile: string;
+  readonly node: string;
+  readonly url: string;
+  /** The cluster's own. */
+  readonly caFile: string;
+  readonly startupOrder: boolean;
+  readonly isPrintOnly: boolean;
+  /** One line for each thing done, or to be done. */
+  readonly say: (line: string) => void;
+}
+
+const MAJOR_MIN = 8;
+
+interface Places {
+  readonly folder: string;
+  readonly token: string;
+  readonly ca: string;
+  readonly desired: string;
+  /** SHA-256 of what setup wrote, to know on removal what is still as it was. */
+  readonly written: string;
+}
+
+function placesOf(configFile: string): Places {
+  const folder = dirname(configFile);
+  return {
+    folder,
+    token: join(folder, 'token'),
+    ca: join(folder, 'pve-root-ca.pem'),
+    desired: join(folder, 'desired.d'),
+    written: join(folder, '.setup.json'),
+  };
+}
+
+/** Resolves with the document to adopt the guests into. */
+export async function setUp(options: SetupOptions): Promise<string> {
+  const places = placesOf(options.configFile);
+  const policy = await readPolicy(options);
+  const needs = [...privilegeNeeds(policy), ...(options.startupOrder ? [STARTUP_ORDER] : [])];
+  const found = await lookAround(options);
+  const hasTokenFile = !options.isPrintOnly && holdsToken(places.token, options.node);
+  const steps = setupSteps({ node: options.node, needs }, found, { hasTokenFile });
+  if (!options.isPrintOnly) await makeFolders(places);
+  for (const step of steps) await perform(step, options, places);
+  await writeConfig(options, places);
+  return join(places.desired, 'guests.yaml');
+}
+
+async function readPolicy({ configFile, node }: SetupOptions): Promise<NeedsInput> {
+  const text = await readFile(configFile, 'utf8').catch(() => null);
+  if (text !== null) return { ...(await loadConfig(configFile)), node };
+  const policy = { unsigned: 'benign', operator: 'disruptive', irreversibleSignatures: 2 } as const;
+  const rest = { mode: 'enforce', maxParallel: 4, intervalMs: 0, configIntervalMs: 0 } as const;
+  return { node, policy: { ...policy, ...rest }, signers: [] };
+}
+
+/** Nothing is asked where only the commands are shown: they are then those of a fresh host. */
+async function lookAround({ isPrintOnly }: Pick<SetupOptions, 'isPrintOnly'>): Promise<Found> {
+  if (isPrintOnly) return NOTHING_FOUND;
+  requireRoot();
+  const version = await readVersion();
+  const major = Number(/^\d+/.exec(version)?.[0]);
+  if (!(major >= MAJOR_MIN)) {
+    throw new ReconcilerError('config_invalid', `Proxmox VE ${version} is too old`, {
+      hint: `upgrade the host to Proxmox VE ${MAJOR_MIN} or newer`,
+    });
+  }
+  return readFound(SETUP_USER);
+}
+
+function requireRoot(): void {
+  if (process.geteuid?.() === 0) return;
+  throw new ReconcilerError('forbidden', 'setup has to be run by root', {
+    hint: '`--print` shows to everybody what it would do',
+  });
+}
+
+function holdsToken(file: string, node: string): boolean {
+  try {
+    return readFileSync(file, 'utf8').startsWith(`${SETUP_USER}!${tokenIdOf(node)}=`);
+  } catch {
+    return false;
+  }
+}
+
+async function perform(step: Step, options: SetupOptions, places: Places): Promise<void> {
+  options.say(shellLine(step.argv));
+  if (options.isPrintOnly) {
+    if (step.kind === 'token') options.say(`# its secret into ${places.token}, mode 0600`);
+    return;
+  }
+  if (step.kind === 'command') await runTool(step.argv);
+  else await writeToken(step.argv, options.node, places.token);
+}
+
+async function writeToken(argv: Argv, node: string, file: string): Promise<void> {
+  const secret = await addToken(argv);
+  const owner = await findAccount();
+  const text = `${SETUP_USER}!${tokenIdOf(node)}=${secret}\n`;
+  // A file that is there may belong to somebody else, or be open to others.
+  await rm(file, { force: true });
+  await replaceFile(file, text, { mode: 0o600, ...(owner === null ? {} : { owner }) });
+}
+
+/** The agent's account; null where the package has not made it. */
+async function findAccount(): Promise<{ readonly uid: number; readonly gid: number } | null> {
+  const line = await runTool(['getent', 'passwd', AGENT_ACCOUNT]).catch(() => '');
+  const [, , uid, gid] = line.split(':');
+  return uid === undefined || gid === undefined ? null : { uid: Number(uid), gid: Number(gid) };
+}
+
+async function makeFolders({ folder, desired }: Places): Promise<void> {
+  await mkdir(folder, { recursive: true, mode: 0o755 });
+  await mkdir(desired, { recursive: true, mode: 0o755 });
+  if (process.geteuid?.() === 0) await chown(desired, 0, 0);
+}
+
+async function writeConfig(options: SetupOptions, places: Places): Promise<void> {
+  const { configFile, node, url, caFile, say, isPrintOnly } = options;
+  if ((await readFile(configFile, 'utf8').catch(() => null)) !== null) return;
+  const clusterCa = await readFile(caFile, 'utf8').catch(() => null);
+  const leaf = isPrintOnly ? null : await fetchCertificate(url, null);
+  const trust = chooseTrust(leaf, clusterCa, places.ca);
+  const text = firstConfig({
+    node,
+    url,
+    tokenFile: places.token,
+    desiredFolder: places.desired,
+    trust,
+  });
+  if (trust.needsCa) {
+    say(shellLine(['install', '-m', '0644', caFile, places.ca]));
+    if (!isPrintOnly && clusterCa !== null)
+      await replaceFile(places.ca, clusterCa, { mode: 0o644 });
+  }
+  say(`# ${configFile}:`);
+  for (const line of text.trimEnd().split('\n')) say(`#   ${line}`);
+  if (isPrintOnly) return;
+  await replaceFile(configFile, text, { mode: 0o644 });
+  await remember(places, configFile);
+}
+
+/** What setup wrote, by name and sum. */
+export async function remember({ written }: Pick<Places, 'written'>, file: string): Promise<void> {
+  const known = await readWritten(written);
+  const sums = { ...known, [file]: sumOf(await readFile(file)) };
+  await replaceFile(written, `${JSON.stringify(sums)}\n`, { mode: 0o600 });
+}
+
+async function readWritten(file: string): Promise<Readonly<Record<string, unknown>>> {
+  try {
+    const value: unknown = JSON.parse(await readFile(file, 'utf8'));
+    return typeof value === 'object' && value !== null ? { ...value } : {};
+  } catch {
+    return {};
+  }
+}
+
+function sumOf(bytes: Buffer): string {
+  return createHash('sha256').update(bytes).digest('hex');
+}
+
+/** Takes it all away again, but for what somebody has edited since and the state folder. */
+export async function takeDown(options: SetupOptions): Promise<void> {
+  const places = placesOf(options.configFile);
+  const found = await lookAround(options);
+  const wanted = options.isPrintOnly ? allThere(options.node) : found;
+  for (const step of removalSteps(options.node, wanted)) {
+    await perform(step, options, places);
+  }
+  await removeFiles(options, places);
+}
+
+function allThere(node: string): Found {
+  return {
+    roles: new Map(ROLE_NAMES.map((name) => [name, new Set()])),
+    hasUser: true,
+    tokenIds: new Set([tokenIdOf(node)]),
+    acls: [],
+  };
+}
+
+async function removeFiles({ say, isPrintOnly }: SetupOptions, places: Places): Promise<void> {
+  const written = await readWritten(places.written);
+  const doomed = [places.token, places.ca];
+  for (const [file, sum] of Object.entries(written)) {
+    const bytes = await readFile(file).catch(() => null);
+    if (bytes === null) continue;
+    if (sumOf(bytes) === sum) doomed.push(file);
+    else say(`# ${file} was edited since: it stays`);
+  }
+  for (const file of [...doomed, places.written]) {
+    say(shellLine(['rm', '-f', file]));
+    if (!isPrintOnly) await rm(file, { force: true });
+  }
+}

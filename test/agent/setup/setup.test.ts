@@ -1,0 +1,199 @@
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { delimiter, join } from 'node:path';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
+import { CONFIG_PRIVILEGES } from '../../../src/proxmox/key-privileges.ts';
+import { type Simulator, startSimulator } from '../../simulator/start.ts';
+import { type Ended, runProgram, useBuiltProgram } from '../program.ts';
+
+const SECRET = '5b1f0c5e-3a7d-4c52-9e1b-0123456789ab';
+const TOKEN = 'pve-reconciler@pve!agent-pve1';
+const GUESTS = ['VM.Audit', 'VM.PowerMgmt', ...CONFIG_PRIVILEGES];
+
+useBuiltProgram();
+let pve: Simulator;
+let dir: string;
+beforeAll(async () => {
+  const acl = {
+    '/vms': GUESTS,
+    '/nodes/pve1': ['Sys.Audit'],
+    '/sdn/zones': ['SDN.Use'],
+    '/': ['Sys.Audit'],
+  };
+  const tokens = { setup: { id: TOKEN, secret: SECRET, acl } };
+  pve = await startSimulator({ guests: 6, world: { tokens } });
+});
+afterAll(() => pve.stop());
+
+/** A host with fake tools and nothing set up yet. */
+function freshHost(): void {
+  dir = mkdtempSync(join(tmpdir(), 'pve-reconciler-setup-'));
+  mkdirSync(join(dir, 'bin'));
+  const fake = join(import.meta.dirname, 'fake-pve-tools.ts');
+  for (const tool of ['pveum', 'pvesh']) {
+    const script = `#!/bin/sh\nexec '${process.execPath}' '${fake}' '${dir}' ${tool} "$@"\n`;
+    writeFileSync(join(dir, 'bin', tool), script, { mode: 0o755 });
+  }
+  vi.stubEnv('PATH', `${join(dir, 'bin')}${delimiter}${process.env['PATH']}`);
+  vi.stubEnv('FAKE_PVE_SECRET', SECRET);
+  vi.stubEnv('FAKE_PVE_VERSION', '9.1.2');
+}
+
+function leaveHost(): void {
+  vi.unstubAllEnvs();
+  rmSync(dir, { recursive: true, force: true });
+}
+
+const at = (name: string): string => join(dir, 'etc', name);
+
+function setup(...args: string[]): Promise<Ended> {
+  const where = ['--node', 'pve1', '--url', pve.url, '--ca', pve.caFile];
+  return runProgram('setup', '--config', at('config.yaml'), ...where, ...args);
+}
+
+/** Calls that change something, argument by argument, and forgets them. */
+function changes(): string[][] {
+  const file = join(dir, 'calls');
+  if (!existsSync(file)) return [];
+  const calls = readFileSync(file, 'utf8').trim().split('\n');
+  rmSync(file);
+  const isRead = (call: string[]): boolean => call.includes('list') || call[0] === 'pvesh';
+  return calls.map((call) => JSON.parse(call) as string[]).filter((call) => !isRead(call));
+}
+
+interface PveState {
+  readonly roles: Readonly<Record<string, string>>;
+  readonly users: readonly string[];
+  readonly tokens: readonly string[];
+  readonly acls: readonly { path: string; ugid: string; roleid: string; propagate: number }[];
+}
+
+function state(): PveState {
+  return JSON.parse(readFileSync(join(dir, 'state.json'), 'utf8')) as PveState;
+}
+
+/** The steps take a second each: one host lives through them all, in this order. */
+describe('from a fresh host to one that never had an agent', () => {
+  let first: Ended;
+  beforeAll(async () => {
+    freshHost();
+    first = await setup();
+  });
+  afterAll(leaveHost);
+
+  test('roles hold exactly what the policy needs, for user and token, on the path it is for', () => {
+    expect(first).toMatchObject({ exit: 0, err: '' });
+    expect(first.out).not.toContain(SECRET);
+    const { roles, users, tokens, acls } = state();
+    expect(roles).toEqual({
+      PVEAuditor: 'VM.Audit',
+      ReconcilerGuests: [...GUESTS].sort().join(','),
+      ReconcilerNetwork: 'SDN.Use',
+      ReconcilerNode: 'Sys.Audit',
+      ReconcilerCluster: 'Sys.Audit',
+    });
+    expect(users).toEqual(['root@pam', 'pve-reconciler@pve']);
+    expect(tokens).toEqual([TOKEN]);
+    const seen = acls.filter(({ ugid }) => ugid === TOKEN);
+    expect(Object.fromEntries(seen.map(({ path, propagate }) => [path, propagate]))).toEqual({
+      '/': 0,
+      '/nodes/pve1': 0,
+      '/sdn/zones': 1,
+      '/vms': 1,
+    });
+    expect(acls).toHaveLength(2 * seen.length);
+  });
+
+  test('token 0600, a valid configuration, guests in mode observe: doctor finds no error', async () => {
+    expect(readFileSync(at('token'), 'utf8')).toBe(`${TOKEN}=${SECRET}\n`);
+    expect(statSync(at('token')).mode & 0o777).toBe(0o600);
+    const document = readFileSync(at('desired.d/guests.yaml'), 'utf8');
+    expect(document.match(/mode: observe/g)).toHaveLength(6);
+    const config = readFileSync(at('config.yaml'), 'utf8');
+    mkdirSync(join(dir, 'state'), { mode: 0o700 });
+    writeFileSync(at('there.yaml'), `${config}state_dir: ${join(dir, 'state')}\n`);
+    const doctor = await runProgram('doctor', '--config', at('there.yaml'));
+    expect(doctor.out).toMatch(/^0 errors/m);
+    expect((await runProgram('plan', '--config', at('there.yaml'))).exit).toBe(0);
+    rmSync(at('there.yaml'));
+  });
+
+  test('a second run changes nothing', async () => {
+    changes();
+    const before = readFileSync(at('config.yaml'), 'utf8');
+    expect(await setup()).toMatchObject({ exit: 0, err: '' });
+    expect(changes()).toEqual([]);
+    expect(readFileSync(at('config.yaml'), 'utf8')).toBe(before);
+  });
+
+  test('after a run that was cut off before the secret was written there is a new token; a policy that allows less takes privileges away', async () => {
+    rmSync(at('token'));
+    const text = readFileSync(at('config.yaml'), 'utf8');
+    writeFileSync(at('config.yaml'), text.replace('unsigned: benign', 'unsigned: none'));
+    expect((await setup()).exit).toBe(0);
+    const verbs = changes().map(([tool, noun, verb, third]) => [tool, noun, verb, third].join(' '));
+    expect(verbs.slice(0, 3)).toEqual([
+      'pveum role modify ReconcilerGuests',
+      'pveum user token remove',
+      'pveum user token add',
+    ]);
+    expect(readFileSync(at('token'), 'utf8')).toContain(SECRET);
+    expect(state().roles['ReconcilerGuests']).toBe('VM.Audit,VM.PowerMgmt');
+  });
+
+  test('--remove takes it all away, but for what was edited', async () => {
+    const { exit, out } = await setup('--remove');
+    expect(exit).toBe(0);
+    expect(out).toContain('config.yaml was edited since: it stays');
+    const { roles, users, tokens } = state();
+    expect(users).toEqual(['root@pam']);
+    expect(tokens).toEqual([]);
+    expect(Object.keys(roles)).toEqual(['PVEAuditor']);
+    expect(new Set(readdirSync(join(dir, 'etc'), { recursive: true }))).toEqual(
+      new Set(['config.yaml', 'desired.d']),
+    );
+  });
+});
+
+describe('what cannot be is refused and said', () => {
+  beforeEach(freshHost);
+  afterEach(leaveHost);
+
+  test('--print runs nothing, needs nothing and shows commands that can be pasted', async () => {
+    rmSync(join(dir, 'bin'), { recursive: true });
+    const { exit, out } = await setup('--print');
+    expect(exit).toBe(0);
+    expect(out).toContain('pveum role add ReconcilerNode --privs Sys.Audit\n');
+    expect(out).toContain('pveum user token add pve-reconciler@pve agent-pve1 --privsep 1\n');
+    expect(out).toMatch(/^pveum acl modify \/ --users .* --propagate 0$/m);
+    expect(existsSync(join(dir, 'etc'))).toBe(false);
+  });
+  test('a host that is not PVE', async () => {
+    rmSync(join(dir, 'bin'), { recursive: true });
+    const { exit, err } = await setup();
+    expect(err).toContain('there is no pvesh here');
+    expect(exit).toBe(69);
+  });
+
+  test('Proxmox VE 7', async () => {
+    vi.stubEnv('FAKE_PVE_VERSION', '7.4-3');
+    const { exit, err } = await setup();
+    expect(err).toContain('Proxmox VE 7.4-3 is too old');
+    expect(exit).toBe(78);
+  });
+
+  test('a name that is no name of a node never reaches a tool', async () => {
+    const { exit } = await setup('--node', 'x;reboot');
+    expect(exit).toBe(64);
+    expect(changes()).toEqual([]);
+  });
+});
