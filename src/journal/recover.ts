@@ -144,6 +144,7 @@ export function openingFailed(error: unknown): unknown {
       });
     case 'EROFS':
     case 'ENOTDIR':
+    case 'EEXIST':
     case 'ENOENT':
     case 'ELOOP':
       return new ReconcilerError('config_invalid', `the journal cannot be opened: ${message}`, {

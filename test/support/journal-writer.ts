@@ -24,6 +24,9 @@ function end(error: unknown): never {
   );
 }
 
+// A file at its limit is to be an error of the write: proper-lockfile's exit hook would end us.
+process.on('SIGXFSZ', () => undefined);
+
 try {
   const journal = await openOnDisk(stateDir, {
     lockStaleMs: Number(staleMs),

@@ -1,0 +1,160 @@
+import { describe, expect, test } from 'vitest';
+import type { Journal, StartOptions } from '../../src/journal/journal.ts';
+import { JournalReader } from '../../src/journal/reader.ts';
+import { tailJournal } from '../../src/journal/tail.ts';
+import { verifyJournal } from '../../src/journal/verify.ts';
+import type { OpRecordDraft } from '../../src/reconcile/op.ts';
+import { opId, opStory, START_MS, startOn, tickingClock, vmid } from '../support/journal-script.ts';
+import { MemoryDisk } from '../support/memory-disk.ts';
+
+async function journalOf(
+  stories: readonly OpRecordDraft[][],
+  options: Partial<StartOptions> = {},
+): Promise<{ disk: MemoryDisk; reader: JournalReader; journal: Journal }> {
+  const disk = new MemoryDisk();
+  const journal = await startOn(disk, { segmentBytes: 2048, ...options });
+  for (const record of stories.flat()) await journal.ledger.append(record);
+  return { disk, reader: new JournalReader(disk), journal };
+}
+
+const numbersOf = (ops: readonly { readonly op_id: string }[]): number[] =>
+  ops.map(({ op_id: id }) => Number(id));
+
+describe('listing ops', async () => {
+  const stories = Array.from({ length: 30 }, (_, index) =>
+    opStory(index + 1, {
+      guest: 101 + (index % 3),
+      end: index % 10 === 4 ? 'failed' : index === 7 ? null : 'succeeded',
+    }),
+  );
+  const { reader, journal } = await journalOf(stories);
+
+  test('gives the latest record of each, newest first, across segments', async () => {
+    const all = await reader.listOps();
+    expect((await reader.segments()).length).toBeGreaterThan(3);
+    expect(numbersOf(all)).toEqual(Array.from({ length: 30 }, (_, index) => 30 - index));
+    expect(all[0]).toMatchObject({ state: 'succeeded' });
+    await journal.close();
+  });
+
+  test.each([
+    ['the newest', { limit: 3 }, [30, 29, 28]],
+    ['those after one', { limit: 2, after: opId(20) }, [19, 18]],
+    ['those of a guest', { vmid: vmid(102), limit: 2 }, [29, 26]],
+    ['those that failed', { state: 'failed' as const }, [25, 15, 5]],
+    ['those in flight, however old', { state: 'in_flight' as const }, [8]],
+    ['those since a time', { sinceMs: START_MS + 1_000_000 }, []],
+  ])('gives %s', async (_, query, expected) => {
+    expect(numbersOf(await reader.listOps(query))).toEqual(expected);
+  });
+
+  test('finds an op by an unambiguous prefix, with all its records in order', async () => {
+    const found = await reader.readOp(opId(7));
+    expect(found).toMatchObject({ kind: 'found', opId: opId(7) });
+    const states = found.kind === 'found' ? found.records.map(({ state }) => state) : [];
+    expect(states).toEqual(['started', 'task_running', 'succeeded']);
+    expect(await reader.readOp('00000000000000')).toMatchObject({ kind: 'ambiguous' });
+    expect(await reader.readOp('zzzz')).toEqual({ kind: 'none' });
+    expect(await reader.readOp('not an id')).toEqual({ kind: 'none' });
+  });
+});
+
+test('an op whose first segments are gone is told as far as it is restated', async () => {
+  const { reader, journal } = await journalOf(
+    [opStory(1, { end: null }), ...Array.from({ length: 30 }, (_, index) => opStory(index + 2))],
+    { keepSegments: 2 },
+  );
+  expect((await reader.segments()).length).toBe(2);
+  expect(await reader.readOp(opId(1))).toMatchObject({
+    kind: 'found',
+    records: [{ state: 'started' }, { state: 'task_running' }],
+  });
+  expect(numbersOf(await reader.listOps({ state: 'in_flight' }))).toEqual([1]);
+  await journal.close();
+});
+
+test('the parts of a composite op are named with it', async () => {
+  const part = opStory(2).map((record) => ({ ...record, parent_op_id: opId(1) }));
+  const { reader, journal } = await journalOf([opStory(1, { end: null }), part]);
+  expect(await reader.readOp(opId(1))).toMatchObject({ kind: 'found', parts: [opId(2)] });
+  await journal.close();
+});
+
+test('what is being written is not seen before its line is whole', async () => {
+  const { disk, journal } = await journalOf([opStory(1)]);
+  await journal.close();
+  const files = disk.files();
+  const bytes = files.get('00000001.jsonl') ?? Buffer.alloc(0);
+  const cut = new Map(files).set('00000001.jsonl', bytes.subarray(0, -20));
+  const reader = new JournalReader(MemoryDisk.of(cut));
+  expect(await reader.listOps()).toMatchObject([{ state: 'task_running' }]);
+  expect(await verifyJournal(reader)).toMatchObject({ ok: true, notices: [{ rule: 'J4' }] });
+});
+
+test('no journal yet reads as an empty one', async () => {
+  const reader = new JournalReader(new MemoryDisk());
+  expect(await reader.listOps()).toEqual([]);
+  expect(await reader.readOp('0')).toEqual({ kind: 'none' });
+  expect(await verifyJournal(reader)).toMatchObject({ ok: true, segments: 0, records: 0 });
+});
+
+describe('the tail', () => {
+  const textOf = async (reader: JournalReader, lines: number): Promise<string[]> => {
+    const texts: string[] = [];
+    const request = { lines, follow: false, clock: tickingClock(), signal: never };
+    for await (const { text } of tailJournal(reader, request)) texts.push(text);
+    return texts;
+  };
+  const never = new AbortController().signal;
+
+  test('is the newest lines, from as many segments as that takes', async () => {
+    const stories = Array.from({ length: 12 }, (_, index) => opStory(index + 1));
+    const { disk, reader, journal } = await journalOf(stories);
+    await journal.close();
+    const lines = [...disk.files()]
+      .filter(([name]) => name.endsWith('.jsonl'))
+      .flatMap(([, bytes]) => bytes.toString().trimEnd().split('\n'));
+    expect(await textOf(reader, 10)).toEqual(lines.slice(-10));
+    expect(await textOf(reader, 1000)).toEqual(lines);
+    expect(await textOf(reader, 0)).toEqual([]);
+  });
+
+  test('goes on as lines are written, over every change of segment, missing none', async () => {
+    const { reader, journal } = await journalOf([opStory(1)]);
+    const aborter = new AbortController();
+    const clock = tickingClock();
+    // Whenever it waits, something is appended.
+    const later = Array.from({ length: 20 }, (_, index) => opStory(index + 2)).flat();
+    const sleep = async (): Promise<void> => {
+      const next = later.splice(0, 4);
+      if (next.length === 0) aborter.abort();
+      for (const record of next) await journal.ledger.append(record);
+    };
+    const seqs: number[] = [];
+    const request = { lines: 0, follow: true, clock: { ...clock, sleep }, signal: aborter.signal };
+    for await (const { record } of tailJournal(reader, request)) {
+      if ('seq' in record) seqs.push(record.seq);
+    }
+    expect((await reader.segments()).length).toBeGreaterThan(5);
+    expect(seqs).toEqual(Array.from({ length: 60 }, (_, index) => index + 5));
+    await journal.close();
+  });
+});
+
+test('a late line of a stale writer is reported, and counts for nothing', async () => {
+  const { disk, journal: stale } = await journalOf([opStory(1)], { segmentBytes: 65_536 });
+  const journal = await startOn(disk, { isTakeover: true });
+  // The stale one writes on, to the segment that is not the newest any more.
+  for (const record of opStory(2)) await stale.ledger.append(record);
+  for (const record of opStory(3)) await journal.ledger.append(record);
+  await journal.close();
+  const reader = new JournalReader(disk);
+  expect(await verifyJournal(reader)).toMatchObject({
+    ok: true,
+    notices: [{ segment: '00000001.jsonl', rule: 'J8' }],
+  });
+  const reopened = await startOn(disk);
+  expect(reopened.ledger.findOp(opId(2))).toBeNull();
+  expect(reopened.ledger.findOp(opId(3))).not.toBeNull();
+  await reopened.close();
+});
