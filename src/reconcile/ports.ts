@@ -213,6 +213,7 @@ export interface KeptKey {
 /**
  * The journal as the core sees it. `append` and `note` resolve when the record is on disk, in the
  * order of the calls; a failed write halts the process (J3). Reads are of what has been appended.
+ * Records appended in one turn of the event loop are one write: a killed process leaves all or none.
  */
 export interface OpLedger {
   append(record: OpRecordDraft): Promise<OpRecord>;

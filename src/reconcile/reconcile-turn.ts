@@ -108,7 +108,9 @@ async function lookForTurn(
     },
     room.signal,
   );
-  return found.kind === 'found' ? { guest: found.guest, sinceMs, found } : null;
+  // The vmid may have become another guest's, of the other kind: the next pass plans for that one.
+  const isSame = found.kind === 'found' && found.guest.kind === turn.guest.kind;
+  return isSame ? { guest: found.guest, sinceMs, found } : null;
 }
 
 function toOp(turn: ReconcileTurn, action: Action, ports: ReconcileTurnPorts): Op {
