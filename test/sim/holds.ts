@@ -21,20 +21,26 @@ export class Holds {
     this.#elapsedMs = elapsedMs;
   }
 
-  note(note: Note): void {
+  /** A note that is about to be written: what was in force before it no longer counts. */
+  release(note: Note): void {
     switch (note.kind) {
       case 'hold':
-        return this.#add(note.hold.vmid, note.hold.untilMs);
-      case 'pause':
-        return this.#add(ALL, note.pause.untilMs);
+        return this.#add(note.hold.vmid, undefined);
       case 'resume_guest':
       case 'forget_guest':
         return this.#add(note.vmid, undefined);
+      case 'pause':
       case 'resume':
         return this.#add(ALL, undefined);
       default:
         return undefined;
     }
+  }
+
+  /** A note that is durable. */
+  take(note: Note): void {
+    if (note.kind === 'hold') this.#add(note.hold.vmid, note.hold.untilMs);
+    if (note.kind === 'pause') this.#add(ALL, note.pause.untilMs);
   }
 
   #add(vmid: number, untilMs: number | null | undefined): void {

@@ -83,11 +83,11 @@ export class SimDisk implements Disk {
   }
 
   async create(name: string): Promise<AppendFile> {
-    return this.#wrap(await this.#alive(() => this.#memory.create(name)));
+    return this.#wrap(name, await this.#alive(() => this.#memory.create(name)));
   }
 
   async openAppend(name: string): Promise<AppendFile> {
-    return this.#wrap(await this.#alive(() => this.#memory.openAppend(name)));
+    return this.#wrap(name, await this.#alive(() => this.#memory.openAppend(name)));
   }
 
   rename(from: string, to: string): Promise<void> {
@@ -106,7 +106,7 @@ export class SimDisk implements Disk {
     return this.#alive(() => this.#memory.syncFolder());
   }
 
-  #wrap(file: AppendFile): AppendFile {
+  #wrap(name: string, file: AppendFile): AppendFile {
     let unsynced = Buffer.alloc(0);
     return {
       append: (bytes) =>
@@ -121,7 +121,8 @@ export class SimDisk implements Disk {
           if (maxSyncMs > 0) await this.#clock.sleep(this.#dice.whole(0, maxSyncMs), UNABORTED);
           if (this.isDead) return NEVER;
           await file.sync();
-          this.#archive.synced(unsynced.toString('utf8'));
+          // What is made under another name counts when it has its own.
+          if (name.endsWith('.jsonl')) this.#archive.synced(unsynced.toString('utf8'));
           unsynced = Buffer.alloc(0);
           return undefined;
         }),

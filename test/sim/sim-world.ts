@@ -98,10 +98,10 @@ export class SimWorld {
   }
 
   async #note(ledger: OpLedger, note: Parameters<OpLedger['note']>[0]): Promise<void> {
-    const isHold = note.kind === 'hold' || note.kind === 'pause';
-    if (!isHold) this.holds.note(note);
+    // Until it is known to be durable, nobody can say which hold is in force.
+    this.holds.release(note);
     await ledger.note(note);
-    if (isHold) this.holds.note(note);
+    this.holds.take(note);
   }
 
   /** How long ago it was by the wall clock, ms. */

@@ -44,11 +44,7 @@ export class Truth {
   #watch(guest: ModelGuest): void {
     const note = (): void => this.#note(guest.vmid);
     for (const key of ['power', 'haState', 'bootedAtMs'] as const) watchField(guest, key, note);
-    const write = guest.write.bind(guest);
-    guest.write = (key, value) => {
-      write(key, value);
-      note();
-    };
+    for (const changes of [guest.config, guest.pending]) watchMap<unknown>(changes, note);
   }
 
   #note(vmid: number): void {
@@ -68,21 +64,35 @@ export class Truth {
 }
 
 /** The field as before, and a call after each time it is set. */
-function watchField<Key extends 'power' | 'haState' | 'bootedAtMs'>(
+function watchField(
   guest: ModelGuest,
-  key: Key,
+  key: 'power' | 'haState' | 'bootedAtMs',
   onSet: () => void,
 ): void {
-  let value = guest[key];
+  let value: unknown = guest[key];
   Object.defineProperty(guest, key, {
     configurable: true,
     enumerable: true,
     get: () => value,
-    set: (next: ModelGuest[Key]) => {
+    set: (next: unknown) => {
       value = next;
       onSet();
     },
   });
+}
+
+function watchMap<Value>(map: Map<string, Value>, onChange: () => void): void {
+  const [set, remove] = [map.set.bind(map), map.delete.bind(map)];
+  map.set = (key, value) => {
+    set(key, value);
+    onChange();
+    return map;
+  };
+  map.delete = (key) => {
+    const isGone = remove(key);
+    onChange();
+    return isGone;
+  };
 }
 
 function describe(guest: ModelGuest, atMs: number): GuestTruth {

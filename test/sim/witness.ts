@@ -238,9 +238,9 @@ function isAsAsked(
 ): boolean {
   switch (kind) {
     case 'start':
-      return guest.power === 'running' && (guest.haState ?? 'started') === 'started';
+      return guest.power === 'running';
     case 'stop':
-      return guest.power === 'stopped' && (guest.haState ?? 'stopped') === 'stopped';
+      return guest.power === 'stopped';
     case 'restart':
       return guest.power === 'running' && guest.bootedAtMs !== bootedBeforeMs;
     case 'set_config': {

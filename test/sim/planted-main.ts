@@ -1,0 +1,62 @@
+/**
+ * Runs seeds on code with each planted bug in turn, and prints a line of JSON for each: did its
+ * check fail? Every bug has a copy of all our modules of its own, patched as they are loaded.
+ */
+import { registerHooks } from 'node:module';
+import { PLANTED_BUGS, type PlantedBug } from './planted-bugs.ts';
+
+const MARK = 'planted';
+const SEEDS_MAX = 400;
+
+/** Those whose text was found. */
+const patched = new Set<PlantedBug>();
+
+registerHooks({
+  resolve(specifier, context, nextResolve) {
+    const resolved = nextResolve(specifier, context);
+    const mark = new URL(context.parentURL ?? 'file:///').searchParams.get(MARK);
+    const isOurs = resolved.url.startsWith('file:') && !resolved.url.includes('/node_modules/');
+    if (mark === null || !isOurs) return resolved;
+    const url = new URL(resolved.url);
+    url.searchParams.set(MARK, mark);
+    return { ...resolved, url: url.href };
+  },
+  load(url, context, nextLoad) {
+    const loaded = nextLoad(url, context);
+    const { pathname, searchParams } = new URL(url);
+    const bug = PLANTED_BUGS[Number(searchParams.get(MARK) ?? Number.NaN)];
+    if (bug === undefined || !pathname.endsWith(`/src/${bug.file}`)) return loaded;
+    const source = textOf(loaded.source);
+    if (source.includes(bug.find)) patched.add(bug);
+    return { ...loaded, source: source.replace(bug.find, bug.replace) };
+  },
+});
+
+function textOf(source: string | ArrayBuffer | NodeJS.TypedArray | undefined | null): string {
+  if (typeof source === 'string') return source;
+  return source === undefined || source === null ? '' : new TextDecoder().decode(source);
+}
+
+/** The first seed in which the bug's check fails; null: none does. */
+async function findSeed(index: number, bug: PlantedBug): Promise<number | null> {
+  const { writeScript } = await import('./script-writer.ts');
+  const { runScript }: typeof import('./simulation.ts') = await import(
+    `./simulation.ts?${MARK}=${index}`
+  );
+  if (!patched.has(bug)) return null;
+  for (let seed = 1; seed <= SEEDS_MAX; seed++) {
+    const { violations } = await runScript(writeScript(seed));
+    if (violations.some(({ check }) => check === bug.check)) return seed;
+  }
+  return null;
+}
+
+// A planted bug may leave a rejection that nobody waits for.
+process.on('unhandledRejection', () => undefined);
+
+for (const [index, bug] of PLANTED_BUGS.entries()) {
+  const seed = await findSeed(index, bug);
+  const { name, check } = bug;
+  const isPatched = patched.has(bug);
+  process.stdout.write(`${JSON.stringify({ name, check, isPatched, seed })}\n`);
+}
