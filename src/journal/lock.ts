@@ -130,7 +130,13 @@ export class JournalLock {
       if (errnoOf(error) === 'ELOCKED') throw lockedBy(readOwner(stateDir));
       throw error;
     }
-    await this.#writeOwner();
+    try {
+      await this.#writeOwner();
+    } catch (error) {
+      // Not ours in name: nobody else would ever remove it.
+      await this.#release();
+      throw error;
+    }
   }
 
   /**
