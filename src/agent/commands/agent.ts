@@ -5,6 +5,7 @@ import { runDaemon } from '../daemon.ts';
 import { EXIT, type ExitCode } from '../errors.ts';
 import { createSignedOpsPart } from '../hub/daemon-part.ts';
 import { createLog } from '../log.ts';
+import { createNotifyService } from '../notify-service.ts';
 import { openSession } from '../session.ts';
 import { convergeOnce } from './apply.ts';
 
@@ -27,7 +28,8 @@ export async function runAgent(
   });
   await using session = await openSession(context.configFile, { access: 'write' });
   const signed = createSignedOpsPart(session);
-  const services = [createControlService(signed.control), signed.start];
+  const notify = createNotifyService(process.env);
+  const services = [createControlService(signed.control), signed.start, notify];
   await runDaemon(session, { log, signal: context.signal, services });
   log.info('agent has stopped');
   return EXIT.ok;

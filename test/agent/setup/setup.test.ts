@@ -158,7 +158,7 @@ describe('from a fresh host to one that never had an agent', () => {
     expect(users).toEqual(['root@pam']);
     expect(tokens).toEqual([]);
     expect(Object.keys(roles)).toEqual(['PVEAuditor']);
-    expect(new Set(readdirSync(join(dir, 'etc'), { recursive: true }))).toEqual(
+    expect(new Set(readdirSync(join(dir, 'etc'), { recursive: true, encoding: 'utf8' }))).toEqual(
       new Set(['config.yaml', 'desired.d']),
     );
   });
