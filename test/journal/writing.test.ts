@@ -1,0 +1,169 @@
+import { describe, expect, test } from 'vitest';
+import { JournalReader } from '../../src/journal/reader.ts';
+import { verifyJournal } from '../../src/journal/verify.ts';
+import { ReconcilerError } from '../../src/reconcile/errors.ts';
+import { NOTES, opId, opStory, startOn, tickingClock, vmid } from '../support/journal-script.ts';
+import { type DiskCall, MemoryDisk } from '../support/memory-disk.ts';
+
+const DAY_MS = 86_400_000;
+
+function starts(from: number, count: number): ReturnType<typeof opStory> {
+  return Array.from({ length: count }, (_, index) => opStory(from + index, { end: null })).map(
+    ([first]) => first ?? fail(),
+  );
+}
+
+function fail(): never {
+  throw new TypeError('a story has records');
+}
+
+/** Counts the calls of a kind from now on. */
+function countCalls(disk: MemoryDisk, wanted: DiskCall): () => number {
+  let count = 0;
+  disk.faults = ({ kind }) => {
+    if (kind === wanted) count += 1;
+    return null;
+  };
+  return () => count;
+}
+
+test('what is appended together shares one write and one sync, in the order of the calls', async () => {
+  const disk = new MemoryDisk();
+  const journal = await startOn(disk, { segmentBytes: 1024 * 1024 });
+  const syncs = countCalls(disk, 'sync');
+  const records = await Promise.all(starts(1, 200).map((draft) => journal.ledger.append(draft)));
+  expect(syncs()).toBe(1);
+  expect(records.map(({ seq }) => seq)).toEqual(records.map((_, index) => index + 2));
+  await journal.close();
+});
+
+test('what is appended while a sync runs shares the next one', async () => {
+  const disk = new MemoryDisk();
+  const journal = await startOn(disk, { segmentBytes: 1024 * 1024 });
+  const [first = fail(), ...others] = starts(1, 40);
+  const late: Promise<unknown>[] = [];
+  let syncs = 0;
+  disk.faults = ({ kind }) => {
+    if (kind !== 'sync') return null;
+    syncs += 1;
+    if (syncs === 1) late.push(...others.map((draft) => journal.ledger.append(draft)));
+    return null;
+  };
+  await journal.ledger.append(first);
+  await Promise.all(late);
+  expect(syncs).toBe(2);
+  await journal.close();
+});
+
+describe.each(['append', 'sync'] as const)('a failed %s', (failing) => {
+  test('poisons for good: all that waits and all that comes is rejected, nothing is written', async () => {
+    const halts: ReconcilerError[] = [];
+    const disk = new MemoryDisk();
+    const journal = await startOn(disk, { onHalt: (error) => halts.push(error) });
+    let hasFailed = false;
+    disk.faults = ({ kind }) => {
+      if (hasFailed || kind !== failing) return null;
+      hasFailed = true;
+      return 'EIO';
+    };
+    const results = await Promise.allSettled([
+      ...starts(1, 3).map((draft) => journal.ledger.append(draft)),
+      ...NOTES.slice(0, 2).map((note) => journal.ledger.note(note)),
+    ]);
+    const files = disk.files();
+    const poisoned = { code: 'journal_poisoned', disposition: 'halt' };
+    expect(results.map(({ status }) => status)).not.toContain('fulfilled');
+    await expect(journal.ledger.append(starts(9, 1)[0] ?? fail())).rejects.toMatchObject(poisoned);
+    await expect(journal.flushed()).rejects.toMatchObject(poisoned);
+    expect(() => journal.assertStillOwner()).toThrow('journal_poisoned');
+    expect(halts).toMatchObject([poisoned]);
+    await journal.close();
+    expect(disk.files()).toEqual(files);
+  });
+});
+
+test('a writer whose lock is lost halts before it writes', async () => {
+  const lost = new ReconcilerError('journal_locked', 'lost', { disposition: 'halt' });
+  let isLost = false;
+  const disk = new MemoryDisk();
+  const journal = await startOn(disk, {
+    assertStillOwner: () => {
+      if (isLost) throw lost;
+    },
+  });
+  isLost = true;
+  const files = disk.files();
+  await expect(journal.ledger.append(starts(1, 1)[0] ?? fail())).rejects.toBe(lost);
+  expect(disk.files()).toEqual(files);
+  await journal.close();
+});
+
+test('a closed journal takes nothing more', async () => {
+  const journal = await startOn(new MemoryDisk());
+  await journal.close();
+  await expect(journal.ledger.append(starts(1, 1)[0] ?? fail())).rejects.toThrow('closed');
+});
+
+describe('segments', () => {
+  const namesOf = (disk: MemoryDisk): string[] =>
+    [...disk.files().keys()].filter((name) => name.endsWith('.jsonl')).sort();
+
+  test('are about as long as asked for, and the newest ones are kept', async () => {
+    const disk = new MemoryDisk();
+    const journal = await startOn(disk, { segmentBytes: 4096, keepSegments: 3 });
+    for (let op = 1; op <= 60; op++) {
+      for (const record of opStory(op)) await journal.ledger.append(record);
+    }
+    await journal.close();
+    expect(namesOf(disk)).toHaveLength(3);
+    const sizes = namesOf(disk).map((name) => disk.files().get(name)?.length ?? 0);
+    for (const size of sizes.slice(0, -1)) expect(size).toSatisfy(between(3000, 4097));
+    expect((await verifyJournal(new JournalReader(disk))).problems).toEqual([]);
+  });
+
+  test('that restate much hold at least as much news', async () => {
+    const disk = new MemoryDisk();
+    const journal = await startOn(disk, { segmentBytes: 4096 });
+    for (const record of starts(1, 400)) await journal.ledger.append(record);
+    await journal.close();
+    // Not one for every few records, though all ops are in flight and restated each time.
+    expect(namesOf(disk).length).toBeLessThan(15);
+    const reopened = await startOn(disk);
+    expect(reopened.ledger.opsInFlight()).toHaveLength(400);
+    await reopened.close();
+  });
+
+  test('older than they are to be kept go when the next one is begun, torn ends with them', async () => {
+    const clock = tickingClock();
+    const disk = new MemoryDisk();
+    const options = { clock, segmentBytes: 1024, keepForMs: DAY_MS };
+    const journal = await startOn(disk, options);
+    for (const record of opStory(1)) await journal.ledger.append(record);
+    const old = namesOf(disk);
+    const torn = await disk.create('00000001.torn');
+    await torn.append(Buffer.from('x'));
+    clock.advance(2 * DAY_MS);
+    for (const record of [...opStory(2), ...opStory(3), ...opStory(4)]) {
+      await journal.ledger.append(record);
+    }
+    await journal.close();
+    // The last of the old ones ends with records of two days later.
+    expect(old.slice(0, -1).filter((name) => disk.files().has(name))).toEqual([]);
+    expect(disk.files().has('00000001.torn')).toBe(false);
+    expect((await verifyJournal(new JournalReader(disk))).problems).toEqual([]);
+  });
+
+  function between(low: number, high: number): (value: number) => boolean {
+    return (value) => value >= low && value <= high;
+  }
+});
+
+test('a sum that was restated is the sum of the record', async () => {
+  const disk = new MemoryDisk();
+  const journal = await startOn(disk);
+  const { sum } = { sum: '', ...(await journal.ledger.append(starts(1, 1)[0] ?? fail())) };
+  await journal.close();
+  const again = await startOn(disk, { isTakeover: true });
+  expect(again.ledger.findOp(opId(1))?.latest).toMatchObject({ sum, vmid: vmid(101) });
+  await again.close();
+});
