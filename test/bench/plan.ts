@@ -6,6 +6,8 @@
  * and meaning the same, a few that differ. Exits with 1 if the ratio is above 1 or one guest's
  * re-plan above 50 µs. Figures of one machine say nothing; the ratio does.
  */
+
+import { createValueSemantics } from '../../src/proxmox/same-value.ts';
 import {
   type DesiredGuest,
   type DesiredState,
@@ -16,7 +18,6 @@ import { parseVmid } from '../../src/reconcile/ids.ts';
 import { DEFAULT_STOP } from '../../src/reconcile/op.ts';
 import { type PlanContext, planGuest, planGuests } from '../../src/reconcile/planner.ts';
 import { POLICY } from '../support/agent-life.ts';
-import { plainSemantics } from '../support/plain-semantics.ts';
 
 const GUESTS = 10_000;
 const KEYS = 30;
@@ -59,12 +60,13 @@ function makeConfig(index: number): Map<string, string> {
   return config;
 }
 
-/** Every tenth net leaves its MAC to PVE; one guest in a hundred differs, one is to be started. */
+/** Every tenth net leaves its MAC to PVE, every tenth tag list is in another order; one guest in a hundred differs, one is to be started. */
 function wish(config: ReadonlyMap<string, string>, index: number): Map<string, string | null> {
   // Read from another text: no value is the same object as the one it is compared with.
   const wanted = new Map<string, string | null>(JSON.parse(JSON.stringify([...config])));
   const net0 = config.get('net0') ?? '';
   if (index % 10 === 0) wanted.set('net0', net0.replace(/=BC(?::..){5}/, ''));
+  if (index % 10 === 1) wanted.set('tags', 'web;prod');
   if (index % 100 === 0) wanted.set('cores', '16');
   return wanted;
 }
@@ -134,7 +136,7 @@ function measure(...jobs: readonly (() => unknown)[]): number[] {
 
 const { desired, actual, json } = makeWorld();
 const context: PlanContext = {
-  semantics: plainSemantics,
+  semantics: createValueSemantics(),
   policy: POLICY,
   pause: null,
   memoryOf: () => ({ hold: null, isInitialDone: false, backoff: null }),

@@ -84,10 +84,13 @@ function watchOutcome({ events }: Session): { halted: AbortSignal; hasFailure: (
   return { halted: halt.signal, hasFailure: () => failures > 0 };
 }
 
-/** What recovery gives up of reconciling is planned again at once: its outcome is what counts. */
+/**
+ * What recovery gives up of reconciling, and what a faster hand made stale, is planned again at
+ * once: the outcome of that is what counts.
+ */
 function isFailure({ state, origin, error }: OpRecord): boolean {
-  const isGivenUp = origin === 'reconcile' && error?.code === 'interrupted';
-  return state === 'failed' && !isGivenUp;
+  const isPlannedAgain = error?.code === 'interrupted' || error?.code === 'digest_stale';
+  return state === 'failed' && !(origin === 'reconcile' && isPlannedAgain);
 }
 
 function hasWork({ entries }: Plan): boolean {
