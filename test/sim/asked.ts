@@ -9,6 +9,8 @@ import { isTerminal, type OpRecord } from '../../src/reconcile/op.ts';
 import type { SimEvent } from './script.ts';
 import type { SimWorld } from './sim-world.ts';
 
+/** 32 that wait, and the one at work. */
+const LANE_MAX = 33;
 const UNABORTED = new AbortController().signal;
 const SIGNERS = [{ keyid: 'hub-1', key_sha256: '1'.repeat(64) }];
 
@@ -83,7 +85,7 @@ export class Asked {
     const request = this.#request(event);
     if (running === null || request === null) return;
     for (let count = 0; count < event.times; count++) this.#listen(running.engine.submit(request));
-    this.#checkRoom(event.vmid);
+    this.#checkRoom();
   }
 
   /** A life that has ended answers nobody. */
@@ -105,7 +107,7 @@ export class Asked {
   }
 
   /** A lane takes no more than it says (lanes.ts). */
-  #checkRoom(_vmid?: number): void {
+  #checkRoom(): void {
     const { agent, verdicts } = this.#world;
     const waiting = agent.running?.ledger.opsInFlight() ?? [];
     for (const [vmid, ops] of Map.groupBy(waiting, ({ first }) => first.vmid)) {
@@ -134,6 +136,3 @@ export class Asked {
     }
   }
 }
-
-/** 32 that wait, and the one at work. */
-const LANE_MAX = 33;

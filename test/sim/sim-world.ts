@@ -104,11 +104,6 @@ export class SimWorld {
     this.holds.take(note);
   }
 
-  /** How long ago it was by the wall clock, ms. */
-  wallAge(at: string): number {
-    return this.clock.now() - Date.parse(at);
-  }
-
   /** What was durable, or acknowledged, is there. */
   async checkJournal(memory: MemoryDisk): Promise<void> {
     for (const { op_id: opId, state, seq } of await this.archive.reread(memory)) {

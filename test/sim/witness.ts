@@ -28,7 +28,7 @@ export class Witness {
   readonly #newest = new Map<string, SealedOp>();
   readonly #firsts = new Map<string, SealedOp>();
   /** By op, its newest `started`. */
-  readonly #started = new Map<string, SealedOp>();
+  readonly #started = new Map<string, { readonly record: SealedOp; readonly atMs: number }>();
   readonly #used = new Set<string>();
   readonly #tasks = new Map<string, ModelTask>();
   readonly #late: LateEffect[] = [];
@@ -70,7 +70,10 @@ export class Witness {
   #noteDurable(record: SealedOp): void {
     if (!this.#firsts.has(record.op_id)) this.#firsts.set(record.op_id, record);
     if (record.state === 'received' || record.attempt === 0) return;
-    if (record.state === 'started') this.#started.set(record.op_id, record);
+    if (record.state === 'started') {
+      const { atMs } = this.#started.get(record.op_id) ?? { atMs: this.#world.clock.elapsedMs };
+      this.#started.set(record.op_id, { record, atMs });
+    }
     const key = `${record.vmid} ${record.kind}`;
     const known = this.#newest.get(key);
     if (known === undefined || known.seq < record.seq) this.#newest.set(key, record);
@@ -172,34 +175,35 @@ export class Witness {
   }
 
   #judgeSuccess(draft: OpRecordDraft): void {
-    const { truth, clock } = this.#world;
+    const { truth } = this.#world;
     const started = this.#started.get(draft.op_id);
-    const before = started?.before;
+    const { params, before } = started?.record ?? {};
+    const beganMs = (started?.atMs ?? 0) - this.slackMs;
     if (draft.observed?.note?.includes('it was stopped, and has been started') === true) {
-      const sinceMs = started === undefined ? 0 : clock.elapsedMs - 86_400_000;
-      const wasOff = truth.wasEver(draft.vmid, sinceMs, (guest) => guest?.power === 'stopped');
+      const wasOff = truth.wasEver(draft.vmid, beganMs, (guest) => guest?.power === 'stopped');
       if (!wasOff) this.#fail(draft, 'it was never stopped');
       return;
     }
     const isSo = (guest: GuestTruth | null): boolean =>
-      guest !== null && isAsAsked(draft, started?.params, guest, before?.booted_at_ms ?? null);
-    if (!truth.wasEver(draft.vmid, this.#sinceMs(), isSo)) this.#fail(draft, 'it is not so');
+      guest !== null && isAsAsked(draft, params, guest, before?.booted_at_ms ?? null);
+    // A restart cut off after its parts had ended says what they did.
+    const sinceMs = draft.kind === 'restart' ? beganMs : this.#sinceMs();
+    if (!truth.wasEver(draft.vmid, sinceMs, isSo)) this.#fail(draft, 'it is not so');
   }
 
   /** What was seen was so at some time since the attempt began: it may be recorded later. */
   #judgeFailure(draft: OpRecordDraft): void {
-    const { truth, clock } = this.#world;
+    const { truth } = this.#world;
     const started = this.#started.get(draft.op_id);
     if (started === undefined) return;
-    const ageMs = Math.max(0, this.#world.wallAge(started.at));
-    const sinceMs = clock.elapsedMs - ageMs - this.slackMs;
+    const sinceMs = started.atMs - this.slackMs;
     const seen = draft.observed?.power;
     if (seen === undefined) return;
     if (!truth.wasEver(draft.vmid, sinceMs, (guest) => guest?.power === seen)) {
       this.#fail(draft, `it was never ${seen}`);
     }
     const isSo = (guest: GuestTruth | null): boolean =>
-      guest === null || !isAsAsked(draft, started.params, guest, null);
+      guest === null || !isAsAsked(draft, started.record.params, guest, null);
     if (draft.kind !== 'restart' && !truth.wasEver(draft.vmid, sinceMs, isSo)) {
       this.#fail(draft, 'all the time it was as asked');
     }
@@ -229,7 +233,7 @@ function isWanted({ kind, params }: SentRequest, wanted: DesiredGuest | null): b
   }
 }
 
-/** Is the guest as the op wants it? Judged from PVE's side. */
+/** Is the guest as the op wants it? Judged from PVE's side, by power alone where HA has it. */
 function isAsAsked(
   { kind }: OpRecordDraft,
   params: OpRecordDraft['params'],
