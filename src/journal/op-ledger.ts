@@ -6,9 +6,9 @@ import type { OpRecordDraft } from '../reconcile/op.ts';
 import type { Hold, KeptKey, Note, OpLedger, OpView, Pause } from '../reconcile/ports.ts';
 import type { Appender } from './appender.ts';
 import type { Ledger } from './ledger.ts';
+import { noteFields } from './note-records.ts';
 import type { Refusal } from './op-book.ts';
 import type { SealedOp } from './op-record.ts';
-import { noteFields } from './records.ts';
 
 export class JournalLedger implements OpLedger {
   readonly #ledger: Ledger;

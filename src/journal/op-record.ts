@@ -7,6 +7,9 @@ import { parseCorrelationId, parseOpId, parseUpid, parseVmid } from '../reconcil
 import { OP_KINDS, OP_ORIGINS, OP_STATES, type OpRecord } from '../reconcile/op.ts';
 import { SUM_CHARS } from './line.ts';
 
+/** A record's members as JSON gives them. */
+export type Body = Readonly<Record<string, unknown>>;
+
 /** An op's record with its place in the chain. */
 export interface SealedOp extends OpRecord {
   readonly sum: string;
@@ -27,6 +30,11 @@ export function isMs(value: unknown): value is number {
 
 export function isSeq(value: unknown): value is number {
   return typeof value === 'number' && Number.isSafeInteger(value) && value >= 1;
+}
+
+/** A seq, or 0: none yet. */
+export function isCount(value: unknown): value is number {
+  return value === 0 || isSeq(value);
 }
 
 export function isText(value: unknown): value is string {

@@ -1,6 +1,6 @@
 /**
  * Every type of record there is, format 1. To add one: a member of `Note` (reconcile/ports.ts) and
- * its entry in NOTE_TYPES here, its effect in ledger.ts, and in `LiveGuest` or a new live type what
+ * its entry in note-records.ts, its effect in ledger.ts, and in `LiveGuest` or a new live type what
  * a new segment restates of it.
  *
  * | type | top-level seq | is |
@@ -11,7 +11,7 @@
  * | `opened` | yes | a process has opened the journal for writing |
  * | `op` | yes | one step of an op |
  * | `lost` | yes | in a repaired journal: here was a record that could not be kept |
- * | those of NOTE_TYPES | yes | a durable fact that is not a step of an op |
+ * | those of note-records.ts | yes | a durable fact that is not a step of an op |
  *
  * Unknown fields are kept and ignored; an unknown type is refused: it may hold what must not be
  * forgotten.
@@ -20,8 +20,11 @@ import { assertNever } from '../reconcile/errors.ts';
 import { parseUpid, parseVmid, type Upid, type Vmid } from '../reconcile/ids.ts';
 import type { Hold, Note, Pause } from '../reconcile/ports.ts';
 import { isSum } from './line.ts';
+import { isNoteKind, readHold, readNote, readPause, writePause } from './note-records.ts';
 import {
+  type Body,
   isAt,
+  isCount,
   isMs,
   isObject,
   isSealedOp,
@@ -102,81 +105,6 @@ export type JournalRecord =
   | { readonly kind: 'lost'; readonly seq: number; readonly at: string }
   | { readonly kind: 'unreadable'; readonly reason: string };
 
-type Body = Readonly<Record<string, unknown>>;
-
-interface NoteType<Kind extends Note['kind']> {
-  /** The record's own fields; null where the fact has none. */
-  readonly write: (note: Extract<Note, { kind: Kind }>) => Body;
-  readonly read: (body: Body) => Note | null;
-}
-
-const NOTE_TYPES: { readonly [Kind in Note['kind']]: NoteType<Kind> } = {
-  hold: {
-    write: ({ hold }) => ({ vmid: hold.vmid, ...writePause(hold) }),
-    read: (body) => {
-      const hold = readHold(body);
-      return hold === null ? null : { kind: 'hold', hold };
-    },
-  },
-  resume_guest: {
-    write: ({ vmid }) => ({ vmid }),
-    read: (body) => ofVmid(body, (vmid) => ({ kind: 'resume_guest', vmid })),
-  },
-  pause: {
-    write: ({ pause }) => writePause(pause),
-    read: (body) => {
-      const pause = readPause(body);
-      return pause === null ? null : { kind: 'pause', pause };
-    },
-  },
-  resume: { write: () => ({}), read: () => ({ kind: 'resume' }) },
-  initial_done: {
-    write: ({ vmid }) => ({ vmid }),
-    read: (body) => ofVmid(body, (vmid) => ({ kind: 'initial_done', vmid })),
-  },
-  late_effect: {
-    write: ({ vmid, upid }) => ({ vmid, upid }),
-    read: (body) => {
-      const upid = parseUpid(body['upid']);
-      return upid && ofVmid(body, (vmid) => ({ kind: 'late_effect', vmid, upid }));
-    },
-  },
-  forget_guest: {
-    write: ({ vmid }) => ({ vmid }),
-    read: (body) => ofVmid(body, (vmid) => ({ kind: 'forget_guest', vmid })),
-  },
-  secret_applied: {
-    write: ({ vmid, key, hash }) => ({ vmid, key, hash }),
-    read: (body) => {
-      const { key, hash } = body;
-      if (!isText(key) || !isText(hash)) return null;
-      return ofVmid(body, (vmid) => ({ kind: 'secret_applied', vmid, key, hash }));
-    },
-  },
-  hub_cursor: {
-    write: ({ cursor }) => ({ cursor }),
-    read: ({ cursor }) => (isText(cursor) ? { kind: 'hub_cursor', cursor } : null),
-  },
-  receipt_acked: {
-    write: ({ recordSeq }) => ({ record_seq: recordSeq }),
-    read: ({ record_seq: recordSeq }) =>
-      isCount(recordSeq) ? { kind: 'receipt_acked', recordSeq } : null,
-  },
-};
-
-/** A seq, or 0: none yet. */
-function isCount(value: unknown): value is number {
-  return value === 0 || isSeq(value);
-}
-
-/** A note's own fields as they go to disk; its record's type is the note's kind. */
-export function noteFields<Kind extends Note['kind']>(
-  kind: Kind,
-  note: Extract<Note, { kind: Kind }>,
-): Body {
-  return NOTE_TYPES[kind].write(note);
-}
-
 export function liveBody(live: Live): Body {
   switch (live.kind) {
     case 'op':
@@ -250,20 +178,11 @@ function readOther(body: Body): JournalRecord | null {
       const { seq, at } = body;
       return isSeq(seq) && isAt(at) ? { kind: 'lost', seq, at } : null;
     }
-    default:
-      return readNote(body);
+    default: {
+      const found = readNote(body);
+      return found && { kind: 'note', ...found };
+    }
   }
-}
-
-function isNoteKind(type: unknown): type is Note['kind'] {
-  return isText(type) && Object.hasOwn(NOTE_TYPES, type);
-}
-
-function readNote(body: Body): JournalRecord | null {
-  const { type, seq, at } = body;
-  if (!isNoteKind(type) || !isSeq(seq) || !isAt(at)) return null;
-  const note = NOTE_TYPES[type].read(body);
-  return note && { kind: 'note', seq, at, note };
 }
 
 function isHeader(body: object): body is SegmentHeader {
@@ -330,21 +249,6 @@ function readGuest(body: Body): LiveGuest | null {
   };
 }
 
-function writePause(pause: Pause): Body {
-  return { until_ms: pause.untilMs, reason: pause.reason };
-}
-
-function readPause(body: Body): Pause | null {
-  const { until_ms: untilMs, reason } = body;
-  if (!isText(reason) || !(untilMs === null || isMs(untilMs))) return null;
-  return { untilMs, reason };
-}
-
-function readHold(body: Body): Hold | null {
-  const pause = readPause(body);
-  return pause && ofVmid(body, (vmid) => ({ vmid, ...pause }));
-}
-
 function writeHub({ cursor, ackedSeq, forgottenToMs }: HubPlace): Body {
   return { cursor, acked_seq: ackedSeq, forgotten_to_ms: forgottenToMs };
 }
@@ -353,9 +257,4 @@ function readHub(body: Body): HubPlace | null {
   const { cursor, acked_seq: ackedSeq, forgotten_to_ms: forgottenToMs } = body;
   if (!(cursor === null || isText(cursor)) || !isMs(forgottenToMs)) return null;
   return ackedSeq === null || isCount(ackedSeq) ? { cursor, ackedSeq, forgottenToMs } : null;
-}
-
-function ofVmid<Result>(body: Body, make: (vmid: Vmid) => Result): Result | null {
-  const vmid = parseVmid(body['vmid']);
-  return vmid === null ? null : make(vmid);
 }

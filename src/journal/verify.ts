@@ -5,10 +5,11 @@
  */
 import { errnoOf, type ReadFile } from './disk.ts';
 import type { JournalReader } from './reader.ts';
-import { type Live, liveBody, parseRecord, type SegmentHeader } from './records.ts';
+import { parseRecord } from './records.ts';
 import { judgeTail } from './replay.ts';
-import { type ScanEnd, type ScannedLine, scanLines } from './scan.ts';
-import { type Fault, SegmentFold } from './segment-fold.ts';
+import { type ScanEnd, scanLines } from './scan.ts';
+import type { Fault, SegmentFold } from './segment-fold.ts';
+import { SegmentPass } from './segment-pass.ts';
 import { readMarker, segmentName } from './segments.ts';
 
 export interface JournalProblem {
@@ -57,13 +58,11 @@ class Verifier {
 
   async readSegment(number: number, next: number | null): Promise<void> {
     const link = next === null ? null : await this.#linkOf(next);
-    let file: ReadFile;
-    try {
-      file = await this.#reader.disk.openRead(segmentName(number));
-    } catch (error) {
-      // Retention took it between the list and now.
-      if (errnoOf(error) === 'ENOENT') return;
-      throw error;
+    const file = await this.#openIfThere(number);
+    if (file === null) {
+      // Retention took it between the list and now, and all before it.
+      this.#before = null;
+      return;
     }
     try {
       const pass = new SegmentPass(number, link, (line, fault) => this.#add(number, line, fault));
@@ -81,10 +80,20 @@ class Verifier {
     }
   }
 
+  async #openIfThere(number: number): Promise<ReadFile | null> {
+    try {
+      return await this.#reader.disk.openRead(segmentName(number));
+    } catch (error) {
+      if (errnoOf(error) === 'ENOENT') return null;
+      throw error;
+    }
+  }
+
   /** The sum the next segment says it follows from; what comes after it was written late. */
   async #linkOf(number: number): Promise<string | null> {
-    const file = await this.#reader.disk.openRead(segmentName(number));
+    const file = await this.#openIfThere(number);
     let link: string | null = null;
+    if (file === null) return null;
     try {
       await scanLines(file, null, ({ text }) => {
         const record = parseRecord(text);
@@ -155,7 +164,7 @@ class Verifier {
     if (header.first_seq !== before.nextSeq) {
       add('seq', `its first seq is ${header.first_seq}, not ${before.nextSeq}`);
     }
-    const difference = header.repaired === true ? null : describeRestated(before, header, pass);
+    const difference = header.repaired === true ? null : pass.describeRestated(before, header);
     if (difference !== null) add('J10', difference);
   }
 
@@ -186,87 +195,5 @@ class Verifier {
       problems: this.#problems,
       notices: this.#notices,
     };
-  }
-}
-
-/** Null where the segment restates exactly what was live at the end of the one before. */
-function describeRestated(
-  before: SegmentFold,
-  header: SegmentHeader,
-  pass: SegmentPass,
-): string | null {
-  const live = before.ledger.restate(Date.parse(header.at));
-  const expected = new Set(live.map(textOf));
-  const missing = [...expected].find((fact) => !pass.restated.has(fact));
-  const example = missing ?? [...pass.restated].find((fact) => !expected.has(fact));
-  if (example === undefined) return null;
-  return `it restates other than what was live: ${example.slice(0, 200)}`;
-}
-
-/** Text that is the same for the same facts, whatever the order of their fields. */
-function textOf(live: Live): string {
-  const facts = live.kind === 'op' ? live.records.map(sorted) : [sorted(liveBody(live))];
-  return JSON.stringify(facts);
-}
-
-function sorted(fields: object): readonly unknown[] {
-  return Object.entries(fields).sort(([a], [b]) => (a < b ? -1 : 1));
-}
-
-/** One segment's lines, folded; what came after the line the next segment follows from does not. */
-class SegmentPass {
-  readonly number: number;
-  readonly fold: SegmentFold;
-  readonly restated = new Set<string>();
-  records = 0;
-  lateLines = 0;
-  isLate = false;
-  #firstFaulty: ScanEnd | null = null;
-  #lastSoundEnd: ScanEnd = { endOffset: 0, lastSum: '', lines: 0, restBytes: 0 };
-  readonly #link: string | null;
-  readonly #onFault: (line: number, fault: Fault) => void;
-
-  constructor(number: number, link: string | null, onFault: (line: number, fault: Fault) => void) {
-    this.number = number;
-    this.fold = new SegmentFold(number);
-    this.#link = link;
-    this.#onFault = onFault;
-  }
-
-  get hasMissedLink(): boolean {
-    return this.#link !== null && !this.isLate;
-  }
-
-  visit(line: ScannedLine): void {
-    if (this.isLate) {
-      this.lateLines += 1;
-      return;
-    }
-    this.#fold(line);
-    this.isLate = line.sum === this.#link;
-  }
-
-  #fold({ fault, number, endOffset, sum, text }: ScannedLine): void {
-    if (fault !== null) {
-      this.#firstFaulty ??= this.#lastSoundEnd;
-      const message = fault === 'form' ? 'it ends without a sum' : 'it does not match its sum';
-      this.#onFault(number, { rule: 'J4', message });
-      return;
-    }
-    if (this.#firstFaulty === null) {
-      this.#lastSoundEnd = { endOffset, lastSum: sum, lines: number, restBytes: 0 };
-    }
-    const record = parseRecord(text);
-    if (record.kind === 'live') this.restated.add(textOf(record.live));
-    if ('seq' in record) this.records += 1;
-    const wrong = this.fold.apply(record);
-    if (wrong !== null) this.#onFault(number, wrong);
-  }
-
-  /** From the first faulty line on, as opening would see it; null where all lines are sound. */
-  tail(end: ScanEnd): ScanEnd | null {
-    const sound = this.#firstFaulty;
-    if (sound === null) return null;
-    return { ...sound, restBytes: end.endOffset + end.restBytes - sound.endOffset };
   }
 }

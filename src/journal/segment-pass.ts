@@ -1,0 +1,82 @@
+/** One pass of verifying over the lines of one segment; the checks between segments are verify.ts. */
+import { type Live, liveBody, parseRecord, type SegmentHeader } from './records.ts';
+import type { ScanEnd, ScannedLine } from './scan.ts';
+import { type Fault, SegmentFold } from './segment-fold.ts';
+
+/** One segment's lines, folded; what came after the line the next segment follows from does not. */
+export class SegmentPass {
+  readonly number: number;
+  readonly fold: SegmentFold;
+  readonly #restated = new Set<string>();
+  records = 0;
+  lateLines = 0;
+  isLate = false;
+  #firstFaulty: ScanEnd | null = null;
+  #lastSoundEnd: ScanEnd = { endOffset: 0, lastSum: '', lines: 0, restBytes: 0 };
+  readonly #link: string | null;
+  readonly #onFault: (line: number, fault: Fault) => void;
+
+  constructor(number: number, link: string | null, onFault: (line: number, fault: Fault) => void) {
+    this.number = number;
+    this.fold = new SegmentFold(number);
+    this.#link = link;
+    this.#onFault = onFault;
+  }
+
+  get hasMissedLink(): boolean {
+    return this.#link !== null && !this.isLate;
+  }
+
+  visit(line: ScannedLine): void {
+    if (this.isLate) {
+      this.lateLines += 1;
+      return;
+    }
+    this.#fold(line);
+    this.isLate = line.sum === this.#link;
+  }
+
+  #fold({ fault, number, endOffset, sum, text }: ScannedLine): void {
+    if (fault !== null) {
+      this.#firstFaulty ??= this.#lastSoundEnd;
+      const message = fault === 'form' ? 'it ends without a sum' : 'it does not match its sum';
+      this.#onFault(number, { rule: 'J4', message });
+      return;
+    }
+    if (this.#firstFaulty === null) {
+      this.#lastSoundEnd = { endOffset, lastSum: sum, lines: number, restBytes: 0 };
+    }
+    const record = parseRecord(text);
+    if (record.kind === 'live') this.#restated.add(textOf(record.live));
+    if ('seq' in record) this.records += 1;
+    const wrong = this.fold.apply(record);
+    if (wrong !== null) this.#onFault(number, wrong);
+  }
+
+  /** Null where it restates exactly what was live at the end of the segment before. */
+  describeRestated(before: SegmentFold, header: SegmentHeader): string | null {
+    const live = before.ledger.restate(Date.parse(header.at));
+    const expected = new Set(live.map(textOf));
+    const missing = [...expected].find((fact) => !this.#restated.has(fact));
+    const example = missing ?? [...this.#restated].find((fact) => !expected.has(fact));
+    if (example === undefined) return null;
+    return `it restates other than what was live: ${example.slice(0, 200)}`;
+  }
+
+  /** From the first faulty line on, as opening would see it; null where all lines are sound. */
+  tail(end: ScanEnd): ScanEnd | null {
+    const sound = this.#firstFaulty;
+    if (sound === null) return null;
+    return { ...sound, restBytes: end.endOffset + end.restBytes - sound.endOffset };
+  }
+}
+
+/** Text that is the same for the same facts, whatever the order of their fields. */
+function textOf(live: Live): string {
+  const facts = live.kind === 'op' ? live.records.map(sorted) : [sorted(liveBody(live))];
+  return JSON.stringify(facts);
+}
+
+function sorted(fields: object): readonly unknown[] {
+  return Object.entries(fields).sort(([a], [b]) => (a < b ? -1 : 1));
+}
