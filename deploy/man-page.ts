@@ -1,0 +1,74 @@
+/**
+ * pve-reconciler(1), made from the commands themselves: names, arguments, options and descriptions
+ * are those of `--help`, so the page cannot fall behind.
+ */
+import type { Command, Option } from 'commander';
+import { createProgram } from '../src/agent/command-line.ts';
+import { createTerminal } from '../src/agent/terminal.ts';
+
+export function manPage(version: string, date: string): string {
+  const terminal = createTerminal({ out: process.stdout, err: process.stderr }, {});
+  const program = createProgram({ terminal, run: () => async () => undefined });
+  return [
+    `.TH PVE\\-RECONCILER 1 "${date}" "pve\\-reconciler ${version}" "Proxmox VE"`,
+    '.SH NAME',
+    'pve\\-reconciler \\- keeps the guests of a Proxmox VE host in their desired state',
+    '.SH SYNOPSIS',
+    '.B pve\\-reconciler',
+    '[\\-\\-config FILE] [\\-\\-json] COMMAND [ARGUMENT...]',
+    '.SH OPTIONS',
+    ...program.options.flatMap(optionLines),
+    '.SH COMMANDS',
+    ...program.commands.flatMap((command) => commandLines(command, '')),
+    '.SH EXIT STATUS',
+    '0 ok, 1 the work failed, 2 the plan differs, 64 usage, 65 bad input data, 69 PVE or the agent is',
+    'unreachable, 70 halted, 75 try again, 77 permission, 78 configuration.',
+    '.SH FILES',
+    '.TP',
+    '.I /etc/pve\\-reconciler/config.yaml',
+    'the configuration; an example is in /usr/share/doc/pve\\-reconciler/examples',
+    '.TP',
+    '.I /etc/pve\\-reconciler/desired.d',
+    'desired state',
+    '.TP',
+    '.I /var/lib/pve\\-reconciler',
+    'the journal; kept until the package is purged',
+    '.SH SEE ALSO',
+    '.BR systemctl (1),',
+    '.BR pveum (1)',
+    '',
+  ].join('\n');
+}
+
+function commandLines(command: Command, prefix: string): string[] {
+  const name = `${prefix}${command.name()}`;
+  if (command.commands.length > 0) {
+    return command.commands.flatMap((inner) => commandLines(inner, `${name} `));
+  }
+  const usage = [name, ...command.registeredArguments.map(argumentText)].join(' ');
+  return [
+    '.TP',
+    `.B ${roff(usage)}`,
+    roff(command.description()),
+    ...(command.options.length === 0
+      ? []
+      : ['.RS', ...command.options.flatMap(optionLines), '.RE']),
+  ];
+}
+
+function argumentText(argument: Command['registeredArguments'][number]): string {
+  const text = `${argument.name().toUpperCase()}${argument.variadic ? '...' : ''}`;
+  return argument.required ? text : `[${text}]`;
+}
+
+function optionLines({ flags, description }: Option): string[] {
+  return ['.TP', `.B ${roff(flags)}`, roff(description)];
+}
+
+/** A line that begins with a dot or a quote would be a request. */
+function roff(text: string): string {
+  return text
+    .replaceAll('\\', '\\e')
+    .replaceAll('-', '\\-')
+    .replace(/^(?=[.'])/, '\\&');
+}
