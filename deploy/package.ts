@@ -101,8 +101,9 @@ function putDocs(staged: string): void {
   cpSync(deploy('examples'), join(staged, doc, 'examples'), { recursive: true });
 }
 
+const unit = (name: string): string => deploy(`systemd/${name}`);
+
 function putUnits(staged: string): void {
-  const unit = (name: string): string => deploy(`systemd/${name}`);
   for (const name of readdirSync(deploy('systemd'))) {
     if (/\.(?:service|path|timer)$/.test(name)) {
       copy(staged, unit(name), `usr/lib/systemd/system/${name}`);
@@ -198,9 +199,8 @@ const EXPOSURE_MAX_TENTHS = 15;
 /** Throws where the unit may do more than it needs. */
 export function lookAtUnit(): void {
   requireTool('systemd-analyze', 'systemd');
-  const unit = deploy(`systemd/${NAME}.service`);
   const options = ['--offline=true', `--threshold=${EXPOSURE_MAX_TENTHS}`, '--no-pager'];
-  const said = execFileSync('systemd-analyze', ['security', ...options, unit], {
+  const said = execFileSync('systemd-analyze', ['security', ...options, unit(`${NAME}.service`)], {
     encoding: 'utf8',
   });
   console.log(said.trim().split('\n').at(-1));
