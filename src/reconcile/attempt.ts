@@ -29,7 +29,8 @@ export async function runAttempt(
   room.signal.throwIfAborted();
   const { guest } = look;
   const before = describeBefore(op, guest, room.ledger.lastUpid(op.vmid));
-  const attempt: Attempt = { op, number, before, seenSinceMs: look.sinceMs };
+  const isMaybeHa = guest.ha.kind === 'managed' || guest.ha.kind === 'unknown';
+  const attempt: Attempt = { op, number, before, seenSinceMs: look.sinceMs, isMaybeHa };
   const params = maskedParams(op, room.semantics);
   const signers = op.signers === undefined ? {} : { signers: op.signers };
   await room.record({

@@ -48,6 +48,8 @@ export interface Attempt {
   readonly before: Before;
   /** Monotonic: when the lane's look began that the attempt stands on. */
   readonly seenSinceMs: number;
+  /** HA manages the guest, or nobody has looked: then power alone tells no end (PVE-FACTS 33). */
+  readonly isMaybeHa: boolean;
 }
 
 /**
@@ -154,7 +156,7 @@ type SeenGuest = (Seen & { readonly kind: 'seen' }) | Extract<LookResult, { kind
 async function seeGuest(attempt: Attempt, evidence: Evidence, room: Workroom): Promise<SeenGuest> {
   const { op } = attempt;
   const startedMs = room.clock.monotonicMs();
-  let isDetailed = false;
+  let isDetailed = attempt.isMaybeHa && op.action.kind !== 'set_config';
   for (;;) {
     // What a config is does not depend on the list it stands beside.
     const sinceMs = op.action.kind === 'set_config' ? attempt.seenSinceMs : undefined;

@@ -53,7 +53,7 @@ async function record(end: AttemptEnd, room: Workroom): Promise<AttemptEnd> {
 
 /** An op that ends before any attempt. */
 function unbegun(op: Op): Attempt {
-  return { op, number: 0, before: NOTHING_BEFORE, seenSinceMs: 0 };
+  return { op, number: 0, before: NOTHING_BEFORE, seenSinceMs: 0, isMaybeHa: false };
 }
 
 /** What became of the attempt that its records leave open; null: none was begun. */
@@ -63,7 +63,7 @@ async function resumeAttempt(view: OpView, op: Op, room: Workroom): Promise<Atte
   if (latest.kind === 'restart') return resumeRestart(view, room);
   const before = started?.before ?? NOTHING_BEFORE;
   const seenSinceMs = room.clock.monotonicMs();
-  const attempt: Attempt = { op, number: latest.attempt, before, seenSinceMs };
+  const attempt: Attempt = { op, number: latest.attempt, before, seenSinceMs, isMaybeHa: true };
   if (latest.upid !== undefined) return followTask(attempt, latest.upid, room);
   const unanswered = {
     ...attempt,

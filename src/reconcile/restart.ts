@@ -42,7 +42,7 @@ export async function runRestart(
   room.signal.throwIfAborted();
   const { guest, sinceMs } = look;
   const before = describeBefore(op, guest, room.ledger.lastUpid(op.vmid));
-  const attempt: Attempt = { op, number, before, seenSinceMs: sinceMs };
+  const attempt: Attempt = { op, number, before, seenSinceMs: sinceMs, isMaybeHa: false };
   const signers = op.signers === undefined ? {} : { signers: op.signers };
   const { params } = op.action;
   const state = 'started';
@@ -60,6 +60,7 @@ export async function resumeRestart(view: OpView, room: Workroom): Promise<Attem
     number: view.latest.attempt,
     before: view.started?.before ?? NOTHING_BEFORE,
     seenSinceMs: room.clock.monotonicMs(),
+    isMaybeHa: true,
   };
   // A child of an earlier attempt has a smaller seq than this attempt's `started`.
   const sinceSeq = view.started?.seq ?? 0;
@@ -178,7 +179,7 @@ async function endOfChild(view: OpView, room: Workroom): Promise<Part> {
   const op = opFromRecord(view.first);
   const before = started?.before ?? NOTHING_BEFORE;
   const seenSinceMs = room.clock.monotonicMs();
-  const attempt: Attempt = { op, number: latest.attempt, before, seenSinceMs };
+  const attempt: Attempt = { op, number: latest.attempt, before, seenSinceMs, isMaybeHa: true };
   if (latest.upid !== undefined) {
     return recordChild(await followTask(attempt, latest.upid, room), room);
   }
