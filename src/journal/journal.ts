@@ -101,6 +101,7 @@ export async function openJournal(options: OpenOptions): Promise<Journal> {
       isSuspect: held.takenFrom !== null && held.takenFrom.poisoned,
       onHalt: halt,
     });
+    await held.markSound();
     journal.holdLock(held);
     return journal;
   } catch (error) {

@@ -103,6 +103,8 @@ export class JournalLock {
   readonly owner: Owner;
   readonly #request: LockRequest;
   readonly #staleMs: number;
+  /** What a failed sync of the last owner left has not been written anew yet. */
+  #isSuspect: boolean;
   #lost: ReconcilerError | null = null;
   #refreshedMs = 0;
   #refreshedAtMs = 0;
@@ -113,6 +115,7 @@ export class JournalLock {
     this.#staleMs = request.staleMs ?? LOCK_STALE_MS;
     this.owner = owner;
     this.takenFrom = takenFrom;
+    this.#isSuspect = takenFrom?.poisoned === true;
   }
 
   async acquire(): Promise<void> {
@@ -137,6 +140,13 @@ export class JournalLock {
       await this.#release();
       throw error;
     }
+  }
+
+  /** What the last owner left is sound on disk: until then its mark is ours, or a crash loses it. */
+  async markSound(): Promise<void> {
+    if (!this.#isSuspect) return;
+    this.#isSuspect = false;
+    await this.#writeOwner();
   }
 
   /**
@@ -182,7 +192,8 @@ export class JournalLock {
     const { stateDir } = this.#request;
     const path = join(stateDir, OWNER_NAME);
     const temporary = `${path}.${this.owner.pid}.tmp`;
-    const text = `${JSON.stringify(this.owner)}\n`;
+    const owner = this.#isSuspect ? { ...this.owner, poisoned: true } : this.owner;
+    const text = `${JSON.stringify(owner)}\n`;
     await fs.promises.writeFile(temporary, text, { mode: 0o600, flush: true });
     await fs.promises.rename(temporary, path);
     await syncFolder(stateDir);
@@ -218,13 +229,16 @@ export class JournalLock {
     return this.#lost;
   }
 
-  /** The lock first: until the owner file is gone too, whoever looks finds us, alive. */
+  /**
+   * The lock first: until the owner file is gone too, whoever looks finds us, alive. A start that
+   * failed on what a poisoned owner left keeps the file, and the mark in it, for the next.
+   */
   async release(): Promise<void> {
     const release = this.#release;
     this.#release = null;
     if (release === null || this.#lost !== null || !this.#isOurs()) return;
     await release();
-    await fs.promises.unlink(join(this.#request.stateDir, OWNER_NAME));
+    if (!this.#isSuspect) await fs.promises.unlink(join(this.#request.stateDir, OWNER_NAME));
   }
 }
 

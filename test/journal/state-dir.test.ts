@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import * as fs from 'node:fs';
-import { tmpdir } from 'node:os';
+import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { openReader } from '../../src/journal/reader.ts';
@@ -111,6 +111,25 @@ test('a disk that takes only half of a line halts the writer, and nothing confir
   expect(confirmed.filter((line) => !text.includes(`"sum":"${line.split(' ')[1]}"`))).toEqual([]);
   expect(confirmed.length).toBeGreaterThan(20);
   expect((await verifyJournal(openReader(stateDir))).problems).toEqual([]);
+});
+
+test('a start that fails on what a poisoned writer left keeps its mark; one that succeeds ends it', async () => {
+  await openAndClose();
+  const file = inState('journal.owner.json');
+  const gone = { pid: 1, host: hostname(), started_at: 'x', boot_id: 'another', token: 'x' };
+  const mark = { ...gone, start_ticks: 1, pid_namespace: 'x', poisoned: true };
+  fs.writeFileSync(file, JSON.stringify(mark), { mode: 0o600 });
+  const newest = fs.readFileSync(inState('journal/newest'));
+  fs.writeFileSync(inState('journal/newest'), 'damaged');
+  await expect(openOnDisk(stateDir)).rejects.toMatchObject({ code: 'journal_corrupt' });
+  expect(JSON.parse(fs.readFileSync(file, 'utf8'))).toMatchObject({ poisoned: true });
+
+  fs.writeFileSync(file, JSON.stringify(mark));
+  fs.writeFileSync(inState('journal/newest'), newest);
+  const journal = await openOnDisk(stateDir);
+  expect(JSON.parse(fs.readFileSync(file, 'utf8'))).not.toHaveProperty('poisoned');
+  await journal.close();
+  expect(fs.existsSync(file)).toBe(false);
 });
 
 function failTest(): never {
