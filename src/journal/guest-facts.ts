@@ -13,8 +13,8 @@ export class GuestFacts {
   readonly secrets = new Map<string, string>();
   isInitialDone = false;
   #lastUpid: Upid | null = null;
-  /** Of the newest UPID. */
-  #lastAge = '';
+  /** When the newest UPID's task began, seconds since 1970. */
+  #lastStartS = 0;
   #startsMs: number[] = [];
 
   constructor(vmid: Vmid) {
@@ -37,10 +37,13 @@ export class GuestFacts {
   /** The newest by its own start time: late effects are found in any order. */
   sawUpid(upid: Upid): void {
     if (upid === this.#lastUpid) return;
-    const age = ageOf(upid);
-    if (age < this.#lastAge) return;
+    const startS = hexField(upid, START_FIELD);
+    if (startS < this.#lastStartS) return;
+    // In the same second, by the worker's own start in ticks.
+    const tied = startS === this.#lastStartS ? this.#lastUpid : null;
+    if (tied !== null && hexField(upid, PSTART_FIELD) < hexField(tied, PSTART_FIELD)) return;
     this.#lastUpid = upid;
-    this.#lastAge = age;
+    this.#lastStartS = startS;
   }
 
   sawStart(atMs: number): void {
@@ -81,13 +84,12 @@ export class GuestFacts {
   }
 }
 
-/**
- * Text that sorts as the tasks began: start time, then the worker's own start in ticks. Both are
- * hex fields of `UPID:node:pid:pstart:starttime:…`; pstart has 8 digits or 9 (PVE-FACTS 16).
- */
-function ageOf(upid: Upid): string {
-  const pstart = upid.indexOf(':', upid.indexOf(':', 5) + 1) + 1;
-  const pstartEnd = upid.indexOf(':', pstart);
-  const start = upid.slice(pstartEnd + 1, pstartEnd + 9);
-  return (start + upid.slice(pstart, pstartEnd).padStart(9, '0')).toUpperCase();
+/** Of `UPID:node:pid:pstart:starttime:…`; pstart has 8 digits or 9 (PVE-FACTS 16). */
+const PSTART_FIELD = 3;
+const START_FIELD = 4;
+
+function hexField(upid: Upid, field: number): number {
+  let begin = 0;
+  for (let skipped = 0; skipped < field; skipped++) begin = upid.indexOf(':', begin) + 1;
+  return parseInt(upid.slice(begin, upid.indexOf(':', begin)), 16);
 }

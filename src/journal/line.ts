@@ -41,15 +41,13 @@ export function isSum(value: unknown): value is string {
 }
 
 /**
- * The sum a line states, or null where it has not a line's form. `end` is before the newline. Not
- * checked to be hex digits: it is good if it is the one the line ought to have.
+ * The sum a line states, or null where it has not a line's form. Not checked to be hex digits: it is
+ * good if it is the one the line ought to have.
  */
-export function statedSum(buffer: Buffer, start: number, end: number): string | null {
-  const suffix = end - SUFFIX_BYTES;
-  if (suffix <= start) return null;
-  const text = buffer.toString('latin1', suffix, end);
-  if (!text.startsWith(SUM_KEY) || !text.endsWith('"}')) return null;
-  return text.slice(SUM_KEY.length, SUM_KEY.length + SUM_CHARS);
+export function statedSum(text: string): string | null {
+  if (text.length <= SUFFIX_BYTES || !text.endsWith('"}')) return null;
+  if (!text.startsWith(SUM_KEY, text.length - SUFFIX_BYTES)) return null;
+  return text.slice(-SUM_CHARS - 2, -2);
 }
 
 /**

@@ -3,7 +3,7 @@
  * opening and verifying read every line, and this is a fifth of the cost.
  */
 import { ERROR_CODES } from '../reconcile/errors.ts';
-import { parseCorrelationId, parseOpId, parseUpid, parseVmid } from '../reconcile/ids.ts';
+import { parseCorrelationId, parseOpId, parseVmid } from '../reconcile/ids.ts';
 import { OP_KINDS, OP_ORIGINS, OP_STATES, type OpRecord } from '../reconcile/op.ts';
 import { SUM_CHARS } from './line.ts';
 
@@ -82,7 +82,7 @@ export function wrongOpField(op: Fields): string | null {
 
 function wrongOptionalField(op: Fields): string | null {
   if (op.params !== undefined && !isObject(op.params)) return 'params';
-  if (op.upid !== undefined && parseUpid(op.upid) === null) return 'upid';
+  if (op.upid !== undefined && !isUpid(op.upid)) return 'upid';
   if (op.before !== undefined && !isObject(op.before)) return 'before';
   if (op.exit_status !== undefined && !isText(op.exit_status)) return 'exit_status';
   if (op.observed !== undefined && !isObject(op.observed)) return 'observed';
@@ -103,6 +103,11 @@ function wrongOfOthers(op: Fields): string | null {
   if (op.parent_op_id !== undefined && parseOpId(op.parent_op_id) === null) return 'parent_op_id';
   if (op.actor !== undefined && !isText(op.actor)) return 'actor';
   return op.signers !== undefined && !Array.isArray(op.signers) ? 'signers' : null;
+}
+
+/** The chain vouches for the rest: whoever wrote it had parsed it. */
+function isUpid(value: unknown): boolean {
+  return isText(value) && value.startsWith('UPID:');
 }
 
 function isError(value: unknown): boolean {

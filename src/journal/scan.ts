@@ -89,7 +89,7 @@ class LineCursor {
     this.#previousSum = previousSum;
   }
 
-  /** Visits the complete lines from `from` on; returns where the rest begins, null when told to stop. */
+  /** Visits the complete lines from `from` on; returns where the rest begins, or null if stopped. */
   visitAll(
     buffer: Buffer,
     from: number,
@@ -111,7 +111,7 @@ class LineCursor {
 
   #read(buffer: Buffer, start: number, end: number): ScannedLine {
     const text = buffer.toString('utf8', start, end);
-    const sum = statedSum(buffer, start, end);
+    const sum = statedSum(text);
     const previousSum = this.#previousSum ?? statedPreviousSum(text);
     const fault = this.#judge(buffer, { start, end }, sum, previousSum);
     return {
