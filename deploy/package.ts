@@ -109,6 +109,7 @@ function putUnits(staged: string): void {
       copy(staged, unit(name), `usr/lib/systemd/system/${name}`);
     }
   }
+  copy(staged, unit('mirror-look'), `usr/lib/${NAME}/mirror-look`, 0o755);
   copy(staged, unit(`${NAME}.sysusers`), `usr/lib/sysusers.d/${NAME}.conf`);
   copy(staged, unit(`${NAME}.tmpfiles`), `usr/lib/tmpfiles.d/${NAME}.conf`);
 }

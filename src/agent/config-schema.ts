@@ -214,4 +214,11 @@ export const configSchema = z.strictObject({
     .max(256)
     .default([]),
   hub: hub.nullable().default(null),
+  look: z
+    .strictObject({
+      mirror: path.default('/run/pve-reconciler/look'),
+      qemu_run: path.default('/run/qemu-server'),
+      cgroup: path.default('/sys/fs/cgroup'),
+    })
+    .prefault({}),
 });

@@ -10,6 +10,7 @@ import type { TlsTrust } from '../proxmox/trust.ts';
 import { ReconcilerError } from '../reconcile/errors.ts';
 import type { OpKind } from '../reconcile/op.ts';
 import type { EnginePolicy } from '../reconcile/ports.ts';
+import type { SignPlaces } from './cheap-looks/host-signs.ts';
 import { configSchema, type ListenAddress, type VmidRange } from './config-schema.ts';
 import {
   type Finding,
@@ -61,6 +62,8 @@ export interface Config {
   readonly signers: readonly SignerEntry[];
   /** Null: this agent dials no hub. */
   readonly hub: HubEntry | null;
+  /** Where the host's own signs are (cheap looks); nothing has to be there. */
+  readonly look: SignPlaces;
   /** Where something stands in the file, for what is only found to be wrong later. */
   readonly placeOf: (path: KeyPath) => Place;
 }
@@ -133,6 +136,11 @@ function readConfig(
       vmids: signer.allow.vmids,
     })),
     hub: raw.hub === null ? null : readHub(raw.hub, at),
+    look: {
+      mirror: at(raw.look.mirror),
+      qemuRun: at(raw.look.qemu_run),
+      cgroup: at(raw.look.cgroup),
+    },
     placeOf,
   };
 }

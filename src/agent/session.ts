@@ -14,6 +14,8 @@ import { Engine } from '../reconcile/engine.ts';
 import { ReconcilerError } from '../reconcile/errors.ts';
 import type { GuestApi, OpLedger } from '../reconcile/ports.ts';
 import { type Broadcast, createBroadcast } from './broadcast.ts';
+import { withCheapLooks } from './cheap-looks/cheap-looks.ts';
+import { type HostSigns, readHostSigns } from './cheap-looks/host-signs.ts';
 import { type Config, loadConfig, readTlsTrust, readToken } from './config.ts';
 import { createCompositeProvider } from './desired/composite.ts';
 import { createFileProvider } from './desired/file.ts';
@@ -70,7 +72,9 @@ export async function openSession(
   );
   opened.defer(() => desired.close());
   const guests = journal === null ? proxmox.guests : requireOwner(proxmox.guests, journal);
-  const looks = rememberLooks({ guests, desired });
+  const readSigns = (): Promise<HostSigns | null> =>
+    readHostSigns(config.look, { node: config.node, nowMs: clock.now() });
+  const looks = rememberLooks({ guests: withCheapLooks({ guests, clock, readSigns }), desired });
   const semantics = createValueSemantics();
   const signedOps =
     journal === null ? null : await openSignedOps({ config, journal, clock, semantics });

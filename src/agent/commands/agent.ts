@@ -1,4 +1,5 @@
 /** `agent`: the daemon; with `--once` passes until everything has settled. */
+import { createSignWatch } from '../cheap-looks/sign-watch.ts';
 import type { CommandContext } from '../command.ts';
 import { createControlService } from '../control/service.ts';
 import { runDaemon } from '../daemon.ts';
@@ -28,8 +29,12 @@ export async function runAgent(
   });
   await using session = await openSession(context.configFile, { access: 'write' });
   const signed = createSignedOpsPart(session);
-  const notify = createNotifyService(process.env);
-  const services = [createControlService(signed.control), signed.start, notify];
+  const services = [
+    createControlService(signed.control),
+    signed.start,
+    createSignWatch(),
+    createNotifyService(process.env),
+  ];
   await runDaemon(session, { log, signal: context.signal, services });
   log.info('agent has stopped');
   return EXIT.ok;

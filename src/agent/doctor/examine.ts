@@ -21,7 +21,7 @@ import {
   socketFindings,
 } from './agent-checks.ts';
 import { type Finding, failure, ok } from './finding.ts';
-import { hostFindings } from './host-checks.ts';
+import { hostFindings, looksFinding } from './host-checks.ts';
 import { certificateFindings, clockFinding, connectionFindings, haFinding } from './node-checks.ts';
 import { privilegeFindings, scopeFindings } from './privileges.ts';
 
@@ -47,6 +47,7 @@ export async function examine(
     ...(await signerFindings(config)),
     ...(await hubFindings(config)),
     ...(await socketFindings(config)),
+    await looksFinding(config),
   ];
 }
 

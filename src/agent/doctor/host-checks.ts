@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { describeOwner, describeSelf, judgeOwner, parseOwner } from '../../journal/owner.ts';
 import { openReader } from '../../journal/reader.ts';
 import { ReconcilerError } from '../../reconcile/errors.ts';
+import { readHostSigns } from '../cheap-looks/host-signs.ts';
 import type { Config } from '../config.ts';
 import { readLedger } from '../open-ledger.ts';
 import { describeIoError } from '../text-file.ts';
@@ -180,4 +181,13 @@ function readOwner(path: string): ReturnType<typeof parseOwner> {
   } catch {
     return null;
   }
+}
+
+/** Which make of looks is in use: neither is wrong. */
+export async function looksFinding({ look, node }: Config): Promise<Finding> {
+  const signs = await readHostSigns(look, { node, nowMs: Date.now() });
+  if (signs !== null)
+    return ok('looks', `cheap looks, by ${look.mirror}: quiet passes ask nothing`);
+  const how = 'for fewer: systemctl enable --now pve-reconciler-look';
+  return ok('looks', `every pass asks the API, 3 requests and the configs that are due (${how})`);
 }

@@ -1,0 +1,161 @@
+/**
+ * Looks that cost no request: a second make of `observe`, in front of the API's. While the host's
+ * own signs are as they were before the last look through the API began, that look still holds.
+ *
+ * Invariants:
+ * - C1 A look is kept under signs that were read before it began, so a change during it shows.
+ * - C2 After a change of our own the API is asked until the mirror must have caught up.
+ * - C3 What was seen is believed for at most 10 minutes: signs may be missed.
+ * - C4 `look`, under a lane, always asks the API: nothing is ever done on the word of a sign.
+ */
+import type { Clock } from '../../reconcile/clock.ts';
+import type { ActualState, ConfigLook, Guest } from '../../reconcile/guest.ts';
+import type { Vmid } from '../../reconcile/ids.ts';
+import type { GuestApi, ObserveRequest } from '../../reconcile/ports.ts';
+import type { HostSigns } from './host-signs.ts';
+
+const BELIEVED_MS = 10 * 60_000;
+/** The mirror is a second behind, pmxcfs a little too. */
+const MIRROR_LAG_MS = 3_000;
+
+interface KeptLook {
+  readonly signs: HostSigns;
+  readonly actual: ActualState;
+  readonly atMs: number;
+}
+
+interface KeptConfig {
+  readonly version: string;
+  readonly look: ConfigLook;
+  readonly atMs: number;
+}
+
+export interface CheapLooksOptions {
+  readonly guests: GuestApi;
+  readonly clock: Clock;
+  /** Null: the host shows nothing; the API is asked as if there were no cheap looks. */
+  readonly readSigns: () => Promise<HostSigns | null>;
+}
+
+export function withCheapLooks({ guests, clock, readSigns }: CheapLooksOptions): GuestApi {
+  const looks = new CheapLooks({ guests, clock, readSigns });
+  const changing = async <T>(change: () => Promise<T>): Promise<T> => {
+    try {
+      return await change();
+    } finally {
+      looks.forget();
+    }
+  };
+  return {
+    ...guests,
+    observe: (request, signal) => looks.observe(request, signal),
+    start: (guest, signal) => changing(() => guests.start(guest, signal)),
+    stop: (guest, params, signal) => changing(() => guests.stop(guest, params, signal)),
+    setConfig: (guest, change, signal) => changing(() => guests.setConfig(guest, change, signal)),
+    awaitTask: (upid, signal) => changing(() => guests.awaitTask(upid, signal)),
+  };
+}
+
+class CheapLooks {
+  readonly #options: CheapLooksOptions;
+  #kept: KeptLook | null = null;
+  readonly #configs = new Map<Vmid, KeptConfig>();
+  #lateUntilMs = 0;
+
+  constructor(options: CheapLooksOptions) {
+    this.#options = options;
+  }
+
+  /** C2. */
+  forget(): void {
+    this.#kept = null;
+    this.#configs.clear();
+    this.#lateUntilMs = this.#options.clock.monotonicMs() + MIRROR_LAG_MS;
+  }
+
+  async observe(request: ObserveRequest, signal: AbortSignal): Promise<ActualState> {
+    const { guests, clock, readSigns } = this.#options;
+    const atMs = clock.monotonicMs();
+    const signs = atMs < this.#lateUntilMs ? null : await readSigns();
+    if (signs === null) return guests.observe(request, signal);
+    const kept = this.#keptLook(signs, atMs);
+    const known = this.#knownConfigs(signs, atMs);
+    const isCovered = [...request.configs].every((vmid) => known.has(vmid));
+    if (kept !== null && isCovered) return this.#answer(kept, request, known);
+    // Whose config has changed since it was read is looked at too, due or not.
+    const changed = [...this.#configs.keys()].filter((vmid) => !known.has(vmid));
+    const unknown = [...request.configs].filter((vmid) => !known.has(vmid));
+    const asked = { ...request, configs: new Set([...unknown, ...changed]) };
+    const actual = await guests.observe(asked, signal);
+    this.#keep(actual, signs, atMs);
+    return { ...actual, guests: withConfigs(actual.guests, request.configs, known) };
+  }
+
+  #keptLook({ stamp }: HostSigns, atMs: number): KeptLook | null {
+    const kept = this.#kept;
+    if (kept === null || kept.signs.stamp !== stamp) return null;
+    return atMs - kept.atMs < BELIEVED_MS ? kept : null;
+  }
+
+  #knownConfigs({ configs }: HostSigns, atMs: number): ReadonlyMap<Vmid, ConfigLook> {
+    const known = new Map<Vmid, ConfigLook>();
+    for (const [vmid, kept] of this.#configs) {
+      const isSame = configs.get(vmid) === kept.version && atMs - kept.atMs < BELIEVED_MS;
+      if (isSame) known.set(vmid, kept.look);
+    }
+    return known;
+  }
+
+  #answer(
+    { actual }: KeptLook,
+    { configs }: ObserveRequest,
+    known: ReadonlyMap<Vmid, ConfigLook>,
+  ): ActualState {
+    return {
+      ...actual,
+      lookedAtMs: this.#options.clock.now(),
+      guests: withConfigs(actual.guests, configs, known),
+      bulkTasks: [],
+    };
+  }
+
+  #keep(actual: ActualState, signs: HostSigns, atMs: number): void {
+    // A change of our own began meanwhile: what was seen may be from before it (C2).
+    if (atMs < this.#lateUntilMs) return;
+    const isWhole = actual.qemu.kind === 'complete' && actual.lxc.kind === 'complete';
+    const isQuiet = actual.tasks.length === 0 && actual.bulkTasks.every((task) => !task.isRunning);
+    this.#kept = isWhole && isQuiet ? { signs, actual: withoutConfigs(actual), atMs } : null;
+    for (const { vmid, config } of actual.guests.values()) {
+      const version = signs.configs.get(vmid);
+      if (config.kind !== 'known' || version === undefined) continue;
+      this.#configs.set(vmid, { version, look: config, atMs });
+    }
+    for (const vmid of this.#configs.keys()) {
+      if (isWhole && !actual.guests.has(vmid)) this.#configs.delete(vmid);
+    }
+  }
+}
+
+function withConfigs(
+  guests: ReadonlyMap<Vmid, Guest>,
+  wanted: ReadonlySet<Vmid>,
+  known: ReadonlyMap<Vmid, ConfigLook>,
+): ReadonlyMap<Vmid, Guest> {
+  const filled = new Map(guests);
+  for (const vmid of wanted) {
+    const guest = filled.get(vmid);
+    const config = known.get(vmid);
+    if (guest?.config.kind === 'not_read' && config !== undefined) {
+      filled.set(vmid, { ...guest, config });
+    }
+  }
+  return filled;
+}
+
+function withoutConfigs(actual: ActualState): ActualState {
+  const guests = new Map<Vmid, Guest>();
+  for (const [vmid, guest] of actual.guests) guests.set(vmid, { ...guest, config: NOT_READ });
+  return { ...actual, guests };
+}
+
+const NOT_READ: ConfigLook = { kind: 'not_read' };

@@ -1,0 +1,35 @@
+/**
+ * Looks at the host's signs every second and wakes the loop when they have changed: a config that
+ * was written, a guest that has ended, a task that began. Without signs it does nothing.
+ */
+import type { StartService } from '../daemon.ts';
+import { systemClock } from '../system.ts';
+import { readHostSigns } from './host-signs.ts';
+
+/** Of the 2 s within which a guest's end is to be noticed. */
+const LOOK_EVERY_MS = 1_000;
+
+export function createSignWatch(): StartService {
+  return async ({ config, loop, log }) => {
+    const over = new AbortController();
+    const { node, look } = config;
+    const watch = async (): Promise<void> => {
+      let stamp: string | null = null;
+      while (!over.signal.aborted) {
+        const signs = await readHostSigns(look, { node, nowMs: systemClock.now() });
+        if (signs !== null && stamp === null) log.info('cheap looks are in use');
+        if (signs === null && stamp !== null) log.warn('no cheap looks any more: the API is asked');
+        if (signs !== null && stamp !== null && signs.stamp !== stamp) loop.wake();
+        stamp = signs?.stamp ?? null;
+        await systemClock.sleep(LOOK_EVERY_MS, over.signal);
+      }
+    };
+    const watching = watch();
+    return {
+      async stop() {
+        over.abort();
+        await watching;
+      },
+    };
+  };
+}

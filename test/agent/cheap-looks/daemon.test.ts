@@ -1,0 +1,62 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type Simulator, startSimulator } from '../../simulator/start.ts';
+import { type Host, makeHost, startDaemon, useBuiltProgram } from '../program.ts';
+
+const SCRIPT = join(import.meta.dirname, '../../../deploy/systemd/mirror-look');
+
+useBuiltProgram();
+let dir: string;
+let pve: Simulator;
+let host: Host;
+let mirror: ChildProcess;
+beforeAll(async () => {
+  dir = mkdtempSync(join(tmpdir(), 'pve-reconciler-mirror-'));
+  pve = await startSimulator({ guests: 6, look: true, speed: 10 });
+  mirror = spawn(SCRIPT, [join(pve.lookDir, 'etc-pve'), join(dir, 'mirror')], { stdio: 'ignore' });
+  host = makeHost(pve);
+  host.write('desired.yaml', {
+    version: 1,
+    guests: { 100: { power: 'running', config: { onboot: 0 } } },
+  });
+});
+afterAll(async () => {
+  const ended = once(mirror, 'exit');
+  mirror.kill('SIGTERM');
+  await ended;
+  host.remove();
+  await pve.stop();
+  rmSync(dir, { recursive: true, force: true });
+});
+
+test('a guest that ends and a config that is changed are noticed in seconds, a minute before the next pass', async () => {
+  const config = host.configure({
+    proxmox: { token_file: pve.tokenFile('root') },
+    reconcile: { interval: '60s', config_interval: '60s' },
+    look: {
+      mirror: join(dir, 'mirror'),
+      qemu_run: join(pve.lookDir, 'run/qemu-server'),
+      cgroup: join(pve.lookDir, 'cgroup'),
+    },
+  });
+  const daemon = startDaemon(config);
+  await daemon.saw(/cheap looks are in use/);
+  await daemon.saw(/all 1 guests are in sync/);
+  const ended = performance.now();
+  await pve.control('PATCH', '/guests/100', { running: false });
+  await daemon.saw(/start started/);
+  const noticedMs = performance.now() - ended;
+  await daemon.saw(/start succeeded/);
+  const changed = performance.now();
+  await pve.control('PATCH', '/guests/100', { set: { onboot: '1' } });
+  await daemon.saw(/set_config started/);
+  const foundMs = performance.now() - changed;
+  await daemon.saw(/set_config succeeded/);
+  expect(await daemon.end('SIGTERM')).toBe(0);
+  // About one; on a machine that is busy with other tests more.
+  expect(Math.max(noticedMs, foundMs)).toBeLessThan(5_000);
+});
