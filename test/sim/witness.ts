@@ -234,6 +234,11 @@ function isWanted({ kind, params }: SentRequest, wanted: DesiredGuest | null): b
 }
 
 /** Is the guest as the op wants it? Judged from PVE's side, by power alone where HA has it. */
+/** Where HA manages the guest, it is at its end only when HA says so too (PVE-FACTS 33, 34). */
+function isHaState({ haState }: GuestTruth, wanted: 'started' | 'stopped'): boolean {
+  return haState === undefined || haState === wanted;
+}
+
 function isAsAsked(
   { kind }: OpRecordDraft,
   params: OpRecordDraft['params'],
@@ -242,9 +247,9 @@ function isAsAsked(
 ): boolean {
   switch (kind) {
     case 'start':
-      return guest.power === 'running';
+      return guest.power === 'running' && isHaState(guest, 'started');
     case 'stop':
-      return guest.power === 'stopped';
+      return guest.power === 'stopped' && isHaState(guest, 'stopped');
     case 'restart':
       return guest.power === 'running' && guest.bootedAtMs !== bootedBeforeMs;
     case 'set_config': {
