@@ -8,6 +8,7 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
+import { stripTypeScriptTypes } from 'node:module';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
@@ -38,7 +39,10 @@ afterAll(() => pve.stop());
 function freshHost(): void {
   dir = mkdtempSync(join(tmpdir(), 'pve-reconciler-setup-'));
   mkdirSync(join(dir, 'bin'));
-  const fake = join(import.meta.dirname, 'fake-pve-tools.ts');
+  // Its types are taken out once, not by each of the many processes it is.
+  const fake = join(dir, 'fake-pve-tools.mjs');
+  const source = readFileSync(join(import.meta.dirname, 'fake-pve-tools.ts'), 'utf8');
+  writeFileSync(fake, stripTypeScriptTypes(source));
   for (const tool of ['pveum', 'pvesh']) {
     const script = `#!/bin/sh\nexec '${process.execPath}' '${fake}' '${dir}' ${tool} "$@"\n`;
     writeFileSync(join(dir, 'bin', tool), script, { mode: 0o755 });
