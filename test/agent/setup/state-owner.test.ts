@@ -1,0 +1,40 @@
+import { chownSync, mkdirSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type Simulator, startSimulator } from '../../simulator/start.ts';
+import { type Host, makeHost, runProgram, useBuiltProgram } from '../program.ts';
+
+/** Nobody's; only root can give a file away, and where that is not so there is nothing to give up. */
+const ACCOUNT = process.geteuid?.() === 0 ? 54_321 : (process.geteuid?.() ?? 0);
+
+useBuiltProgram();
+let pve: Simulator;
+let host: Host;
+beforeAll(async () => {
+  pve = await startSimulator({ guests: 3 });
+  host = makeHost(pve);
+  host.write('desired.yaml', 'version: 1\nguests: {}\n', 0o644);
+  mkdirSync(join(host.dir, 'state'), { mode: 0o700 });
+  const token = host.write('token', pve.token('root'), 0o600);
+  for (const file of [host.dir, token, join(host.dir, 'state')]) chownSync(file, ACCOUNT, ACCOUNT);
+});
+afterAll(async () => {
+  host.remove();
+  await pve.stop();
+});
+
+test('a command that root runs acts as the owner of the state folder, and leaves nothing of its own there', async () => {
+  const ca = host.write('ca.pem', readFileSync(pve.caFile, 'utf8'), 0o644);
+  const proxmox = { token_file: join(host.dir, 'token'), ca_file: ca };
+  const config = host.configure({ proxmox });
+  expect((await runProgram('plan', '--config', config)).exit).toBe(0);
+  expect((await runProgram('agent', '--once', '--config', config)).exit).toBe(0);
+  for (const name of ['state/journal', 'state/journal.key']) {
+    expect(statSync(join(host.dir, name)).uid).toBe(ACCOUNT);
+  }
+  const { out } = await runProgram('doctor', '--config', config);
+  expect(out).toMatch(/^0 errors/m);
+  const file = join(host.dir, 'adopted.yaml');
+  expect((await runProgram('adopt', '100', '--to', file, '--config', config)).exit).toBe(0);
+  expect(statSync(file).uid).toBe(process.geteuid?.());
+});
