@@ -132,6 +132,15 @@ function addJournalCommands(program: Command, run: Run): void {
       }),
     );
   journal
+    .command('repair')
+    .description('put a repaired copy in its place; the original is kept beside it')
+    .action(
+      run(async (context) => {
+        const { runJournalRepair } = await import('./commands/journal-repair.ts');
+        return runJournalRepair(context);
+      }),
+    );
+  journal
     .command('tail')
     .description('the newest records')
     .option('--lines <count>', 'so many to begin with', '20')
