@@ -4,6 +4,7 @@ import { ClosingLine } from './test/support/closing-line.ts';
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
+    globalSetup: ['test/support/built-program.ts'],
     reporters: ['default', new ClosingLine()],
     // Two cores: more workers only make the processes that tests spawn slower.
     maxWorkers: 2,

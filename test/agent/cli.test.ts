@@ -11,10 +11,7 @@ import {
   programFile,
   runProgram,
   startDaemon,
-  useBuiltProgram,
 } from './program.ts';
-
-useBuiltProgram();
 
 let node: Simulator;
 let host: Host;

@@ -4,28 +4,14 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { beforeAll } from 'vitest';
 import { stringify } from 'yaml';
-import { buildProgram } from '../../deploy/build.ts';
 import type { Simulator } from '../simulator/start.ts';
 
-let builtIn = '';
-
+/** Built once a run by test/support/built-program.ts. */
 export function programFile(): string {
-  return join(builtIn, 'pve-reconciler.js');
-}
-
-/** Builds it once for the tests of a file, as `npm run build` does. */
-export function useBuiltProgram(): void {
-  beforeAll(async () => {
-    builtIn = mkdtempSync(join(tmpdir(), 'pve-reconciler-built-'));
-    const remove = (): void => rmSync(builtIn, { recursive: true, force: true });
-    await buildProgram(programFile()).catch((error: unknown) => {
-      remove();
-      throw error;
-    });
-    return remove;
-  });
+  const file = process.env['PVE_RECONCILER_BUILT'];
+  if (file === undefined) throw new Error('the program has not been built for the tests');
+  return file;
 }
 
 export interface Ended {

@@ -5,7 +5,7 @@
  */
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { type Host, makeHost, runProgram, startDaemon, useBuiltProgram } from '../agent/program.ts';
+import { type Host, makeHost, runProgram, startDaemon } from '../agent/program.ts';
 import { type Simulator, startSimulator } from '../simulator/start.ts';
 import { readByContract } from './contract-journal.ts';
 
@@ -32,8 +32,6 @@ const MOMENTS = [
 describe('the agent is killed', () => {
   let pve: Simulator;
   let host: Host;
-
-  useBuiltProgram();
   beforeAll(async () => {
     pve = await startSimulator({ world: { speed: 4 } });
   });

@@ -3,9 +3,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { type Simulator, startSimulator } from '../../simulator/start.ts';
-import { type Host, makeHost, runProgram, useBuiltProgram } from '../program.ts';
+import { type Host, makeHost, runProgram } from '../program.ts';
 
-useBuiltProgram();
 let pve: Simulator;
 let host: Host;
 let config: string;

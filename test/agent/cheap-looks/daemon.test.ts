@@ -5,11 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Simulator, startSimulator } from '../../simulator/start.ts';
-import { type Host, makeHost, startDaemon, useBuiltProgram } from '../program.ts';
+import { type Host, makeHost, startDaemon } from '../program.ts';
 
 const SCRIPT = join(import.meta.dirname, '../../../deploy/systemd/mirror-look');
-
-useBuiltProgram();
 let dir: string;
 let pve: Simulator;
 let host: Host;

@@ -5,7 +5,7 @@ import { examine } from '../../../src/agent/doctor/examine.ts';
 import type { Finding } from '../../../src/agent/doctor/finding.ts';
 import { CONFIG_PRIVILEGES } from '../../../src/proxmox/key-privileges.ts';
 import { type Simulator, startSimulator } from '../../simulator/start.ts';
-import { type Host, makeHost, runProgram, useBuiltProgram } from '../program.ts';
+import { type Host, makeHost, runProgram } from '../program.ts';
 
 const GUESTS = ['VM.Audit', 'VM.PowerMgmt', ...CONFIG_PRIVILEGES];
 type Acl = Record<string, string[]>;
@@ -38,8 +38,6 @@ for (const [path, privilege] of LACKING) acls[nameOf(path, privilege)] = without
 function nameOf(path: string, privilege: string): string {
   return `lacks${path.replaceAll('/', '-')}-${privilege}`;
 }
-
-useBuiltProgram();
 let pve: Simulator;
 let host: Host;
 beforeAll(async () => {

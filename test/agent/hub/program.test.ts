@@ -9,13 +9,11 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { parse } from 'yaml';
 import { createAuthority } from '../../simulator/certificates.ts';
 import { type Simulator, startSimulator } from '../../simulator/start.ts';
-import { type Daemon, type Host, makeHost, startDaemon, useBuiltProgram } from '../program.ts';
+import { type Daemon, type Host, makeHost, startDaemon } from '../program.ts';
 import { runHere } from './run-here.ts';
 
 const HUB = new URL('../../../deploy/examples/hub/hub.ts', import.meta.url).pathname;
 const EVERYTHING = { kinds: ['start', 'stop', 'restart', 'set_config'], vmids: '100-199' };
-
-useBuiltProgram();
 
 let node: Simulator;
 let host: Host;

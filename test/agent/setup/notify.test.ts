@@ -2,9 +2,8 @@ import { mkdirSync, readFileSync, watch, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { type Simulator, startSimulator } from '../../simulator/start.ts';
-import { type Host, makeHost, startDaemon, useBuiltProgram } from '../program.ts';
+import { type Host, makeHost, startDaemon } from '../program.ts';
 
-useBuiltProgram();
 let pve: Simulator;
 let host: Host;
 beforeAll(async () => {

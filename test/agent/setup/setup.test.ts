@@ -14,13 +14,11 @@ import { delimiter, join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { CONFIG_PRIVILEGES } from '../../../src/proxmox/key-privileges.ts';
 import { type Simulator, startSimulator } from '../../simulator/start.ts';
-import { type Ended, runProgram, useBuiltProgram } from '../program.ts';
+import { type Ended, runProgram } from '../program.ts';
 
 const SECRET = '5b1f0c5e-3a7d-4c52-9e1b-0123456789ab';
 const TOKEN = 'pve-reconciler@pve!agent-pve1';
 const GUESTS = ['VM.Audit', 'VM.PowerMgmt', ...CONFIG_PRIVILEGES];
-
-useBuiltProgram();
 let pve: Simulator;
 let dir: string;
 beforeAll(async () => {

@@ -2,12 +2,10 @@ import { chownSync, mkdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Simulator, startSimulator } from '../../simulator/start.ts';
-import { type Host, makeHost, runProgram, useBuiltProgram } from '../program.ts';
+import { type Host, makeHost, runProgram } from '../program.ts';
 
 /** Nobody's; only root can give a file away, and where that is not so there is nothing to give up. */
 const ACCOUNT = process.geteuid?.() === 0 ? 54_321 : (process.geteuid?.() ?? 0);
-
-useBuiltProgram();
 let pve: Simulator;
 let host: Host;
 beforeAll(async () => {
