@@ -109,6 +109,7 @@ async function settleByFate(
     ({ role, startedAtMs }) => (role === 'replaces' || role === 'moves') && startedAtMs >= sinceMs,
   );
   if (fate === undefined) return null;
+  await awaitOwn(attempt, tasks, room);
   await room.forgetGuest(attempt.op.vmid);
   return endFailed(
     attempt,
@@ -128,9 +129,23 @@ async function settleByTasks(
   const [only, ...others] = ours;
   if (only === undefined) return null;
   if (others.length === 0) return followNewTask(attempt, only.upid, room);
+  await awaitOwn(attempt, ours, room);
   const list = ours.map(({ upid }) => upid).join(', ');
   const message = `several tasks could be this op's (${list}); none is adopted`;
   return conclude(attempt, { kind: 'nothing', problem: { code: 'interrupted', message } }, room);
+}
+
+/** Whatever became of the op: the lane is not given on while a task of ours works on the guest. */
+async function awaitOwn(
+  { op }: Attempt,
+  tasks: readonly FoundTask[],
+  room: Workroom,
+): Promise<void> {
+  const message = 'a task of ours is still at work on the guest';
+  for (const { upid } of tasks.filter(({ isOurs, isRunning }) => isOurs && isRunning)) {
+    room.showWait(op.vmid, { code: 'guest_busy', message, untilMs: null, upid });
+    await room.guests.awaitTask(upid, room.signal);
+  }
 }
 
 interface Watched extends Unanswered {

@@ -31,6 +31,8 @@ test.each([
   [597, 'the same, where the new segment could not be made'],
   [350, 'a clock set back brought starts back that no segment restates'],
   [11_069, 'a clock set back made the pause after a failure an hour long'],
+  [6_297, 'an op ended while its task ran on, and the next began beside it'],
+  [107_711_684, 'the model did not heed that the agent was told to stop'],
   [11_470, 'a repeat that waited until its key was forgotten became another op'],
 ])('seed %i: %s', async (seed) => {
   expect(await violationsOf(seed)).toEqual([]);
