@@ -29,16 +29,16 @@ export class SharedList<Value> {
     if (latest !== null && latest.beganMs >= Math.floor(sinceMs)) {
       return unlessAborted(latest.answer, signal);
     }
-    const reading = latest?.isOver === false ? await this.#after(latest) : this.#begin();
+    const reading = latest?.isOver === false ? await this.#after(latest, signal) : this.#begin();
     return unlessAborted(reading.answer, signal);
   }
 
-  #after(latest: Reading<Value>): Promise<Reading<Value>> {
+  #after(latest: Reading<Value>, signal: AbortSignal): Promise<Reading<Value>> {
     this.#next ??= latest.answer.then(() => {
       this.#next = null;
       return this.#begin();
     });
-    return this.#next;
+    return unlessAborted(this.#next, signal);
   }
 
   #begin(): Reading<Value> {
