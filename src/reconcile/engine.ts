@@ -11,11 +11,12 @@
 import type { AttemptEnd } from './conclusion.ts';
 import { type Problem, ReconcilerError } from './errors.ts';
 import type { Wait } from './events.ts';
-import type { Guest, NodeLook, RunningTask } from './guest.ts';
+import type { Guest, RunningTask } from './guest.ts';
 import type { OpId, Upid, Vmid } from './ids.ts';
 import { Intake, type OpRequest, type SubmitResult } from './intake.ts';
 import { createLanes, type Lanes } from './lanes.ts';
 import { Memory } from './memory.ts';
+import { KeptNodeLook, type NodeLookNeed } from './node-look.ts';
 import { isTerminal, type OpRecord, type OpRecordDraft } from './op.ts';
 import { OpQueue } from './op-queue.ts';
 import { Passes, type PassOptions } from './pass.ts';
@@ -26,8 +27,6 @@ import type { CorePorts } from './ports.ts';
 import { strangers, Upkeep } from './upkeep.ts';
 import type { Found, Workroom } from './workroom.ts';
 
-/** Quorum and HA as of a few seconds ago serve every turn of the same pass. */
-const NODE_LOOK_MAX_AGE_MS = 10_000;
 /** A guest takes a pass or two; whoever writes configs against us must not keep us for ever. */
 export const CONVERGE_PASSES_MAX = 10;
 
@@ -44,13 +43,15 @@ export class Engine {
   readonly #queue: OpQueue;
   readonly #passes: Passes;
   readonly #intake: Intake;
+  readonly #nodeLook: KeptNodeLook;
   #isPatient = true;
-  #nodeLook: { readonly look: NodeLook; readonly readMs: number } | null = null;
 
   constructor(ports: CorePorts) {
     this.#ports = ports;
     this.#lanes = createLanes({ maxParallel: ports.policy.maxParallel });
     this.#memory = new Memory(ports);
+    const { signal } = this.#controller;
+    this.#nodeLook = new KeptNodeLook(ports.clock, () => ports.guests.lookAtNode(signal));
     const room = this.#workroom();
     const guarded = this.#guarded.bind(this);
     this.#queue = new OpQueue({ room, guarded, ended: this.#noteRecovered.bind(this) });
@@ -60,7 +61,7 @@ export class Engine {
       picture: this.#picture,
       upkeep: this.#upkeep,
       context: () => this.#memory.context(),
-      lookAtNode: this.#lookAtNode.bind(this),
+      lookAtNode: (need) => this.#nodeLook.get(need),
       withoutOwn: this.#withoutOwn.bind(this),
       mayStart: (vmid) => this.#memory.mayStart(vmid),
       ended: this.#noteReconciled.bind(this),
@@ -182,20 +183,11 @@ export class Engine {
     return record;
   }
 
-  async #lookAtNode(): Promise<NodeLook> {
-    const nowMs = this.#ports.clock.monotonicMs();
-    const kept = this.#nodeLook;
-    if (kept !== null && nowMs - kept.readMs < NODE_LOOK_MAX_AGE_MS) return kept.look;
-    const look = await this.#ports.guests.lookAtNode(this.#controller.signal);
-    this.#nodeLook = { look, readMs: nowMs };
-    return look;
-  }
-
-  async #surroundings(look: Found): Promise<Surroundings> {
+  async #surroundings(look: Found, need: NodeLookNeed): Promise<Surroundings> {
     return {
       tasks: this.#withoutOwn(look.tasks),
       bulkTasks: this.#picture.actual?.bulkTasks ?? [],
-      node: await this.#lookAtNode(),
+      node: await this.#nodeLook.get(need),
     };
   }
 
@@ -236,7 +228,8 @@ export class Engine {
     this.#memory.noteRecovered(end);
   }
 
-  #remember({ attempt: { op }, seen, outcome }: AttemptEnd): void {
+  #remember({ attempt: { op, number }, seen, outcome }: AttemptEnd): void {
+    if (outcome.state === 'failed' && number > 0) this.#nodeLook.forget();
     if (seen === 'not_looked') return;
     const guest = seen === 'gone' ? null : seen;
     this.#picture.remember(op.vmid, guest, this.#ports.clock.monotonicMs());

@@ -24,10 +24,16 @@ export type Clearance =
   | { readonly kind: 'refused'; readonly problem: Problem };
 
 export async function lookForClearance(
-  request: { readonly guest: GuestRef; readonly kind: OpKind; readonly needsConfig: boolean },
+  request: {
+    readonly guest: GuestRef;
+    readonly kind: OpKind;
+    readonly needsConfig: boolean;
+    /** A try before has failed: what was seen then explains nothing. */
+    readonly isRetry: boolean;
+  },
   room: Workroom,
 ): Promise<Clearance> {
-  const { guest: ref, kind, needsConfig: config } = request;
+  const { guest: ref, kind, needsConfig: config, isRetry } = request;
   const sinceMs = room.clock.monotonicMs();
   const found = await room.guests.look(
     { guest: ref, sinceMs, tasksSinceMs: sinceMs, config, details: kind !== 'set_config' },
@@ -46,7 +52,7 @@ export async function lookForClearance(
     const { message } = guest.config.problem;
     return { kind: 'wait', condition: { code: 'unknown', message } };
   }
-  const around = await room.surroundings(found);
+  const around = await room.surroundings(found, isRetry ? 'now' : 'for_an_action');
   const verdict = guardSafety({ ...around, guest, actions: [kind] });
   switch (verdict.kind) {
     case 'go':

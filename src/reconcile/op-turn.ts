@@ -96,7 +96,8 @@ function takeStep(view: OpView, op: Op, last: AttemptEnd | null, room: Workroom)
   return withSlot(op.vmid, room, async () => {
     const { kind } = op.action;
     const needsConfig = kind === 'set_config' || view.first.precondition?.digest !== undefined;
-    const cleared = await lookForClearance({ guest: guestOf(op), kind, needsConfig }, room);
+    const request = { guest: guestOf(op), kind, needsConfig, isRetry: last !== null };
+    const cleared = await lookForClearance(request, room);
     if (cleared.kind !== 'go') return cleared;
     const { look } = cleared;
     // Last word before the attempt: from here to its `started` record no op can be cancelled.

@@ -6,6 +6,7 @@ import { NO_DESIRED_STATE } from './desired.ts';
 import type { Problem } from './errors.ts';
 import type { ActualState, Guest, NodeLook, RunningTask } from './guest.ts';
 import { type CorrelationId, makeCorrelationId, type Vmid } from './ids.ts';
+import { FULL_LOOK_INTERVAL_MS, type NodeLookNeed } from './node-look.ts';
 import type { Picture } from './picture.ts';
 import type { Plan, PlanEntry } from './plan.ts';
 import { type PlanContext, planGuests } from './planner.ts';
@@ -13,9 +14,6 @@ import { type ReconcileTurnPorts, runReconcileTurn } from './reconcile-turn.ts';
 import type { Upkeep } from './upkeep.ts';
 import { withSlot } from './wait.ts';
 import type { Workroom } from './workroom.ts';
-
-/** However quiet it is, everything is read again this often: hints may be missed. */
-const FULL_LOOK_INTERVAL_MS = 10 * 60_000;
 
 export interface PassOptions {
   /** Only these guests are planned and admitted. */
@@ -31,7 +29,7 @@ export interface PassPorts {
   readonly picture: Picture;
   readonly upkeep: Upkeep;
   readonly context: () => PlanContext;
-  readonly lookAtNode: () => Promise<NodeLook>;
+  readonly lookAtNode: (need: NodeLookNeed) => Promise<NodeLook>;
   readonly withoutOwn: (tasks: readonly RunningTask[]) => readonly RunningTask[];
   readonly mayStart: (vmid: Vmid) => Promise<boolean>;
   readonly ended: (end: AttemptEnd) => Promise<void>;
@@ -143,10 +141,10 @@ export class Passes {
     options: Pick<PassOptions, 'only'>,
     isFull: boolean,
   ): Promise<Plan> {
-    this.#node = isFull ? await this.#ports.lookAtNode() : null;
+    this.#node = isFull ? await this.#ports.lookAtNode('now') : null;
     const first = this.#planNow(actual, options);
     if (!first.entries.some(({ actions }) => actions.length > 0)) return first;
-    this.#node ??= await this.#ports.lookAtNode();
+    this.#node ??= await this.#ports.lookAtNode('for_an_action');
     const seen = await this.#readPausable(first, actual);
     return this.#planNow(seen, options);
   }

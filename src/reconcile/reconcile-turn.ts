@@ -73,7 +73,7 @@ function afterEnd(look: TurnLook, { seen }: AttemptEnd): TurnLook | null {
 
 /** The first action of the plan as it is now, if it may run now. */
 async function planNext(found: Found, ports: ReconcileTurnPorts): Promise<PlannedAction | null> {
-  const around = await ports.room.surroundings(found);
+  const around = await ports.room.surroundings(found, 'for_an_action');
   const wanted = ports.wanted();
   if (wanted === null) return null;
   const { verdict, actions } = planGuest(wanted, found.guest, around, ports.context());

@@ -79,7 +79,7 @@ export async function resumeRestart(view: OpView, room: Workroom): Promise<Attem
 
 /** Nothing of this attempt had begun: as it would be in its turn. */
 async function beginAgain(attempt: Attempt, room: Workroom): Promise<AttemptEnd> {
-  const cleared = await awaitClearance(attempt.op, 'stop', room);
+  const cleared = await awaitClearance(attempt.op, { kind: 'stop', isRetry: false }, room);
   return cleared.kind === 'go'
     ? stopThenStart(attempt, cleared.look, room)
     : endFailed(attempt, cleared.problem);
@@ -137,7 +137,8 @@ async function startAgain(
       const why = `stopped, the start failed (${message}); it is tried again`;
       await waitForGuard(attempt.op, { code: 'backing_off', message: why }, room);
     }
-    const cleared = await awaitClearance(attempt.op, 'start', room);
+    const part = { kind: 'start', isRetry: last !== null } as const;
+    const cleared = await awaitClearance(attempt.op, part, room);
     if (cleared.kind === 'refused') return failStart(attempt, cleared.problem, last);
     last = await recordChild(await runAttempt(start, number, cleared.look, room), room);
     if (last.record.state === 'succeeded') return succeed(attempt, last);
@@ -154,15 +155,19 @@ function failStart(attempt: Attempt, { code, message }: Problem, last: Part | nu
 type Cleared = Exclude<Awaited<ReturnType<typeof lookForClearance>>, { kind: 'wait' }>;
 
 /** A part waits for guards like any op; the lane is kept meanwhile. */
-async function awaitClearance(op: Op, kind: 'stop' | 'start', room: Workroom): Promise<Cleared> {
+async function awaitClearance(
+  op: Op,
+  part: { readonly kind: 'stop' | 'start'; readonly isRetry: boolean },
+  room: Workroom,
+): Promise<Cleared> {
   const giveUpMs = room.clock.monotonicMs() + RESTART_START_WAIT_MS;
   for (;;) {
-    const request = { guest: guestOf(op), kind, needsConfig: false };
+    const request = { guest: guestOf(op), needsConfig: false, ...part };
     const cleared = await lookForClearance(request, room);
     if (cleared.kind !== 'wait') return cleared;
     const isOver = room.clock.monotonicMs() >= giveUpMs;
     if (isOver) return { kind: 'refused', problem: problemOfCondition(cleared.condition) };
-    await waitForGuard(op, explain(kind, cleared.condition), room);
+    await waitForGuard(op, explain(part.kind, cleared.condition), room);
   }
 }
 

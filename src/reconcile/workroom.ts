@@ -2,6 +2,7 @@
 import type { Wait } from './events.ts';
 import type { OpId, Vmid } from './ids.ts';
 import type { Lanes } from './lanes.ts';
+import type { NodeLookNeed } from './node-look.ts';
 import type { OpRecord, OpRecordDraft } from './op.ts';
 import type { Surroundings } from './planner.ts';
 import type { CorePorts, LookResult } from './ports.ts';
@@ -15,7 +16,7 @@ export interface Workroom extends CorePorts {
   /** May an op wait for a guard or for its next try? Not in a run that ends by itself. */
   isPatient(): boolean;
   /** What stands around a guest that was just looked at. */
-  surroundings(look: Found): Promise<Surroundings>;
+  surroundings(look: Found, need: NodeLookNeed): Promise<Surroundings>;
   /** Why this guest's lane waits, or null when it goes on. */
   showWait(vmid: Vmid, wait: Wait | null): void;
   /** Aborted when the op is cancelled while it waits. */

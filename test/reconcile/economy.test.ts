@@ -60,6 +60,32 @@ describe('beyond a quiet run', () => {
   });
 });
 
+/** Three lists, as in every pass, and what the work itself takes. */
+it.each([
+  [
+    'start',
+    { power: 'running' },
+    { qemu_list: 3, lxc_list: 1, tasks: 1, start: 1, task_status: 1 },
+  ],
+  [
+    'set_config',
+    { config: { description: 'new' } },
+    { qemu_list: 2, lxc_list: 1, tasks: 1, config: 2, set_config: 1 },
+  ],
+])('a %s in a later pass of the daemon takes four requests more', async (_kind, wish, expected) => {
+  const world = new ModelWorld();
+  world.node.add(101, { config: { description: 'old' } });
+  world.desired.put('desired.yaml', { 101: { config: { description: 'old' } } });
+  await world.start({ intervalMs: 30_000 });
+  await world.clock.advanceTo(29_000);
+  const { counts } = world.api.wire;
+  counts.clear();
+  world.desired.put('desired.yaml', { 101: wish });
+  await world.clock.advanceTo(59_000);
+  expect(Object.fromEntries(counts)).toEqual(expected);
+  await world.stop();
+});
+
 describe('a run', () => {
   it('in which nothing is to be done makes one pass: three lists and the node', async () => {
     expect((await quiet(false)).counts).toEqual({ qemu_list: 1, lxc_list: 1, tasks: 1, node: 1 });
