@@ -141,9 +141,9 @@ export class Engine {
     return this.#picture.actual?.guests.get(vmid);
   }
 
-  /** Resolves when no lane has work. */
-  idle(): Promise<void> {
-    return this.#lanes.idle();
+  /** Resolves when no lane, or none of these guests', has work. */
+  idle(vmids?: ReadonlySet<Vmid>): Promise<void> {
+    return this.#lanes.idle(vmids);
   }
 
   /** Ends every wait; ops stay in the journal as they are and no attempt is charged (J7). */

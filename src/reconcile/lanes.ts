@@ -36,8 +36,8 @@ export interface Lanes {
   withSlot<Result>(run: () => Promise<Result>): Promise<Result>;
   /** Does who asks for a slot now have to wait for it? */
   isBusy(): boolean;
-  /** Resolves when no lane has work. */
-  idle(): Promise<void>;
+  /** Resolves when no lane, or none of these guests', has work. */
+  idle(vmids?: ReadonlySet<Vmid>): Promise<void>;
   /** Jobs that wait or run, by guest. */
   depths(): ReadonlyMap<Vmid, number>;
 }
@@ -80,9 +80,12 @@ export function createLanes(options: { readonly maxParallel: number }): Lanes {
     });
   }
 
-  async function idle(): Promise<void> {
-    while (lanes.size > 0)
-      await Promise.all([...lanes.values()].map(({ queue }) => queue.onIdle()));
+  async function idle(vmids?: ReadonlySet<Vmid>): Promise<void> {
+    for (;;) {
+      const busy = [...lanes].filter(([vmid]) => vmids?.has(vmid) ?? true);
+      if (busy.length === 0) return;
+      await Promise.all(busy.map(([, { queue }]) => queue.onIdle()));
+    }
   }
 
   return {

@@ -12,7 +12,7 @@ interface PassRequest {
   readonly only?: ReadonlySet<Vmid>;
 }
 
-/** `planned` for every pass; `settled` for one that was asked for: no lane has work any more. */
+/** `planned` for every pass; `settled` for one that was asked for: its guests' lanes have no work any more. */
 export interface PassEvent {
   readonly pass_id: CorrelationId;
   readonly state: 'planned' | 'settled' | 'failed';
@@ -69,7 +69,7 @@ export function createPassRunner(ports: RunnerPorts): PassRunner {
       });
     try {
       const plan = await engine.pass({ ...request, isFull: true });
-      await engine.idle();
+      await engine.idle(new Set(workOf(plan).map(({ vmid }) => vmid)));
       end('settled', plan);
     } catch (error) {
       end('failed', null);

@@ -115,6 +115,24 @@ test('a pass that was asked for is told of when planned and when its work is don
   expect(new Set(ops.map(({ correlation_id }) => correlation_id))).toEqual(new Set([pass_id]));
 });
 
+test('a pass that was asked for does not wait for the ops of other guests', async () => {
+  await using world = await openControlWorld({
+    guests: { ...GUESTS, 104: { lock: 'backup' } },
+    desired: { 102: { power: 'running' } },
+  });
+  await world.clock.until(world.engine.idle(), 60_000);
+  world.node.guest(102).power = 'stopped';
+  await world.client.call(API.startGuest, { params: { ref: '104' } });
+  const collected = collect(world, ({ data }) => JSON.parse(data).state === 'settled', {
+    types: ['pass'],
+  });
+  await world.client.call(API.getHealth);
+  await world.client.call(API.reconcile, { body: {} });
+  await world.clock.advanceTo(world.clock.elapsedMs + 60_000);
+  await collected;
+  expect(world.journal.ledger.opsInFlight().map(({ first }) => first.vmid)).toEqual([104]);
+});
+
 test('a Last-Event-ID that is none, or types there are not, are refused', async () => {
   await using world = await openControlWorld();
   const signal = new AbortController().signal;
