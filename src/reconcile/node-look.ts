@@ -19,6 +19,8 @@ export class KeptNodeLook {
   readonly #clock: Clock;
   readonly #read: () => Promise<NodeLook>;
   #kept: { readonly look: NodeLook; readonly readMs: number } | null = null;
+  /** Lanes that ask at the same time share one request. */
+  #reading: Promise<NodeLook> | null = null;
 
   constructor(clock: Clock, read: () => Promise<NodeLook>) {
     this.#clock = clock;
@@ -29,9 +31,18 @@ export class KeptNodeLook {
     const nowMs = this.#clock.monotonicMs();
     const kept = this.#kept;
     if (kept !== null && nowMs - kept.readMs < maxAgeMs(kept.look, need)) return kept.look;
-    const look = await this.#read();
-    this.#kept = { look, readMs: nowMs };
-    return look;
+    this.#reading ??= this.#readNow(nowMs);
+    return this.#reading;
+  }
+
+  async #readNow(readMs: number): Promise<NodeLook> {
+    try {
+      const look = await this.#read();
+      this.#kept = { look, readMs };
+      return look;
+    } finally {
+      this.#reading = null;
+    }
   }
 
   /** Something did not go as expected. */

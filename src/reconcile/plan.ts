@@ -52,8 +52,6 @@ export const CONDITION_CODES = [
   'ha_unavailable',
   'no_quorum',
   'node_bulk_task',
-  'host_shutting_down',
-  'initial_done',
 ] as const;
 export type ConditionCode = (typeof CONDITION_CODES)[number];
 
