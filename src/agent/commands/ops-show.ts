@@ -1,9 +1,11 @@
 /** `ops show ID`: one op as a story, from its first record to its last. */
 import { openReader } from '../../journal/reader.ts';
 import { isTerminal, type OpRecord } from '../../reconcile/op.ts';
+import type { Receipt } from '../../reconcile/receipt.ts';
 import { type CommandContext, printJson } from '../command.ts';
 import { loadConfig } from '../config.ts';
 import { describeOp, type WaitDocument } from '../control/op-document.ts';
+import { readReceipt, receiptDocument } from '../control/op-receipt.ts';
 import { ERROR_TABLE, EXIT, type ExitCode } from '../errors.ts';
 import { recordsOf } from '../op-ref.ts';
 import { actionText, atMs, durationText, logLines, recordText, STATE_COLOURS } from '../op-text.ts';
@@ -18,22 +20,39 @@ export async function runOpsShow(
   { id }: { readonly id: string },
 ): Promise<ExitCode> {
   const { stateDir, control } = await loadConfig(configFile);
-  const found = await openReader(stateDir).readOp(id);
+  const reader = openReader(stateDir);
+  const found = await reader.readOp(id);
   const records = recordsOf(id, found);
-  const parts = found.kind === 'found' ? found.parts : [];
+  const receipt = await readReceipt(records, found, reader);
   const latest = records.at(-1) ?? records[0];
   const isOver = isTerminal(latest.state);
   const wait = isOver ? null : await askWhyItWaits(control.socket, latest.op_id);
   if (isJson) {
     const document = describeOp(records, wait === 'unknown' ? null : wait);
-    printJson(terminal, { ...document, ...(parts.length === 0 ? {} : { parts }) });
+    printJson(terminal, { ...document, receipt: receiptDocument(receipt) });
     return EXIT.ok;
   }
   const { out } = terminal;
   for (const line of storyLines(records, out)) out.line(line);
-  if (parts.length > 0) out.line(`  parts: ${parts.join(', ')}`);
+  for (const line of receiptLines(receipt)) out.line(`  ${line}`);
   for (const line of nextLines(latest, wait)) out.line(`  ${line}`);
   return EXIT.ok;
+}
+
+/** Where its time went, and what became of a restart's parts. */
+function receiptLines({ phases, parts }: Receipt): string[] {
+  const times = [
+    ['waited', phases.waitedMs],
+    ['request', phases.requestMs],
+    ['task', phases.taskMs],
+  ] as const;
+  const spent = times.flatMap(([name, ms]) => (ms === null ? [] : `${name} ${durationText(ms)}`));
+  return [
+    ...(spent.length === 0 ? [] : [`time: ${spent.join(', ')}`]),
+    ...parts.map(({ opId, kind, outcome, message, phases: { totalMs } }) => {
+      return `part: ${kind} ${outcome} after ${durationText(totalMs)} (${printable(message)})  ${opId}`;
+    }),
+  ];
 }
 
 /** What it waits for, and what to do. */

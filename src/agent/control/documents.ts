@@ -92,6 +92,35 @@ export const opRecord = z.looseObject({
   error: opError.exactOptional(),
 });
 
+const outcome = z.enum(['succeeded', 'failed', 'in_flight']);
+
+/** The op's outcome in one place; a restart's has those of its stop and start in `parts`. */
+const receipt = z.looseObject({
+  outcome,
+  code: z.enum(ERROR_CODES).nullable(),
+  message: z.string().describe('what happened, one sentence'),
+  attempts: z.array(
+    z.looseObject({
+      number: z.int(),
+      outcome,
+      upid: z.string().nullable(),
+      exit_status: z.string().nullable().describe("PVE's words"),
+      error: opError.nullable(),
+    }),
+  ),
+  upids: z.array(z.string()),
+  exit_status: z.string().nullable(),
+  observed: z.record(z.string(), z.unknown()).nullable(),
+  log: z.array(z.string()).describe("first and last 50 lines of a failed task's log"),
+  phases: z.looseObject({
+    waited_ms: z.int().nullable(),
+    request_ms: z.int().nullable(),
+    task_ms: z.int().nullable(),
+    total_ms: z.int(),
+  }),
+  parts: z.array(z.looseObject({ op_id: opId, kind: z.enum(OP_KINDS), outcome })),
+});
+
 export const opDocument = z.looseObject({
   op_id: opId,
   idemp_key: z.string().exactOptional(),
@@ -108,6 +137,7 @@ export const opDocument = z.looseObject({
   actor: z.string().exactOptional().describe('as claimed, never proven'),
   waiting_for: waitingFor.exactOptional(),
   error: opError.exactOptional(),
+  receipt: receipt.exactOptional().describe('of one op asked for; not in a list'),
   records: z.array(opRecord).describe('oldest first; in a list, the newest alone'),
 });
 export type OpAnswer = z.infer<typeof opDocument>;

@@ -21,6 +21,7 @@ import { describeAgent, pauseOf } from './agent-view.ts';
 import { API } from './api.ts';
 import type { GuestFeed } from './guest-feed.ts';
 import { describeOp, describeWait, type WaitDocument } from './op-document.ts';
+import { readReceipt, receiptDocument } from './op-receipt.ts';
 import type { PassRunner } from './pass-runner.ts';
 import type { ControlPorts } from './ports.ts';
 import type { RouteInput } from './route.ts';
@@ -58,8 +59,11 @@ function opReaders({ ports }: HandlerParts): ServedRoute[] {
       return { body: { ops: ops.map((record) => describeOp([record], waitOf(record))), next } };
     }),
     serve(API.getOp, async ({ params: { op_id: ref } }) => {
-      const records = recordsOf(ref, await ports.history.readOp(ref));
-      return { body: describeOp(records, waitOf(records[0])) };
+      const found = await ports.history.readOp(ref);
+      const records = recordsOf(ref, found);
+      const receipt = await readReceipt(records, found, ports.history);
+      const body = describeOp(records, waitOf(records[0]));
+      return { body: { ...body, receipt: receiptDocument(receipt) } };
     }),
   ];
 }

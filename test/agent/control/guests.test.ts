@@ -86,6 +86,31 @@ describe('operator ops', () => {
     expect(after).toMatchObject({ phase: 'steady', actual: { power: 'running' } });
   });
 
+  test('an op tells its outcome in one place, a restart with its stop and its start', async () => {
+    const behaviour = { startEnds: ['no space', 'no space', 'no space'] };
+    await using world = await openControlWorld({ guests: { 101: { running: true, behaviour } } });
+    const restart = await world.client.call(API.restartGuest, { params: { ref: '101' } });
+    await world.clock.until(world.engine.idle(), 60_000);
+    const { receipt } = await world.client.call(API.getOp, { params: { op_id: restart.op_id } });
+    expect(receipt).toMatchObject({
+      outcome: 'failed',
+      code: 'task_failed',
+      message: 'stopped, but not started again: no space',
+      attempts: [{ number: 1, outcome: 'failed' }],
+      log: ['TASK ERROR: no space'],
+      phases: { waited_ms: expect.any(Number), task_ms: null },
+      parts: [
+        { kind: 'stop', outcome: 'succeeded', exit_status: 'OK' },
+        {
+          kind: 'start',
+          outcome: 'failed',
+          attempts: [{ number: 1 }, { number: 2 }, { number: 3 }],
+        },
+      ],
+    });
+    expect(receipt?.upids).toHaveLength(4);
+  });
+
   test('a stop takes the parameters it is given, and the defaults for the others', async () => {
     await using world = await openControlWorld({ guests: GUESTS });
     const op = await world.client.call(API.stopGuest, {
