@@ -1,6 +1,6 @@
 /**
- * Makes src/proxmox/options-qemu.json and options-lxc.json: what PVE's API schema says of every
- * config option, as facts (types, enums, patterns, bounds, aliases), none of its prose.
+ * Makes the tables of src/proxmox/values, options-qemu.json and options-lxc.json: what PVE's API
+ * schema says of every config option, as facts (types, enums, patterns, bounds), none of its prose.
  *
  *   node deploy/generate-options.ts --schema FILE [--formats FILE] [--out FOLDER]
  *
@@ -183,7 +183,7 @@ if (import.meta.main) {
     options: {
       schema: { type: 'string' },
       formats: { type: 'string' },
-      out: { type: 'string', default: join(import.meta.dirname, '../src/proxmox') },
+      out: { type: 'string', default: join(import.meta.dirname, '../src/proxmox/values') },
     },
   });
   if (values.schema === undefined) throw new Error('--schema FILE is missing');

@@ -5,7 +5,7 @@
  * A role for each path, not one for all: a privilege means different things on different paths
  * (Sys.Modify on a node is far more than on `/` for a startup order), so each path gets its own.
  */
-import { CONFIG_PRIVILEGES } from '../proxmox/key-privileges.ts';
+import { CONFIG_PRIVILEGES } from '../proxmox/values/key-privileges.ts';
 import type { OpKind } from '../reconcile/op.ts';
 import type { Config } from './config.ts';
 

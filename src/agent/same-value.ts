@@ -11,8 +11,8 @@
  */
 import { once } from 'node:events';
 import { z } from 'zod';
-import { hasDrift, isSameValue } from '../proxmox/same-value.ts';
-import { refuseValue } from '../proxmox/validity.ts';
+import { hasDrift, isSameValue } from '../proxmox/values/same-value.ts';
+import { refuseValue } from '../proxmox/values/validity.ts';
 import { configText } from '../reconcile/desired.ts';
 import { EXIT } from './errors.ts';
 

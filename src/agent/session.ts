@@ -9,7 +9,7 @@ import type { Journal } from '../journal/journal.ts';
 import type { SyncedBatch } from '../journal/writer.ts';
 import type { RequestInfo } from '../proxmox/client.ts';
 import { createProxmox, type Proxmox } from '../proxmox/node.ts';
-import { createValueSemantics } from '../proxmox/same-value.ts';
+import { createValueSemantics } from '../proxmox/values/same-value.ts';
 import { Engine } from '../reconcile/engine.ts';
 import { ReconcilerError } from '../reconcile/errors.ts';
 import type { GuestApi, OpLedger } from '../reconcile/ports.ts';

@@ -7,7 +7,7 @@
  * re-plan above 50 µs. Figures of one machine say nothing; the ratio does.
  */
 
-import { createValueSemantics } from '../../src/proxmox/same-value.ts';
+import { createValueSemantics } from '../../src/proxmox/values/same-value.ts';
 import {
   type DesiredGuest,
   type DesiredState,

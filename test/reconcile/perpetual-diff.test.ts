@@ -3,7 +3,7 @@
  * gives back, and the plan there should be. The names cite where the complaint was made.
  */
 import { expect, test } from 'vitest';
-import { createValueSemantics, isSameValue } from '../../src/proxmox/same-value.ts';
+import { createValueSemantics, isSameValue } from '../../src/proxmox/values/same-value.ts';
 import { documentSchema, NO_DESIRED_STATE, readDocument } from '../../src/reconcile/desired.ts';
 import type { ActualState, Guest, GuestKind, PendingChange } from '../../src/reconcile/guest.ts';
 import { parseVmid, type Vmid } from '../../src/reconcile/ids.ts';

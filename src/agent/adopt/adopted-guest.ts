@@ -2,7 +2,7 @@
  * What is there, as the entry of a document that a person could have written. Pure. A plan right
  * after it is empty: each value is checked to mean what the guest has, else it is left out.
  */
-import { plainForm } from '../../proxmox/plain-form.ts';
+import { plainForm } from '../../proxmox/values/plain-form.ts';
 import { configText } from '../../reconcile/desired.ts';
 import type { Guest, GuestConfig } from '../../reconcile/guest.ts';
 import type { Vmid } from '../../reconcile/ids.ts';

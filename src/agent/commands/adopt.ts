@@ -3,7 +3,7 @@
  * writes that one file, and a plan right after is empty.
  */
 import { extname } from 'node:path';
-import { createValueSemantics } from '../../proxmox/same-value.ts';
+import { createValueSemantics } from '../../proxmox/values/same-value.ts';
 import { ReconcilerError } from '../../reconcile/errors.ts';
 import type { Guest } from '../../reconcile/guest.ts';
 import type { Vmid } from '../../reconcile/ids.ts';

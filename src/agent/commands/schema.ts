@@ -3,7 +3,7 @@
  * it names the options PVE knows, so that they are completed; others are not refused.
  */
 import { z } from 'zod';
-import { findOption, optionNames } from '../../proxmox/options.ts';
+import { findOption, optionNames } from '../../proxmox/values/options.ts';
 import { documentSchema } from '../../reconcile/desired.ts';
 import type { GuestKind } from '../../reconcile/guest.ts';
 import { type CommandContext, printJson } from '../command.ts';

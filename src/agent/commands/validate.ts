@@ -4,7 +4,7 @@
  * that no guest is claimed twice.
  */
 
-import { createValueSemantics } from '../../proxmox/same-value.ts';
+import { createValueSemantics } from '../../proxmox/values/same-value.ts';
 import type { DesiredGuest } from '../../reconcile/desired.ts';
 import type { Vmid } from '../../reconcile/ids.ts';
 import type { ValueSemantics } from '../../reconcile/ports.ts';

@@ -2,8 +2,9 @@
  * Does the token hold what the policy takes, and not far more? From what PVE itself says the real
  * token may do (/access/permissions); each finding ends in the one line that mends it. Pure.
  */
-import { bridgePath, privilegeOfKey, takesSysModify } from '../../proxmox/key-privileges.ts';
+
 import { hasPrivilege, type Permissions, seesAllGuests } from '../../proxmox/permissions.ts';
+import { bridgePath, privilegeOfKey, takesSysModify } from '../../proxmox/values/key-privileges.ts';
 import type { DesiredGuest } from '../../reconcile/desired.ts';
 import {
   type NeedsInput,

@@ -4,7 +4,7 @@ import { adoptGuest } from '../../../src/agent/adopt/adopted-guest.ts';
 import { extendDocument } from '../../../src/agent/adopt/document-text.ts';
 import { pendingRows } from '../../../src/proxmox/answers.ts';
 import { readConfig } from '../../../src/proxmox/guest-values.ts';
-import { createValueSemantics } from '../../../src/proxmox/same-value.ts';
+import { createValueSemantics } from '../../../src/proxmox/values/same-value.ts';
 import { documentSchema, readDocument } from '../../../src/reconcile/desired.ts';
 import { diffConfig } from '../../../src/reconcile/diff.ts';
 import type { Guest, GuestConfig } from '../../../src/reconcile/guest.ts';

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { examine } from '../../../src/agent/doctor/examine.ts';
 import type { Finding } from '../../../src/agent/doctor/finding.ts';
-import { CONFIG_PRIVILEGES } from '../../../src/proxmox/key-privileges.ts';
+import { CONFIG_PRIVILEGES } from '../../../src/proxmox/values/key-privileges.ts';
 import { type Simulator, startSimulator } from '../../simulator/start.ts';
 import { type Host, makeHost, runProgram } from '../program.ts';
 

@@ -12,7 +12,7 @@ import { stripTypeScriptTypes } from 'node:module';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
-import { CONFIG_PRIVILEGES } from '../../../src/proxmox/key-privileges.ts';
+import { CONFIG_PRIVILEGES } from '../../../src/proxmox/values/key-privileges.ts';
 import { type Simulator, startSimulator } from '../../simulator/start.ts';
 import { type Ended, runProgram } from '../program.ts';
 

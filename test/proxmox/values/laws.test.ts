@@ -1,9 +1,20 @@
 /** What holds of every option and every text: equality, order, spelling, totality. */
 import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { findOption, optionNames, type PropertyFacts } from '../../../src/proxmox/options.ts';
-import { parsePropertyString, printPropertyString } from '../../../src/proxmox/property-string.ts';
-import { createValueSemantics, hasDrift, isSameValue } from '../../../src/proxmox/same-value.ts';
+import {
+  findOption,
+  optionNames,
+  type PropertyFacts,
+} from '../../../src/proxmox/values/options.ts';
+import {
+  parsePropertyString,
+  printPropertyString,
+} from '../../../src/proxmox/values/property-string.ts';
+import {
+  createValueSemantics,
+  hasDrift,
+  isSameValue,
+} from '../../../src/proxmox/values/same-value.ts';
 import type { GuestKind } from '../../../src/reconcile/guest.ts';
 
 const semantics = createValueSemantics();

@@ -1,7 +1,7 @@
 /** The generated tables, and the script that makes them from what every PVE host carries. */
 import { expect, test } from 'vitest';
 import { generate, readSchema } from '../../../deploy/generate-options.ts';
-import { findOption, optionNames } from '../../../src/proxmox/options.ts';
+import { findOption, optionNames } from '../../../src/proxmox/values/options.ts';
 
 const API_DOC = `const apiSchema = [
   {"path": "/nodes", "children": [{"path": "/nodes/{node}", "children": [

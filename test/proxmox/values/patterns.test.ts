@@ -1,6 +1,6 @@
 /** What a desired value leaves to PVE is no drift, and stays when the value is written again. */
 import { describe, expect, test } from 'vitest';
-import { createValueSemantics } from '../../../src/proxmox/same-value.ts';
+import { createValueSemantics } from '../../../src/proxmox/values/same-value.ts';
 import type { GuestKind } from '../../../src/reconcile/guest.ts';
 
 const semantics = createValueSemantics();

@@ -3,7 +3,7 @@
  * value somebody wrote is no drift, and neither is the same value in another spelling.
  */
 import { expect, test } from 'vitest';
-import { hasDrift } from '../../../src/proxmox/same-value.ts';
+import { hasDrift } from '../../../src/proxmox/values/same-value.ts';
 import type { GuestKind } from '../../../src/reconcile/guest.ts';
 
 const reports: readonly (readonly [

@@ -1,7 +1,7 @@
 /** What takes a signature: the class of every option and form. */
 import { expect, test } from 'vitest';
-import { optionNames } from '../../../src/proxmox/options.ts';
-import { classifyChange } from '../../../src/proxmox/reversibility.ts';
+import { optionNames } from '../../../src/proxmox/values/options.ts';
+import { classifyChange } from '../../../src/proxmox/values/reversibility.ts';
 import type { GuestKind } from '../../../src/reconcile/guest.ts';
 
 type Case = readonly [kind: GuestKind, key: string, from: string | null, to: string | null];

@@ -1,7 +1,7 @@
 /** Our verdicts against those of PVE's own parser, and against what a real node took and gave. */
 import { expect, test } from 'vitest';
-import { hasDrift, isSameValue } from '../../../src/proxmox/same-value.ts';
-import { refuseValue } from '../../../src/proxmox/validity.ts';
+import { hasDrift, isSameValue } from '../../../src/proxmox/values/same-value.ts';
+import { refuseValue } from '../../../src/proxmox/values/validity.ts';
 import { configText } from '../../../src/reconcile/desired.ts';
 import { equalityRows, recordedWrites, roundtripRows, validityRows } from './vectors.ts';
 

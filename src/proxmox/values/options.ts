@@ -5,7 +5,7 @@
  * elsewhere. A key that is in no table is null here, never guessed.
  */
 import { z } from 'zod';
-import type { GuestKind } from '../reconcile/guest.ts';
+import type { GuestKind } from '../../reconcile/guest.ts';
 import lxcTable from './options-lxc.json' with { type: 'json' };
 import qemuTable from './options-qemu.json' with { type: 'json' };
 

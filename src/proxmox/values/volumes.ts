@@ -2,7 +2,7 @@
  * The volumes of a guest as its config names them: what is new, what is there already, what is a
  * mere disc in a drive. From the text alone, nothing is looked up.
  */
-import type { GuestKind } from '../reconcile/guest.ts';
+import type { GuestKind } from '../../reconcile/guest.ts';
 import type { Properties } from './property-string.ts';
 import { parseSizeBytes } from './value-meaning.ts';
 

@@ -5,7 +5,7 @@
  * Total: a key or a property no table knows, and a text PVE could not parse, mean their own text.
  * An explicit default stays, since PVE keeps what is written.
  */
-import type { GuestKind } from '../reconcile/guest.ts';
+import type { GuestKind } from '../../reconcile/guest.ts';
 import { isDriveFamily, readDriveLimits } from './drive-rules.ts';
 import { splitList } from './format-checks.ts';
 import { findOption, type Option, type PropertyFacts, type PropertyFormat } from './options.ts';

@@ -6,8 +6,8 @@
  * From the two texts alone. A change of config is never `disruptive`: PVE applies it to a running
  * guest or leaves it pending, it stops nothing.
  */
-import type { GuestKind } from '../reconcile/guest.ts';
-import type { Reversibility } from '../reconcile/op.ts';
+import type { GuestKind } from '../../reconcile/guest.ts';
+import type { Reversibility } from '../../reconcile/op.ts';
 import { findOption } from './options.ts';
 import type { Properties } from './property-string.ts';
 import { readMeaning } from './value-meaning.ts';

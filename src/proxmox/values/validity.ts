@@ -5,7 +5,7 @@
  * What depends on the node (does the volume exist, may this token) is not known here and passes.
  * Never refuses what PVE accepts; reasons are our own words.
  */
-import type { GuestKind } from '../reconcile/guest.ts';
+import type { GuestKind } from '../../reconcile/guest.ts';
 import { checkCpu } from './cpu-check.ts';
 import { isDriveFamily, refuseDrive } from './drive-rules.ts';
 import { checkFormat, splitList } from './format-checks.ts';

@@ -3,7 +3,7 @@
  * config_option_kinds, lxc_config). Facts only; the same names hold on PVE 8 and 9: neither
  * VM.Monitor, which PVE 9 took away, nor VM.GuestAgent.*, which it brought, is ever needed.
  */
-import type { GuestKind } from '../reconcile/guest.ts';
+import type { GuestKind } from '../../reconcile/guest.ts';
 import { findOption } from './options.ts';
 
 /** Every VM.Config.* there is. */

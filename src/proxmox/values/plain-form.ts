@@ -3,7 +3,7 @@
  * and nothing at all for a key that nobody writes by hand. Pure; what is left satisfies the value
  * it was made from (`satisfies`).
  */
-import type { GuestKind } from '../reconcile/guest.ts';
+import type { GuestKind } from '../../reconcile/guest.ts';
 import { splitList } from './format-checks.ts';
 import { findOption, type Option } from './options.ts';
 import { isWriteOnlyKey, leftToPve } from './value-pattern.ts';

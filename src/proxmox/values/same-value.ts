@@ -2,8 +2,8 @@
  * What config values mean to PVE, as the core sees it (`ValueSemantics`), and the plain question
  * whether two texts mean the same. Pure and total; no state but a bounded memory of parsed texts.
  */
-import type { GuestKind } from '../reconcile/guest.ts';
-import type { ValueSemantics } from '../reconcile/ports.ts';
+import type { GuestKind } from '../../reconcile/guest.ts';
+import type { ValueSemantics } from '../../reconcile/ports.ts';
 import { classifyChange } from './reversibility.ts';
 import { refuseValue } from './validity.ts';
 import { readMeaning, sameMeaning } from './value-meaning.ts';

@@ -5,7 +5,7 @@
  * Total and pure. What PVE does not fill in itself is never left to it: a property that is there
  * and not desired is drift.
  */
-import type { GuestKind } from '../reconcile/guest.ts';
+import type { GuestKind } from '../../reconcile/guest.ts';
 import { findOption, type Option } from './options.ts';
 import { matchesQuickly } from './property-match.ts';
 import { type Properties, printPropertyString } from './property-string.ts';
