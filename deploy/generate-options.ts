@@ -69,6 +69,9 @@ function findInTree(nodes: readonly unknown[], path: string): unknown {
   return undefined;
 }
 
+/** What Perl's `\w` is. */
+const LETTERS = '\\p{L}\\p{M}\\p{N}_';
+
 /**
  * For the flag `u`: Perl's `(?^u:…)` is a plain group, `{,16}` needs its zero, `-` is escaped in
  * classes only, and `\w` is every letter there is.
@@ -77,8 +80,10 @@ function toJavaScript(pattern: string): string {
   return pattern
     .replaceAll(/\(\?\^\w*:/g, '(?:')
     .replaceAll('{,', '{0,')
-    .replaceAll(/\[(?:\\.|[^\]\\])*\]|\\-/g, (token) => (token === '\\-' ? '-' : token))
-    .replaceAll(/\[(?:\\.|[^\]\\])*\]/g, (token) => token.replaceAll('\\w', '\\p{L}\\p{M}\\p{N}_'));
+    .replaceAll(/\[(?:\\.|[^\]\\])*\]|\\./g, (token) => {
+      if (token === '\\-') return '-';
+      return token === '\\w' ? `[${LETTERS}]` : token.replaceAll('\\w', LETTERS);
+    });
 }
 
 function scalarFacts(schema: Json): Json {

@@ -31,7 +31,10 @@ function isKnownModel(model: string): boolean {
 /** Null, or why PVE refuses these properties of `cpu`, all valid one by one. */
 export function checkCpu(properties: Properties): string | null {
   const model = properties.get('cputype');
-  if (model !== undefined && !isKnownModel(model)) return `there is no CPU model ${model}`;
+  // Optional in the schema: in a custom model's definition it stands in the heading.
+  if (model === undefined) return 'cputype is missing';
+  if (!isKnownModel(model)) return `there is no CPU model ${model}`;
+  if (properties.has('reported-model')) return 'reported-model belongs to custom models';
   for (const flag of properties.get('flags')?.split(';') ?? []) {
     if (!VM_FLAGS.has(flag.slice(1))) return `${flag.slice(1)} is no CPU flag of a VM`;
   }

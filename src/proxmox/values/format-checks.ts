@@ -14,11 +14,13 @@ const LABEL = '[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?';
 const DNS_NAME = new RegExp(`^(?:${LABEL}\\.)*${LABEL}$`);
 const VOLUME_ID = /^[a-z][a-z0-9\-_.]*[a-z0-9]:.+$/is;
 const TAG = /^[a-z0-9_][a-z0-9_\-+.]*$/i;
-const STARTUP_PART = /^(?:(?:order=)?\d+|(?:up|down)=\d+)$/;
-const CPU_RANGE = /^\s*\d+\s*(?:-\s*\d+\s*)?$/;
+const STARTUP_PART = /^(?:(?:order=)?\d+|(?:up|down)=\d+|\s*)$/;
+const CPU_RANGE = /^\s*(\d+)(?:-(\d+))?\s*$/;
 /** `a/../b`, `../b`: a path may not climb. */
 const CLIMBING = /\/\.\.?(?:\/|$)|^\.\.?\//;
-const BOOT_DEVICE = /^(?:ide|sata|scsi|virtio|efidisk|tpmstate|net|usb|hostpci|special_)/;
+const BOOT_DEVICE = /^(?:ide|sata|scsi|virtio|net|usb|hostpci)\d+$/;
+/** PVE takes no network that is larger. */
+const SHORTEST_PREFIX = 8;
 const HOTPLUG = new Set(['network', 'disk', 'cpu', 'memory', 'usb', 'cloudinit']);
 
 function matching(pattern: RegExp, what: string): FormatCheck {
@@ -44,8 +46,8 @@ function isAddress(text: string): boolean {
 }
 
 function isNetwork(text: string, isIp: (text: string) => boolean, bits: number): boolean {
-  const [, address = '', length = ''] = /^(.*)\/(\d{1,3})$/.exec(text) ?? [];
-  return isIp(address) && Number(length) <= bits;
+  const [, address = '', length = ''] = /^(.*)\/(\d+)$/.exec(text) ?? [];
+  return isIp(address) && Number(length) >= SHORTEST_PREFIX && Number(length) <= bits;
 }
 
 function isVolume(text: string): boolean {
@@ -60,6 +62,25 @@ function isAddressOnLink(text: string): boolean {
 
 function isBootDevice(text: string): boolean {
   return BOOT_DEVICE.test(text) && findOption('qemu', text) !== null;
+}
+
+/** Commas at the end name no part, to PVE. */
+function isCpuSet(text: string): boolean {
+  const parts = text.split(',');
+  while (parts.at(-1) === '') parts.pop();
+  return parts.every((part) => {
+    const [, from, to = from] = CPU_RANGE.exec(part) ?? [];
+    return from !== undefined && Number(to) >= Number(from);
+  });
+}
+
+function isPhysBits(text: string): boolean {
+  return text === 'host' || (/^\d{1,2}$/.test(text) && Number(text) >= 8 && Number(text) <= 64);
+}
+
+/** PVE's check takes an empty text, and a bare `0`, for no order at all. */
+function isStartup(text: string): boolean {
+  return text !== '' && text !== '0' && text.split(',').every((part) => STARTUP_PART.test(part));
 }
 
 function isHotplug(text: string): boolean {
@@ -95,7 +116,7 @@ const CHECKS: ReadonlyMap<string, FormatCheck> = new Map([
   ['mac-addr', matching(/^[a-f0-9][02468ace](?::[a-f0-9]{2}){5}$/i, 'a unicast MAC address')],
   ['pve-bridge-id', matching(/^[-_.\p{L}\p{M}\p{N}]+$/u, 'a bridge name')],
   ['pve-configid', matching(/^[a-z][a-z0-9_-]+$/i, 'a configuration ID')],
-  ['pve-cpuset', when((text) => text.split(',').every((part) => CPU_RANGE.test(part)), 'CPUs')],
+  ['pve-cpuset', when(isCpuSet, 'CPUs such as 0,2-3')],
   ['pve-ct-timezone', when(isTimezone, 'a time zone')],
   ['pve-hotplug-features', when(isHotplug, 'a list of hotplug features, 0 or 1')],
   [
@@ -114,16 +135,10 @@ const CHECKS: ReadonlyMap<string, FormatCheck> = new Map([
   ],
   ['pve-lxc-dev-string', devicePath],
   ['pve-lxc-mp-string', containerPath],
-  ['pve-phys-bits', matching(/^(?:host|0*\d{1,2})$/, 'host or a number of bits')],
+  ['pve-phys-bits', when(isPhysBits, 'host or a number of bits from 8 to 64')],
   ['pve-qm-bootdev', when(isBootDevice, 'a boot device')],
   ['pve-qm-bootdisk', when(isBootDevice, 'a disk')],
-  [
-    'pve-startup-order',
-    when(
-      (text) => text.split(',').every((part) => part === '' || STARTUP_PART.test(part)),
-      'a start order such as order=1,up=30,down=60',
-    ),
-  ],
+  ['pve-startup-order', when(isStartup, 'a start order such as order=1,up=30,down=60')],
   ['pve-storage-id', matching(/^[a-z][a-z0-9\-_.]*[a-z0-9]$/i, 'a storage ID')],
   ['pve-tag', matching(TAG, 'a tag')],
   ['pve-volume-id', volume],

@@ -84,11 +84,16 @@ function addBare(
 ): ParsedProperties | null {
   const name = format.defaultKey;
   if (name === null) return broken('value without key, but schema does not define a default key');
-  // To PVE a property that is false is not there yet: `enabled=0,1` passes, and is 1.
   const before = properties.get(name);
-  if (before !== undefined && parseBoolean(before) !== '0') return duplicate(name);
+  if (before !== undefined && !isFalse(format, name, before)) return duplicate(name);
   properties.set(name, part);
   return null;
+}
+
+/** To PVE a property that is false is not there yet: `enabled=0,1` passes, and is 1. */
+function isFalse(format: PropertyFormat, name: string, text: string): boolean {
+  const isBoolean = format.properties.get(name)?.type === 'boolean';
+  return (isBoolean ? parseBoolean(text) : text) === '0';
 }
 
 /** Total, and what it prints parses to the same properties. */

@@ -26,11 +26,14 @@ const MULTILINE = new Set(['description', 'tags']);
 
 const PATTERNS = new Map<string, RegExp>();
 
-/** PVE puts its anchors around the bare pattern: an alternative is anchored on one side only. */
+/**
+ * PVE puts its anchors around the bare pattern: an alternative is anchored on one side only. Its
+ * dot is any character of a line, also those that JavaScript takes for the end of one.
+ */
 function compile(pattern: string): RegExp {
   let found = PATTERNS.get(pattern);
   if (found === undefined) {
-    found = new RegExp(`^${pattern}$`, 'u');
+    found = new RegExp(`^${pattern}$`, 'us');
     PATTERNS.set(pattern, found);
   }
   return found;

@@ -97,6 +97,7 @@ function readSshKeys(text: string): Meaning {
 function readStartup(text: string): Meaning {
   const parts = new Map<string, string>();
   for (const part of text.split(',')) {
+    if (part.trim() === '') continue;
     const [, name = 'order', count] = /^(?:(order|up|down)=)?(\d+)$/.exec(part) ?? [];
     if (count === undefined) return asText(text);
     parts.set(name, plainInteger(count));
@@ -136,6 +137,8 @@ function read(kind: GuestKind, key: string, option: Option, text: string): Meani
   if (key === 'tags') return readTags(text);
   if (key === 'sshkeys') return readSshKeys(text);
   if (key === 'startup') return readStartup(text);
+  // A list is one by its format. A VM's `searchdomain`, `hotplug` and `affinity` have none that
+  // says so, and PVE keeps their text: they are compared as it.
   if (option.facts.format?.endsWith('-list') === true) return asText(splitList(text).join(' '));
   return asText(
     // Only inside property strings are there other booleans than 0 and 1 (PVE-FACTS 27).
