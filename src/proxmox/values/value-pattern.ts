@@ -39,6 +39,17 @@ function isGeneratedId({ key, desired, actual }: Comparison): boolean {
   return key === 'vmgenid' && desired === '1' && actual !== null && GENERATED_UUID.test(actual);
 }
 
+/**
+ * A value is one line of the config file, which PVE reads without the white space around it: of an
+ * empty value one blank comes back (PVE-FACTS 27). A description has lines of its own, and a blank
+ * one of a VM comes back empty.
+ */
+function isSameLine({ kind, key, desired, actual }: Comparison): boolean {
+  if (actual === null) return false;
+  if (key !== 'description') return desired.trim() === actual.trim();
+  return kind === 'qemu' && actual === '' && desired.trim() === '';
+}
+
 const LEFT_TO_PVE = new WeakMap<Option, ReadonlySet<string>>();
 
 /** The properties PVE fills in by itself where the text leaves them out. */
@@ -74,7 +85,7 @@ export function satisfies(comparison: Comparison): boolean {
   const option = findOption(kind, key);
   if (option === null) return false;
   if (actual !== null && isWriteOnlyKey(kind, key) && MASKED.test(actual)) return true;
-  if (isGeneratedId(comparison)) return true;
+  if (isSameLine(comparison) || isGeneratedId(comparison)) return true;
   const wanted = readMeaning(kind, key, desired);
   if (wanted.kind !== 'properties' || actual === null) {
     return sameMeaning(wanted, readMeaning(kind, key, actual));

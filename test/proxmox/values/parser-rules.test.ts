@@ -1,6 +1,6 @@
 /** What PVE's parser and its format checks do at their edges, rule by rule. */
 import { expect, test } from 'vitest';
-import { isSameValue } from '../../../src/proxmox/values/same-value.ts';
+import { hasDrift, isSameValue } from '../../../src/proxmox/values/same-value.ts';
 import { refuseValue } from '../../../src/proxmox/values/validity.ts';
 import type { GuestKind } from '../../../src/reconcile/guest.ts';
 
@@ -70,4 +70,23 @@ const different: readonly Pair[] = [
 
 test.each(different)('not the same: %s', (_, kind, key, a, b) => {
   expect(isSameValue(kind, key, [a, b])).toBe(false);
+});
+
+const readBack: readonly (readonly [...Value, read: string | null])[] = [
+  ['white space around a value', 'qemu', 'args', ' -device x ', '-device x'],
+  ['an empty value, of which a blank is left', 'qemu', 'ciuser', '', ' '],
+  ['a blank description of a VM', 'qemu', 'description', ' \n', ''],
+  ['a blank description of a container', 'lxc', 'description', ' ', ' \n'],
+];
+
+test.each(readBack)('no drift: %s', (_, kind, key, written, read) => {
+  expect(hasDrift(kind, key, { written, read })).toBe(false);
+});
+
+test.each([
+  ['white space inside a value', 'qemu', 'args', '-device  x', '-device x'],
+  ['white space before a description', 'qemu', 'description', ' x', 'x'],
+  ['white space after a container’s description', 'lxc', 'description', 'x ', 'x\n'],
+] as const)('drift: %s', (_, kind, key, written, read) => {
+  expect(hasDrift(kind, key, { written, read })).toBe(true);
 });
