@@ -92,6 +92,11 @@ const QUIET: readonly Case[] = [
     read: { scsi0: 'local-lvm:vm-100-disk-0,size=1G' },
   },
   {
+    name: 'an empty drive, which PVE marks as a CD-ROM',
+    wanted: { ide2: 'none' },
+    read: { ide2: 'none,media=cdrom' },
+  },
+  {
     name: 'ssh keys, which PVE keeps percent-encoded (Telmate#209)',
     wanted: { sshkeys: encodeURIComponent(KEY) },
     read: { sshkeys: encodeURIComponent(`${KEY}\n`) },

@@ -11,7 +11,13 @@ import type { Reversibility } from '../../reconcile/op.ts';
 import { findOption } from './options.ts';
 import type { Properties } from './property-string.ts';
 import { readMeaning } from './value-meaning.ts';
-import { isCloudinitVolume, isDisc, parseVolumeRequest, volumeProperty } from './volumes.ts';
+import {
+  isCloudinitVolume,
+  isDisc,
+  mediaOf,
+  parseVolumeRequest,
+  volumeProperty,
+} from './volumes.ts';
 
 function words(text: string): ReadonlySet<string> {
   return new Set(text.trim().split(/\s+/));
@@ -112,5 +118,5 @@ function isLight(kind: GuestKind, volumeName: string, drive: Properties | null):
   const volume = drive.get(volumeName) ?? '';
   if (drive.has('import-from') || drive.get('snapshot') === '1') return false;
   if (kind === 'lxc') return volume.startsWith('/') && !volume.startsWith('/dev/');
-  return drive.get('media') === 'cdrom' && isDisc(volume) && !isCloudinitVolume(volume);
+  return mediaOf(drive) === 'cdrom' && isDisc(volume) && !isCloudinitVolume(volume);
 }

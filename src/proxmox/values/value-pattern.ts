@@ -6,11 +6,12 @@
  * and not desired is drift.
  */
 import type { GuestKind } from '../../reconcile/guest.ts';
+import { isDriveFamily } from './drive-rules.ts';
 import { findOption, type Option } from './options.ts';
 import { matchesQuickly } from './property-match.ts';
 import { type Properties, printPropertyString } from './property-string.ts';
 import { type Meaning, readMeaning, sameMeaning } from './value-meaning.ts';
-import { resolveRequest, volumeProperty } from './volumes.ts';
+import { mediaOf, resolveRequest, volumeProperty } from './volumes.ts';
 
 /** Keys whose value PVE never gives back: it answers asterisks (PVE-FACTS 27). */
 const WRITE_ONLY: Readonly<Record<GuestKind, ReadonlySet<string>>> = {
@@ -74,6 +75,8 @@ function isLeftToPve(
 ): boolean {
   if (format === 'mac-addr' || format === 'disk-size') return true;
   if (family === 'smbios1') return name === 'uuid';
+  // Which certificates PVE itself has put into the variables: a note it keeps up.
+  if (family === 'efidisk0') return name === 'ms-cert';
   // An LXC net is a veth whether the text says so or not (lxc_config).
   return kind === 'lxc' && family === 'net' && name === 'type';
 }
@@ -119,6 +122,8 @@ function resolveVolume(
 ): Properties | null {
   const volumeName = volumeProperty(kind, option.family);
   if (volumeName === null) return null;
+  const media = isDriveFamily(option.family) ? mediaOf(desired) : null;
+  if (media !== null && !desired.has('media')) return new Map(desired).set('media', media);
   return resolveRequest({ family: option.family, volumeName }, desired, found.properties);
 }
 

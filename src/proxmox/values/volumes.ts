@@ -56,6 +56,12 @@ export function isDisc(volume: string): boolean {
   return volume === 'none' || volume === 'cdrom' || /^[^/:\s]+:iso\//.test(volume);
 }
 
+/** As PVE has it: an empty drive and the host's own are CD-ROMs where nothing is said. */
+export function mediaOf(drive: Properties): string | null {
+  const volume = drive.get('file');
+  return drive.get('media') ?? (volume === 'none' || volume === 'cdrom' ? 'cdrom' : null);
+}
+
 /** A disk some guest owns: `local-lvm:vm-101-disk-0`, `local:101/base-101-disk-0.qcow2`. */
 function isOwnedVolume(volume: string): boolean {
   return /^[^/:\s]+:(?:.*\/)?(?:vm|base|subvol|basevol)-\d+-/.test(volume);

@@ -66,6 +66,14 @@ const satisfied: readonly (readonly [string, ...Case])[] = [
     'manufacturer=QUNNRQ==,base64=1',
     'uuid=7A04667A-E975-4440-BAF6-43ED79B21885,manufacturer=QUNNRQ==,base64=1',
   ],
+  ['the mark of an empty drive', 'qemu', 'ide2', 'none', 'none,media=cdrom'],
+  [
+    'the certificates in an EFI disk',
+    'qemu',
+    'efidisk0',
+    'l:vm-1-disk-1,efitype=4m,pre-enrolled-keys=1',
+    'l:vm-1-disk-1,efitype=4m,ms-cert=2023k,pre-enrolled-keys=1,size=4M',
+  ],
   ['a generated id', 'qemu', 'vmgenid', '1', '46ea62c2-2a63-42b0-837c-f80d2064d6f1'],
   ['what PVE never gives back', 'qemu', 'cipassword', 'secret', '**********'],
 ];
@@ -85,6 +93,7 @@ const drifting: readonly (readonly [string, ...Case])[] = [
   ['an ISO in place of a disk', 'qemu', 'scsi0', 'local:0', 'local:iso/debian.iso,size=3G'],
   ['a disk in place of cloud-init', 'qemu', 'ide2', 'l:cloudinit', 'l:vm-1-disk-0,media=cdrom'],
   ['another volume', 'qemu', 'scsi0', 'l:vm-1-disk-0', 'l:vm-1-disk-1,size=32G'],
+  ['a disc that nothing marks', 'qemu', 'ide2', 'l:iso/a.iso', 'l:iso/a.iso,media=cdrom'],
   ['another uuid', 'qemu', 'smbios1', `uuid=${'0'.repeat(8)}-0000-0000-0000-${'0'.repeat(12)}`, ''],
   ['an id that is off', 'qemu', 'vmgenid', '1', '0'],
 ];

@@ -53,6 +53,7 @@ const benign: readonly (readonly [string, ...Case])[] = [
   ['options of a mount point', 'lxc', 'mp0', 'l:subvol-1-disk-1,mp=/a', 'l:subvol-1-disk-1,mp=/b'],
   ['a disc', 'qemu', 'ide2', 'none,media=cdrom', 'local:iso/debian.iso,media=cdrom'],
   ['an empty drive', 'qemu', 'ide2', null, 'none,media=cdrom'],
+  ['an empty drive that nothing marks', 'qemu', 'ide2', null, 'none'],
   ['taking a drive with a disc away', 'qemu', 'ide2', 'local:iso/a.iso,media=cdrom,size=3G', null],
   ['a folder of the host', 'lxc', 'mp1', null, '/srv/data,mp=/data'],
   ['protection', 'qemu', 'protection', '1', '0'],
