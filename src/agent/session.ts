@@ -17,8 +17,7 @@ import { type Broadcast, createBroadcast } from './broadcast.ts';
 import { withCheapLooks } from './cheap-looks/cheap-looks.ts';
 import { type HostSigns, readHostSigns } from './cheap-looks/host-signs.ts';
 import { type Config, loadConfig, readTlsTrust, readToken } from './config.ts';
-import { createCompositeProvider } from './desired/composite.ts';
-import { createFileProvider } from './desired/file.ts';
+import { createConfiguredProvider } from './desired/configured.ts';
 import { createEventHub, type EventHub } from './event-hub.ts';
 import { openSignedOps, type SignedOps } from './hub/signed-ops.ts';
 import { blindness, type LastLook, rememberLooks } from './last-look.ts';
@@ -67,9 +66,7 @@ export async function openSession(
     onRequest: requests.tell,
   });
   opened.defer(() => proxmox.close());
-  const desired = createCompositeProvider(
-    config.desired.map((path) => createFileProvider({ path, clock })),
-  );
+  const desired = createConfiguredProvider(config.desired, clock);
   opened.defer(() => desired.close());
   const guests = journal === null ? proxmox.guests : requireOwner(proxmox.guests, journal);
   const readSigns = (): Promise<HostSigns | null> =>

@@ -6,7 +6,6 @@ import type { DesiredGuest, DesiredState, RejectedDocument } from '../../reconci
 import type { Vmid } from '../../reconcile/ids.ts';
 import type { DesiredProvider } from '../../reconcile/ports.ts';
 
-/** Of no providers: nobody wants anything, an agent that only takes signed ops. */
 export function createCompositeProvider(providers: readonly DesiredProvider[]): DesiredProvider {
   return {
     async read(signal) {

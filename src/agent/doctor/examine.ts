@@ -9,8 +9,7 @@ import type { TlsTrust } from '../../proxmox/trust.ts';
 import type { DesiredState } from '../../reconcile/desired.ts';
 import type { ActualState } from '../../reconcile/guest.ts';
 import { type Config, loadConfig, readTlsTrust, readToken } from '../config.ts';
-import { createCompositeProvider } from '../desired/composite.ts';
-import { createFileProvider } from '../desired/file.ts';
+import { createConfiguredProvider } from '../desired/configured.ts';
 import { actAsOwner } from '../state-owner.ts';
 import { systemClock, systemRandom } from '../system.ts';
 import {
@@ -52,9 +51,7 @@ export async function examine(
 }
 
 async function readDesired(config: Config, signal: AbortSignal): Promise<DesiredState> {
-  const provider = createCompositeProvider(
-    config.desired.map((path) => createFileProvider({ path, clock: systemClock })),
-  );
+  const provider = createConfiguredProvider(config.desired, systemClock);
   try {
     return await provider.read(signal);
   } finally {

@@ -11,9 +11,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { createCompositeProvider } from '../../../src/agent/desired/composite.ts';
+import { createConfiguredProvider } from '../../../src/agent/desired/configured.ts';
 import { createFileProvider } from '../../../src/agent/desired/file.ts';
 import type { Clock } from '../../../src/reconcile/clock.ts';
-import type { DesiredState } from '../../../src/reconcile/desired.ts';
+import { type DesiredState, NO_DESIRED_STATE } from '../../../src/reconcile/desired.ts';
 import type { DesiredProvider } from '../../../src/reconcile/ports.ts';
 
 /** Far enough ahead that every file has been at rest for long; sleeping only counts. */
@@ -178,6 +179,21 @@ test('a vmid that two documents claim is nobody’s, and both are named', async 
   expect([...state.claimedTwice.values()]).toEqual([
     [join(dir, 'a.yaml'), join(dir, 'b.yaml'), join(dir, 'more', 'c.yaml')],
   ]);
+});
+
+test('where the configuration names nothing nobody wants anything', async () => {
+  const nothing = createConfiguredProvider([], aheadClock());
+  open.push(nothing);
+  expect(await nothing.read(signal)).toEqual(NO_DESIRED_STATE);
+  nothing.onChange(() => expect.fail('nothing ever changes'))();
+});
+
+test('every path the configuration names is read', async () => {
+  put('a.yaml', guests(101));
+  put('b.yaml', guests(102));
+  const both = createConfiguredProvider([join(dir, 'b.yaml'), join(dir, 'a.yaml')], aheadClock());
+  open.push(both);
+  expect(vmids(await both.read(signal))).toEqual([102, 101]);
 });
 
 test('a changed file is noticed, also when the folder is replaced between reads', async () => {
