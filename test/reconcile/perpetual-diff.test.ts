@@ -92,6 +92,42 @@ const QUIET: readonly Case[] = [
     read: { scsi0: 'local-lvm:vm-100-disk-0,size=1G' },
   },
   {
+    name: 'name servers separated by commas (Telmate#1311)',
+    wanted: { nameserver: '1.1.1.1,8.8.8.8' },
+    read: { nameserver: '1.1.1.1 8.8.8.8' },
+  },
+  {
+    name: 'name servers of a container, in a list (bpg#844)',
+    kind: 'lxc',
+    wanted: { nameserver: ['1.1.1.1', '8.8.8.8'] },
+    read: { nameserver: '1.1.1.1 8.8.8.8' },
+  },
+  {
+    name: 'every option of a disk written out (Telmate#1164)',
+    wanted: {
+      scsi0: 'l:vm-114-disk-0,aio=io_uring,backup=yes,cache=none,discard=on,ssd=on,replicate=no',
+    },
+    read: {
+      scsi0:
+        'l:vm-114-disk-0,aio=io_uring,backup=1,cache=none,discard=on,replicate=0,size=8G,ssd=1',
+    },
+  },
+  {
+    name: 'several disks, written in another order (bpg#1215)',
+    wanted: { virtio0: 'l:vm-100-disk-0', scsi0: 'l:vm-100-disk-1' },
+    read: { scsi0: 'l:vm-100-disk-1,size=8G', virtio0: 'l:vm-100-disk-0,size=8G' },
+  },
+  {
+    name: 'the cloud-init drive, as it was asked for (bpg#1083)',
+    wanted: { scsi1: 'l:cloudinit' },
+    read: { scsi1: 'l:vm-100-cloudinit,media=cdrom,size=4M' },
+  },
+  {
+    name: 'what a clone brought along and nobody wrote (bpg#1224, #1494)',
+    wanted: { cores: 2 },
+    read: { cores: '2', vga: 'serial0', serial0: 'socket', agent: '1', cpu: 'host' },
+  },
+  {
     name: 'an empty drive, which PVE marks as a CD-ROM',
     wanted: { ide2: 'none' },
     read: { ide2: 'none,media=cdrom' },
@@ -192,6 +228,11 @@ test.each([
 
 test('a guest started once and then left alone is no drift when it is off (Telmate#893, #1035)', () => {
   const entry = plan({ kind: 'qemu', wanted: {}, read: {}, power: 'initial', isInitialDone: true });
+  expect(entry).toMatchObject({ status: 'in_sync', actions: [] });
+});
+
+test.each([true, false])('a power nobody manages is no drift (Telmate#1548)', (running) => {
+  const entry = plan({ kind: 'qemu', wanted: {}, read: {}, running });
   expect(entry).toMatchObject({ status: 'in_sync', actions: [] });
 });
 

@@ -15,7 +15,9 @@ import { createConfiguredProvider } from '../../../src/agent/desired/configured.
 import { createFileProvider } from '../../../src/agent/desired/file.ts';
 import type { Clock } from '../../../src/reconcile/clock.ts';
 import { type DesiredState, NO_DESIRED_STATE } from '../../../src/reconcile/desired.ts';
+import { planGuests } from '../../../src/reconcile/planner.ts';
 import type { DesiredProvider } from '../../../src/reconcile/ports.ts';
+import { actualState, planContext } from '../../reconcile/plan-inputs.ts';
 
 /** Far enough ahead that every file has been at rest for long; sleeping only counts. */
 function aheadClock(onSleep: () => void = () => undefined): Clock {
@@ -179,6 +181,18 @@ test('a vmid that two documents claim is nobody’s, and both are named', async 
   expect([...state.claimedTwice.values()]).toEqual([
     [join(dir, 'a.yaml'), join(dir, 'b.yaml'), join(dir, 'more', 'c.yaml')],
   ]);
+});
+
+test('a large folder is read whole, and planned in the order of the guests', async () => {
+  const numbers = Array.from({ length: 300 }, (_, index) => 101 + index);
+  for (const vmid of numbers.toReversed()) put(`guest-${vmid}.yaml`, guests(vmid, vmid + 1000));
+  const state = await provider().read(signal);
+  const { entries } = planGuests(state, actualState(), null, planContext());
+  expect(entries.map(({ vmid }) => vmid)).toEqual([
+    ...numbers,
+    ...numbers.map((vmid) => vmid + 1000),
+  ]);
+  expect(new Set(entries.map(({ status }) => status))).toEqual(new Set(['skipped']));
 });
 
 test('where the configuration names nothing nobody wants anything', async () => {
