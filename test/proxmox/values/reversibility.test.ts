@@ -1,6 +1,6 @@
 /** What takes a signature: the class of every option and form. */
 import { expect, test } from 'vitest';
-import { optionNames } from '../../../src/proxmox/values/options.ts';
+import { findOption, optionNames } from '../../../src/proxmox/values/options.ts';
 import { classifyChange } from '../../../src/proxmox/values/reversibility.ts';
 import type { GuestKind } from '../../../src/reconcile/guest.ts';
 
@@ -75,4 +75,29 @@ test.each(['qemu', 'lxc'] as const)('every %s option is benign to set but for th
     .filter((key) => !/[1-9]$|\d0$/.test(key))
     .filter((key) => classifyChange({ kind, key, from: null, to: '1' }) === 'irreversible');
   expect(found.sort().join(' ')).toBe(never[kind]);
+});
+
+/** What may not be changed on a volume, by family; a property no list knows would stand here too. */
+const fixed: readonly (readonly [kind: GuestKind, key: string, names: string])[] = [
+  ['qemu', 'efidisk0', 'efitype format import-from ms-cert pre-enrolled-keys'],
+  ['qemu', 'ide0', 'format import-from media snapshot'],
+  ['qemu', 'sata0', 'format import-from media snapshot'],
+  ['qemu', 'scsi0', 'format import-from media snapshot'],
+  ['qemu', 'tpmstate0', 'format import-from version'],
+  ['qemu', 'virtio0', 'format import-from media snapshot'],
+  ['lxc', 'mp0', ''],
+  ['lxc', 'rootfs', ''],
+];
+
+test.each(fixed)('every property of a volume is benign to set but for these: %s %s', (...of) => {
+  const [kind, key, names] = of;
+  const properties = [...(findOption(kind, key)?.format?.properties ?? [])];
+  const own = properties.filter(([, facts]) => facts.alias === undefined && !facts.isDefaultKey);
+  const found = own
+    .map(([name]) => name)
+    .filter((name) => {
+      const change = { kind, key, from: 'l:vm-1-disk-0', to: `l:vm-1-disk-0,${name}=1` };
+      return classifyChange(change) === 'irreversible';
+    });
+  expect(found.sort().join(' ')).toBe(names);
 });
