@@ -25,11 +25,6 @@ import { type SyncedBatch, Writer } from './writer.ts';
 /** A tenth of it is still a page of history; more would be slow to open. */
 const SEGMENT_BYTES_MAX = 256 * 1024 * 1024;
 
-export interface JournalSettings extends Retention {
-  /** A new segment is begun at this size. */
-  readonly segmentBytes: number;
-}
-
 export interface JournalHooks {
   /** The journal cannot be written any more (poisoned, or its lock lost): end the process. */
   readonly onHalt: (error: ReconcilerError) => void;
@@ -37,7 +32,7 @@ export interface JournalHooks {
   readonly onSynced?: (batch: SyncedBatch) => void;
 }
 
-export interface OpenOptions extends JournalSettings, JournalHooks {
+export interface OpenOptions extends Retention, JournalHooks {
   readonly stateDir: string;
   readonly clock: Clock;
   readonly random: Random;
@@ -45,7 +40,7 @@ export interface OpenOptions extends JournalSettings, JournalHooks {
   readonly lockStaleMs?: number;
 }
 
-export interface StartOptions extends JournalSettings, JournalHooks {
+export interface StartOptions extends Retention, JournalHooks {
   readonly disk: Disk;
   readonly clock: Clock;
   readonly random: Random;
@@ -130,7 +125,7 @@ interface Start {
   readonly needsSegment: boolean;
 }
 
-function requireSettings({ segmentBytes, keepSegments, keepForMs }: JournalSettings): void {
+function requireSettings({ segmentBytes, keepSegments, keepForMs }: Retention): void {
   const isSound =
     segmentBytes >= 1024 && segmentBytes <= SEGMENT_BYTES_MAX && keepSegments >= 1 && keepForMs > 0;
   if (isSound) return;
@@ -197,7 +192,7 @@ export class Journal {
       onPoisoned: options.onHalt,
       onSynced: (batch) => this.#countSync(batch),
       onSegment: async () => {
-        await removeOld(disk, options, clock.now());
+        await removeOld(disk, options, { nowMs: clock.now(), ackedSeq: this.hub().ackedSeq });
       },
       monotonicMs: () => clock.monotonicMs(),
     });

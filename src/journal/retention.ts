@@ -1,29 +1,44 @@
 /** Which old segments go (J10). History only: the newest segment restates all that is live. */
 import { type Disk, errnoOf } from './disk.ts';
-import { parseRecord } from './records.ts';
-import { scanLines } from './scan.ts';
+import { readHeader } from './segment-header.ts';
 import { segmentName, segmentNumbers, tornName } from './segments.ts';
 
+/** A short segment counts as this share of a full one: the number of files is bounded, too. */
+const LEAST_SHARE = 1 / 16;
+
 export interface Retention {
+  /** A new segment is begun at this size. */
+  readonly segmentBytes: number;
   readonly keepSegments: number;
   readonly keepForMs: number;
+  /**
+   * There is a hub that is owed receipts: what it has not acknowledged stays beyond number and age,
+   * as long as all segments together have the size of `keepSegments` full ones.
+   */
+  readonly keepUnacked?: boolean;
 }
 
 /**
  * Removes, oldest first, the segments beyond `keepSegments` and those whose last record is older
- * than `keepForMs`. Returns the numbers removed.
+ * than `keepForMs`; `ackedSeq` is how far the hub has come. Returns the numbers removed.
  */
 export async function removeOld(
   disk: Disk,
-  { keepSegments, keepForMs }: Retention,
-  nowMs: number,
+  { segmentBytes, keepSegments, keepForMs, keepUnacked = false }: Retention,
+  { nowMs, ackedSeq }: { readonly nowMs: number; readonly ackedSeq: number | null },
 ): Promise<readonly number[]> {
   const numbers = segmentNumbers(await disk.list());
+  const owedFromSeq = keepUnacked && ackedSeq !== null ? ackedSeq + 1 : Number.POSITIVE_INFINITY;
   const removed: number[] = [];
   for (const [index, number] of numbers.slice(0, -1).entries()) {
-    const next = numbers[index + 1] ?? number;
+    // Nothing in a segment is newer than the beginning of the next one.
+    const next = await readHeader(disk, segmentName(numbers[index + 1] ?? number));
     const isSurplus = numbers.length - index > keepSegments;
-    if (!isSurplus && (await openedAtMs(disk, next)) > nowMs - keepForMs) break;
+    const isOld = next !== null && Date.parse(next.at) <= nowMs - keepForMs;
+    if (!isSurplus && !isOld) break;
+    const isOwed = next !== null && next.first_seq > owedFromSeq;
+    if (isOwed && (await sumShares(disk, numbers.slice(index), segmentBytes)) <= keepSegments)
+      break;
     await removeIfThere(disk, segmentName(number));
     await removeIfThere(disk, tornName(number));
     removed.push(number);
@@ -31,20 +46,22 @@ export async function removeOld(
   return removed;
 }
 
-/** When a segment was opened: nothing in the one before it is newer. */
-async function openedAtMs(disk: Disk, number: number): Promise<number> {
-  const file = await disk.openRead(segmentName(number));
-  let atMs = Number.POSITIVE_INFINITY;
-  try {
-    await scanLines(file, null, ({ text }) => {
-      const record = parseRecord(text);
-      if (record.kind === 'segment') atMs = Date.parse(record.header.at);
-      return 'stop';
-    });
-  } finally {
-    await file.close();
+/** What the segments take, in full ones. */
+async function sumShares(
+  disk: Disk,
+  numbers: readonly number[],
+  segmentBytes: number,
+): Promise<number> {
+  let shares = 0;
+  for (const number of numbers) {
+    const file = await disk.openRead(segmentName(number));
+    try {
+      shares += Math.max(LEAST_SHARE, (await file.size()) / segmentBytes);
+    } finally {
+      await file.close();
+    }
   }
-  return atMs;
+  return shares;
 }
 
 async function removeIfThere(disk: Disk, name: string): Promise<void> {

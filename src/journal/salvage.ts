@@ -14,6 +14,7 @@ import type { Disk } from './disk.ts';
 import { type Live, parseRecord, type SegmentHeader } from './records.ts';
 import { SalvageCopy } from './salvage-copy.ts';
 import { type ScannedLine, scanLines } from './scan.ts';
+import { readHeader } from './segment-header.ts';
 import { createSegment, readMarker, segmentName, segmentNumbers } from './segments.ts';
 
 export interface LeftOut {
@@ -92,16 +93,6 @@ function mostFrequent(values: readonly string[]): string | null {
   for (const value of values) counts.set(value, (counts.get(value) ?? 0) + 1);
   const [most] = [...counts].sort(([, a], [, b]) => b - a);
   return most?.[0] ?? null;
-}
-
-async function readHeader(disk: Disk, name: string): Promise<SegmentHeader | null> {
-  let header: SegmentHeader | null = null;
-  await eachLine(disk, name, (line) => {
-    const record = parseRecord(line.text);
-    if (line.fault === null && record.kind === 'segment') header = record.header;
-    return 'stop';
-  });
-  return header;
 }
 
 async function eachLine(

@@ -5,10 +5,10 @@
  */
 import { errnoOf, type ReadFile } from './disk.ts';
 import type { JournalReader } from './reader.ts';
-import { parseRecord } from './records.ts';
 import { judgeTail } from './replay.ts';
 import { type ScanEnd, scanLines } from './scan.ts';
 import type { Fault, SegmentFold } from './segment-fold.ts';
+import { readHeader } from './segment-header.ts';
 import { SegmentPass } from './segment-pass.ts';
 import { readMarker, segmentName } from './segments.ts';
 
@@ -58,7 +58,7 @@ class Verifier {
 
   async readSegment(number: number, next: number | null): Promise<void> {
     const link = next === null ? null : await this.#linkOf(next);
-    const file = await this.#openIfThere(number);
+    const file = await ifThere(() => this.#reader.disk.openRead(segmentName(number)));
     if (file === null) {
       // Retention took it between the list and now, and all before it.
       this.#before = null;
@@ -80,30 +80,10 @@ class Verifier {
     }
   }
 
-  async #openIfThere(number: number): Promise<ReadFile | null> {
-    try {
-      return await this.#reader.disk.openRead(segmentName(number));
-    } catch (error) {
-      if (errnoOf(error) === 'ENOENT') return null;
-      throw error;
-    }
-  }
-
   /** The sum the next segment says it follows from; what comes after it was written late. */
   async #linkOf(number: number): Promise<string | null> {
-    const file = await this.#openIfThere(number);
-    let link: string | null = null;
-    if (file === null) return null;
-    try {
-      await scanLines(file, null, ({ text }) => {
-        const record = parseRecord(text);
-        if (record.kind === 'segment') link = record.header.prev_sum;
-        return 'stop';
-      });
-      return link;
-    } finally {
-      await file.close();
-    }
+    const header = await ifThere(() => readHeader(this.#reader.disk, segmentName(number)));
+    return header && header.prev_sum;
   }
 
   async #checkEnd(
@@ -195,5 +175,15 @@ class Verifier {
       problems: this.#problems,
       notices: this.#notices,
     };
+  }
+}
+
+/** Null where the file is gone. */
+async function ifThere<Result>(read: () => Promise<Result>): Promise<Result | null> {
+  try {
+    return await read();
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return null;
+    throw error;
   }
 }

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import type { StartOptions } from '../../src/journal/journal.ts';
 import { JournalReader } from '../../src/journal/reader.ts';
 import { verifyJournal } from '../../src/journal/verify.ts';
 import { ReconcilerError } from '../../src/reconcile/errors.ts';
@@ -151,6 +152,38 @@ describe('segments', () => {
     expect(old.slice(0, -1).filter((name) => disk.files().has(name))).toEqual([]);
     expect(disk.files().has('00000001.torn')).toBe(false);
     expect((await verifyJournal(new JournalReader(disk))).problems).toEqual([]);
+  });
+
+  /** What is left of the segments of an op a start, each a day later, none closed. */
+  async function afterStarts(starts: number, options: Partial<StartOptions>): Promise<number[]> {
+    const clock = tickingClock();
+    const disk = new MemoryDisk();
+    for (let start = 1; start <= starts; start++) {
+      const journal = await startOn(disk, { clock, isTakeover: start > 1, ...options });
+      if (start === 1) await journal.ledger.note({ kind: 'receipt_acked', recordSeq: 0 });
+      if (start === 6) await journal.ledger.note({ kind: 'receipt_acked', recordSeq: 10 });
+      for (const record of opStory(start)) await journal.ledger.append(record);
+      clock.advance(DAY_MS);
+    }
+    expect((await verifyJournal(new JournalReader(disk))).problems).toEqual([]);
+    return namesOf(disk).map((name) => Number.parseInt(name, 10));
+  }
+
+  test('with records that the hub has not acknowledged stay, however many and old', async () => {
+    const few = { keepSegments: 2 };
+    const young = { keepForMs: 1.5 * DAY_MS };
+    expect(await afterStarts(5, few)).toEqual([4, 5]);
+    expect(await afterStarts(5, young)).toEqual([3, 4, 5]);
+    expect(await afterStarts(5, { ...few, keepUnacked: true })).toEqual([1, 2, 3, 4, 5]);
+    expect(await afterStarts(5, { ...young, keepUnacked: true })).toEqual([1, 2, 3, 4, 5]);
+    // Record 10 is the first in segment 3.
+    expect(await afterStarts(7, { ...few, keepUnacked: true })).toEqual([3, 4, 5, 6, 7]);
+  });
+
+  test('with records that the hub has not acknowledged have room for so many, and no more', async () => {
+    const owing = { keepUnacked: true, keepSegments: 1 };
+    expect(await afterStarts(5, { ...owing, segmentBytes: 4096 })).toEqual([3, 4, 5]);
+    expect(await afterStarts(18, { ...owing, segmentBytes: 1024 * 1024 })).toHaveLength(16);
   });
 
   function between(low: number, high: number): (value: number) => boolean {
