@@ -28,6 +28,7 @@ export async function openForWriting(
   return await openJournal({
     stateDir: config.stateDir,
     ...config.journal,
+    keepUnacked: config.hub !== null,
     clock: systemClock,
     random: systemRandom,
     onHalt: (error) => events.emit({ kind: 'halted', error }),
