@@ -7,6 +7,9 @@
  * - C2 After a change of our own the API is asked until the mirror must have caught up.
  * - C3 What was seen is believed for at most 10 minutes: signs may be missed.
  * - C4 `look`, under a lane, always asks the API: nothing is ever done on the word of a sign.
+ * - C5 A config that somebody has asked for before is read again once its counter has moved,
+ *   whether it is due or not, and whatever it was read under: by a sign, before there were any, or
+ *   before a change of our own made us forget what we knew.
  */
 import type { Clock } from '../../reconcile/clock.ts';
 import type { ActualState, ConfigLook, Guest } from '../../reconcile/guest.ts';
@@ -60,6 +63,11 @@ class CheapLooks {
   readonly #options: CheapLooksOptions;
   #kept: KeptLook | null = null;
   readonly #configs = new Map<Vmid, KeptConfig>();
+  /** Whose config was ever asked for: of the others none is wanted. */
+  readonly #asked = new Set<Vmid>();
+  /** C5: those of them whose counter has moved since they were read. */
+  readonly #moved = new Set<Vmid>();
+  #counters: HostSigns['configs'] = new Map();
   #lateUntilMs = 0;
 
   constructor(options: CheapLooksOptions) {
@@ -76,19 +84,26 @@ class CheapLooks {
   async observe(request: ObserveRequest, signal: AbortSignal): Promise<ActualState> {
     const { guests, clock, readSigns } = this.#options;
     const atMs = clock.monotonicMs();
+    for (const vmid of request.configs) this.#asked.add(vmid);
     const signs = atMs < this.#lateUntilMs ? null : await readSigns();
     if (signs === null) return guests.observe(request, signal);
+    this.#noteMoved(signs);
     const kept = this.#keptLook(signs, atMs);
     const known = this.#knownConfigs(signs, atMs);
-    const isCovered = [...request.configs].every((vmid) => known.has(vmid));
-    if (kept !== null && isCovered) return this.#answer(kept, request, known);
-    // Whose config has changed since it was read is looked at too, due or not.
-    const changed = [...this.#configs.keys()].filter((vmid) => !known.has(vmid));
     const unknown = [...request.configs].filter((vmid) => !known.has(vmid));
-    const asked = { ...request, configs: new Set([...unknown, ...changed]) };
-    const actual = await guests.observe(asked, signal);
+    const configs = new Set([...unknown, ...this.#moved]);
+    if (kept !== null && configs.size === 0) return this.#answer(kept, request, known);
+    const actual = await guests.observe({ ...request, configs }, signal);
     this.#keep(actual, signs, atMs);
     return { ...actual, guests: withConfigs(actual.guests, request.configs, known) };
+  }
+
+  #noteMoved({ configs }: HostSigns): void {
+    for (const vmid of this.#asked) {
+      const before = this.#counters.get(vmid);
+      if (before !== undefined && configs.get(vmid) !== before) this.#moved.add(vmid);
+    }
+    this.#counters = configs;
   }
 
   #keptLook({ stamp }: HostSigns, atMs: number): KeptLook | null {
@@ -129,9 +144,11 @@ class CheapLooks {
       const version = signs.configs.get(vmid);
       if (config.kind !== 'known' || version === undefined) continue;
       this.#configs.set(vmid, { version, look: config, atMs });
+      this.#moved.delete(vmid);
     }
-    for (const vmid of this.#configs.keys()) {
-      if (isWhole && !actual.guests.has(vmid)) this.#configs.delete(vmid);
+    if (!isWhole) return;
+    for (const known of [this.#asked, this.#moved, this.#configs]) {
+      for (const vmid of known.keys()) if (!actual.guests.has(vmid)) known.delete(vmid);
     }
   }
 }

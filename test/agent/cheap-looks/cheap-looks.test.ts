@@ -108,6 +108,28 @@ describe('a change shows in the next look', () => {
     expect((await observe(100, 101)).cost).toBe(0);
   });
 
+  test('of a config that was read before there were any signs', async () => {
+    rmSync(join(dir, 'mirror/.version'));
+    await observe(101);
+    mirror();
+    await observe();
+    await pve.control('PATCH', '/guests/101', { set: { cores: '5' } });
+    mirror();
+    expect(cores(await observe(), 101)).toBe('5');
+  });
+
+  test("of a stranger's, made after a change of our own to another guest", async () => {
+    const before = digest(await observe(100, 101), 101);
+    const change = { set: { description: 'ours' }, delete: [], digest: before };
+    await guests.setConfig({ vmid: vmid(101), kind: 'qemu' }, change, going);
+    skippedMs = 5_000;
+    mirror();
+    await observe();
+    await pve.control('PATCH', '/guests/100', { set: { cores: '6' } });
+    mirror();
+    expect(cores(await observe(), 100)).toBe('6');
+  });
+
   test('of power, without a task and without the mirror', async () => {
     expect((await observe()).guests.get(vmid(100))?.power).toBe('running');
     await pve.control('PATCH', '/guests/100', { running: false });
