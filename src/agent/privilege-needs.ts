@@ -89,8 +89,13 @@ const ROLES: readonly (readonly [prefix: string, role: string])[] = [
   ['/', 'ReconcilerCluster'],
 ];
 
-/** Every role setup may have made. */
+/** Every role setup makes. */
 export const ROLE_NAMES: readonly string[] = ROLES.map(([, role]) => role);
+
+/** Made by setup, or by a line of doctor's for one guest. */
+export function isSetupRole(name: string): boolean {
+  return ROLE_NAMES.includes(name.replace(/\d+$/, ''));
+}
 
 /** A guest with an ACL entry of its own gets a role of its own too: the other one may be there. */
 export function roleOf(path: string): string {

@@ -87,8 +87,8 @@ export async function hubFindings(config: Config): Promise<readonly Finding[]> {
   if (hub === null) return [ok('hub', 'no hub is configured')];
   try {
     const trust = await readTlsTrust(config, 'hub');
-    const certificate = await fetchCertificate(hub.url, hub.serverName);
-    if (certificate === null) {
+    const shown = await fetchCertificate(hub.url, hub.serverName);
+    if (shown === null) {
       return [
         failure('hub', {
           message: `${hub.url} cannot be reached over TLS`,
@@ -97,6 +97,7 @@ export async function hubFindings(config: Config): Promise<readonly Finding[]> {
         }),
       ];
     }
+    const { certificate } = shown;
     const isPinned = trust.kind === 'fingerprint';
     if (isPinned && trust.fingerprint !== certificate.fingerprint256) {
       return [

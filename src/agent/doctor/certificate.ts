@@ -12,11 +12,17 @@ const DAY_MS = 86_400_000;
 /** PVE renews its own certificates two weeks before their end; a person needs longer. */
 const EXPIRY_WARNING_DAYS = 30;
 
+export interface ShownCertificate {
+  readonly certificate: X509Certificate;
+  /** Do the operating system's CAs vouch for it? For which name is not looked at. */
+  readonly isSystemTrusted: boolean;
+}
+
 /** Null: no certificate could be had; why is said by the request that follows. */
 export async function fetchCertificate(
   url: string,
   serverName: string | null,
-): Promise<X509Certificate | null> {
+): Promise<ShownCertificate | null> {
   const { hostname, port } = new URL(url);
   const host = hostname.replace(/^\[(.*)\]$/, '$1');
   const name = serverName ?? host;
@@ -27,11 +33,14 @@ export async function fetchCertificate(
       ...(isIP(name) === 0 ? { servername: name } : {}),
       // Looked at, never trusted: nothing is sent.
       rejectUnauthorized: false,
+      ca: tls.getCACertificates('system'),
+      checkServerIdentity: () => undefined,
       timeout: CONNECT_TIMEOUT_MS,
     });
     const settle = (certificate: X509Certificate | null): void => {
+      const isSystemTrusted = socket.authorized;
       socket.destroy();
-      resolve(certificate);
+      resolve(certificate === null ? null : { certificate, isSystemTrusted });
     };
     socket.once('secureConnect', () => settle(socket.getPeerX509Certificate() ?? null));
     socket.once('timeout', () => settle(null));

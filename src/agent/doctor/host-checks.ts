@@ -2,7 +2,7 @@
  * What the agent stands on at home: the state folder, its disk, the journal and its lock. Nothing
  * is kept: the one file written, to measure a sync, is removed again.
  */
-import { lstatSync, readFileSync, type Stats } from 'node:fs';
+import { existsSync, lstatSync, readFileSync, type Stats } from 'node:fs';
 import { open, readdir, rm, stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describeOwner, describeSelf, judgeOwner, parseOwner } from '../../journal/owner.ts';
@@ -38,8 +38,10 @@ export async function hostFindings(config: Config): Promise<readonly Finding[]> 
   }
   const folder = folderFinding(stateDir, stats);
   if (!stats.isDirectory()) return [folder];
+  const strange = await foreignFinding(stateDir, stats.uid);
   return [
     folder,
+    ...(strange === null ? [] : [strange]),
     await spaceFinding(config),
     await syncFinding(stateDir),
     ...(await journalFindings(config)),
@@ -74,11 +76,38 @@ function folderFinding(stateDir: string, stats: Stats): Finding {
   return ok('state_dir', `${stateDir} has mode ${mode} and belongs to uid ${stats.uid}`);
 }
 
+/** Put back from a backup as root, or left by a command that somebody ran as someone else. */
+export async function foreignFinding(stateDir: string, uid: number): Promise<Finding | null> {
+  const names = await readdir(stateDir, { recursive: true }).catch(() => []);
+  const foreign = names.filter((name) => {
+    const stats = lstatSync(join(stateDir, name), { throwIfNoEntry: false });
+    return stats !== undefined && stats.uid !== uid;
+  });
+  const [first] = foreign;
+  if (first === undefined) return null;
+  return failure('state_dir', {
+    message: `${join(stateDir, first)} (${foreign.length} in all) belongs to somebody else`,
+    means: 'the agent may not be able to read or write it',
+    fix: `chown -R --reference=${stateDir} ${stateDir}`,
+  });
+}
+
 async function spaceFinding({ stateDir, journal }: Config): Promise<Finding> {
   const { bavail, bsize } = await statfs(stateDir);
-  const freeBytes = bavail * bsize;
-  const used = await sizeOf(join(stateDir, 'journal'));
-  const mostBytes = Math.max(0, journal.segmentBytes * journal.keepSegments - used);
+  const usedBytes = await sizeOf(join(stateDir, 'journal'));
+  return judgeSpace({ stateDir, journal, freeBytes: bavail * bsize, usedBytes });
+}
+
+export function judgeSpace({
+  stateDir,
+  journal,
+  freeBytes,
+  usedBytes,
+}: Pick<Config, 'stateDir' | 'journal'> & {
+  readonly freeBytes: number;
+  readonly usedBytes: number;
+}): Finding {
+  const mostBytes = Math.max(0, journal.segmentBytes * journal.keepSegments - usedBytes);
   const message = `${Math.floor(freeBytes / MIB)} MiB free for ${stateDir}`;
   const fix = 'free some, or lower `journal.keep_segments`';
   if (freeBytes < 2 * journal.segmentBytes) {
@@ -186,8 +215,16 @@ function readOwner(path: string): ReturnType<typeof parseOwner> {
 /** Which make of looks is in use: neither is wrong. */
 export async function looksFinding({ look, node }: Config): Promise<Finding> {
   const signs = await readHostSigns(look, { node, nowMs: Date.now() });
-  if (signs !== null)
+  if (signs !== null) {
     return ok('looks', `cheap looks, by ${look.mirror}: quiet passes ask nothing`);
+  }
+  if (existsSync(look.mirror)) {
+    return warning('looks', {
+      message: `what is in ${look.mirror} is old, or not understood`,
+      means: 'every pass asks the API, as if there were no cheap looks',
+      fix: 'systemctl restart pve-reconciler-look; journalctl -u pve-reconciler-look says why',
+    });
+  }
   const how = 'for fewer: systemctl enable --now pve-reconciler-look';
   return ok('looks', `every pass asks the API, 3 requests and the configs that are due (${how})`);
 }

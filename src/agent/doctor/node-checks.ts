@@ -35,11 +35,12 @@ export async function certificateFindings(
       );
     }
   }
-  const leaf = await fetchCertificate(url, serverName);
-  if (leaf === null) return findings;
+  const shown = await fetchCertificate(url, serverName);
+  if (shown === null) return findings;
   const isPinned = trust.kind === 'fingerprint';
   const what = "the node's certificate";
-  return [...findings, expiryFinding({ certificate: leaf, what, nowMs, isPinned })];
+  const { certificate } = shown;
+  return [...findings, expiryFinding({ certificate, what, nowMs, isPinned })];
 }
 
 const MEANS: Readonly<Partial<Record<ErrorCode, string>>> = {
@@ -55,25 +56,38 @@ const CHECK_OF: Readonly<Partial<Record<ErrorCode, Check>>> = {
   unauthorized: 'token',
 };
 
-function refused(problem: Problem): Finding {
+function refused(problem: Problem, { tokenFile }: AskedWith): Finding {
+  const { hint } = ERROR_TABLE[problem.code];
+  const renewal = `make a new one: \`rm ${tokenFile} && pve-reconciler setup\`, then start the agent again`;
   return failure(CHECK_OF[problem.code] ?? 'connection', {
     message: problem.message,
     means: MEANS[problem.code] ?? 'the node cannot be asked',
-    fix: ERROR_TABLE[problem.code].hint,
+    fix: problem.code === 'unauthorized' ? renewal : hint,
   });
+}
+
+interface AskedWith {
+  readonly url: string;
+  readonly tokenFile: string;
 }
 
 /** Null permissions: there is no use in asking on. */
 export async function connectionFindings(
   proxmox: Proxmox,
-  { url, signal }: { readonly url: string; readonly signal: AbortSignal },
+  asked: AskedWith,
+  signal: AbortSignal,
 ): Promise<{ readonly findings: readonly Finding[]; readonly held: Permissions | null }> {
   const version = await proxmox.version(signal);
-  if (version.kind === 'failure') return { findings: [refused(version.problem)], held: null };
-  const findings = [ok('connection', `${url} answers`), versionFinding(version.value.version)];
+  if (version.kind === 'failure') {
+    return { findings: [refused(version.problem, asked)], held: null };
+  }
+  const findings = [
+    ok('connection', `${asked.url} answers`),
+    versionFinding(version.value.version),
+  ];
   const held = await proxmox.permissions(signal);
   if (held.kind === 'failure') {
-    return { findings: [...findings, refused(held.problem)], held: null };
+    return { findings: [...findings, refused(held.problem, asked)], held: null };
   }
   return { findings: [...findings, ok('token', 'the node takes the token')], held: held.value };
 }

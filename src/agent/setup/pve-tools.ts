@@ -54,6 +54,7 @@ const acls = z.array(
   }),
 );
 const version = z.object({ version: z.string() });
+const nodes = z.array(z.object({ node: z.string() }));
 const newToken = z.object({ value: z.string().min(1) });
 
 export type AclEntry = z.output<typeof acls>[number];
@@ -77,19 +78,30 @@ export async function readVersion(): Promise<string> {
   return (await readTool(['pvesh', 'get', '/version'], version)).version;
 }
 
+/** Of the cluster. */
+export async function readNodes(): Promise<readonly string[]> {
+  return (await readTool(['pvesh', 'get', '/nodes'], nodes)).map(({ node }) => node);
+}
+
+/** Each tool takes about a second to start: they run side by side. */
 export async function readFound(user: string): Promise<Found> {
-  const listed = await readTool(['pveum', 'role', 'list'], roles);
-  const hasUser = (await readTool(['pveum', 'user', 'list'], users)).some(
-    ({ userid }) => userid === user,
-  );
-  const owned = hasUser ? await readTool(['pveum', 'user', 'token', 'list', user], tokens) : [];
+  const readTokens = async (): Promise<z.output<typeof tokens> | null> => {
+    const known = await readTool(['pveum', 'user', 'list'], users);
+    const hasUser = known.some(({ userid }) => userid === user);
+    return hasUser ? readTool(['pveum', 'user', 'token', 'list', user], tokens) : null;
+  };
+  const [listed, owned, entries] = await Promise.all([
+    readTool(['pveum', 'role', 'list'], roles),
+    readTokens(),
+    readTool(['pveum', 'acl', 'list'], acls),
+  ]);
   return {
     roles: new Map(
       listed.map(({ roleid, privs }) => [roleid, new Set((privs ?? '').split(/[,\s]+/))]),
     ),
-    hasUser,
-    tokenIds: new Set(owned.map(({ tokenid }) => tokenid)),
-    acls: await readTool(['pveum', 'acl', 'list'], acls),
+    hasUser: owned !== null,
+    tokenIds: new Set((owned ?? []).map(({ tokenid }) => tokenid)),
+    acls: entries,
   };
 }
 

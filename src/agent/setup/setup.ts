@@ -21,6 +21,7 @@ import {
   type Found,
   NOTHING_FOUND,
   readFound,
+  readNodes,
   readVersion,
   runTool,
 } from './pve-tools.ts';
@@ -66,7 +67,7 @@ export async function setUp(options: SetupOptions): Promise<string> {
   const places = placesOf(options.configFile);
   const policy = await readPolicy(options);
   const needs = [...privilegeNeeds(policy), ...(options.startupOrder ? [STARTUP_ORDER] : [])];
-  const found = await lookAround(options);
+  const [found] = await Promise.all([lookAround(options), requireNode(options)]);
   const hasTokenFile = !options.isPrintOnly && holdsToken(places.token, options.node);
   const steps = setupSteps({ node: options.node, needs }, found, { hasTokenFile });
   if (!options.isPrintOnly) await makeFolders(places);
@@ -87,14 +88,25 @@ async function readPolicy({ configFile, node }: SetupOptions): Promise<NeedsInpu
 async function lookAround({ isPrintOnly }: Pick<SetupOptions, 'isPrintOnly'>): Promise<Found> {
   if (isPrintOnly) return NOTHING_FOUND;
   requireRoot();
-  const version = await readVersion();
+  const [version, found] = await Promise.all([readVersion(), readFound(SETUP_USER)]);
   const major = Number(/^\d+/.exec(version)?.[0]);
   if (!(major >= MAJOR_MIN)) {
     throw new ReconcilerError('config_invalid', `Proxmox VE ${version} is too old`, {
       hint: `upgrade the host to Proxmox VE ${MAJOR_MIN} or newer`,
     });
   }
-  return readFound(SETUP_USER);
+  return found;
+}
+
+/** Rights on a node that is not there would be of no use to anybody. */
+async function requireNode({ node, isPrintOnly }: SetupOptions): Promise<void> {
+  if (isPrintOnly) return;
+  const nodes = await readNodes();
+  if (nodes.includes(node)) return;
+  const message = `PVE knows no node ${node}, only ${nodes.join(', ')}`;
+  throw new ReconcilerError('config_invalid', message, {
+    hint: "say PVE's name of this host with `--node NAME`",
+  });
 }
 
 function requireRoot(): void {
@@ -148,8 +160,8 @@ async function writeConfig(options: SetupOptions, places: Places): Promise<void>
   const { configFile, node, url, caFile, say, isPrintOnly } = options;
   if ((await readFile(configFile, 'utf8').catch(() => null)) !== null) return;
   const clusterCa = await readFile(caFile, 'utf8').catch(() => null);
-  const leaf = isPrintOnly ? null : await fetchCertificate(url, null);
-  const trust = chooseTrust(leaf, clusterCa, places.ca);
+  const shown = isPrintOnly ? null : await fetchCertificate(url, null);
+  const trust = chooseTrust(shown, { clusterCa, caFile: places.ca, url, node });
   const text = firstConfig({
     node,
     url,
@@ -157,6 +169,7 @@ async function writeConfig(options: SetupOptions, places: Places): Promise<void>
     desiredFolder: places.desired,
     trust,
   });
+  if (trust.why !== null) say(`# ${trust.why}`);
   if (trust.needsCa) {
     say(shellLine(['install', '-m', '0644', caFile, places.ca]));
     if (!isPrintOnly && clusterCa !== null)

@@ -2,9 +2,9 @@
  * What setup has to do, as data: from what is wanted and what is there to the commands and files
  * that are missing. Pure, so `--print` shows just what would be run, and a second run does nothing.
  */
-import { type PrivilegeNeed, ROLE_NAMES, roleOf } from '../privilege-needs.ts';
+import { isSetupRole, type PrivilegeNeed, ROLE_NAMES, roleOf } from '../privilege-needs.ts';
 import { SETUP_USER, tokenIdOf } from './names.ts';
-import type { Argv, Found } from './pve-tools.ts';
+import type { AclEntry, Argv, Found } from './pve-tools.ts';
 
 export type Step =
   | { readonly kind: 'command'; readonly argv: Argv }
@@ -40,7 +40,7 @@ export function setupSteps(
   const tokenId = tokenIdOf(node);
   const hasToken = found.tokenIds.has(tokenId);
   return [
-    ...roles.flatMap((role) => roleSteps(role, found)),
+    ...roles.flatMap((role) => roleSteps(role, found, isShared(tokenId, found))),
     ...(found.hasUser ? [] : [command('pveum', 'user', 'add', SETUP_USER, '--comment', COMMENT)]),
     // Its secret is shown once: where the file was lost, or never written, there is a new token.
     ...(hasToken && !hasTokenFile
@@ -48,7 +48,13 @@ export function setupSteps(
       : []),
     ...(hasToken && hasTokenFile ? [] : [tokenStep(tokenId)]),
     ...roles.flatMap((role) => aclSteps(role, tokenId, found, hasToken && hasTokenFile)),
+    ...retireSteps(roles, tokenId, found),
   ];
+}
+
+/** User and roles are the cluster's: does another node's agent stand on them too? */
+function isShared(tokenId: string, { tokenIds }: Found): boolean {
+  return [...tokenIds].some((id) => id !== tokenId);
 }
 
 function command(...argv: Argv): Step {
@@ -62,15 +68,25 @@ function tokenStep(tokenId: string): Step {
   };
 }
 
-function roleSteps({ name, privileges }: Role, found: Found): readonly Step[] {
+/** What is shared only grows: the policy of another node may need what this one's does not. */
+function roleSteps({ name, privileges }: Role, found: Found, isShared: boolean): readonly Step[] {
   const held = found.roles.get(name);
-  const isExact =
-    held !== undefined &&
-    privileges.every((privilege) => held.has(privilege)) &&
-    held.size === privileges.length;
-  if (isExact) return [];
-  const verb = held === undefined ? 'add' : 'modify';
-  return [command('pveum', 'role', verb, name, '--privs', privileges.join(' '))];
+  if (held === undefined) return [roleCommand('add', name, privileges)];
+  const missing = privileges.filter((privilege) => !held.has(privilege));
+  if (isShared) {
+    return missing.length === 0 ? [] : [roleCommand('modify', name, missing, '--append', '1')];
+  }
+  const isExact = missing.length === 0 && held.size === privileges.length;
+  return isExact ? [] : [roleCommand('modify', name, privileges)];
+}
+
+function roleCommand(
+  verb: 'add' | 'modify',
+  name: string,
+  privileges: readonly string[],
+  ...more: string[]
+): Step {
+  return command('pveum', 'role', verb, name, '--privs', privileges.join(' '), ...more);
 }
 
 /** For user and token both: with privilege separation a token holds what both hold. */
@@ -95,20 +111,44 @@ function aclSteps(
   return [command('pveum', 'acl', 'modify', path, ...who, ...how)];
 }
 
+/** What an earlier policy needed and this one does not is taken back. */
+function retireSteps(wanted: readonly Role[], tokenId: string, found: Found): readonly Step[] {
+  const names = ROLE_NAMES.filter(
+    (name) => found.roles.has(name) && wanted.every((role) => role.name !== name),
+  );
+  const token = `${SETUP_USER}!${tokenId}`;
+  const isOthers = isShared(tokenId, found);
+  return names.flatMap((name) => {
+    const entries = found.acls.filter(({ roleid }) => roleid === name);
+    const own = entries.filter(({ ugid }) => ugid === token || (!isOthers && ugid === SETUP_USER));
+    const withdrawn = own.map(withdraw);
+    return isOthers ? withdrawn : [...withdrawn, command('pveum', 'role', 'delete', name)];
+  });
+}
+
+function withdraw({ path, ugid, roleid }: AclEntry): Step {
+  const who = ugid.includes('!') ? '--tokens' : '--users';
+  return command('pveum', 'acl', 'delete', path, who, ugid, '--roles', roleid);
+}
+
 /** The other way round. User and roles stay while another node's agent has a token of theirs. */
 export function removalSteps(node: string, found: Found): readonly Step[] {
   const tokenId = tokenIdOf(node);
-  const others = [...found.tokenIds].filter((id) => id !== tokenId);
   const token = found.tokenIds.has(tokenId)
     ? [command('pveum', 'user', 'token', 'remove', SETUP_USER, tokenId)]
     : [];
-  if (others.length > 0) return token;
+  if (isShared(tokenId, found)) {
+    const own = found.acls.filter(
+      ({ path, ugid }) => path === `/nodes/${node}` && ugid === SETUP_USER,
+    );
+    return [...token, ...own.map(withdraw)];
+  }
   return [
     ...token,
     ...(found.hasUser ? [command('pveum', 'user', 'delete', SETUP_USER)] : []),
-    ...ROLE_NAMES.filter((name) => found.roles.has(name)).map((name) =>
-      command('pveum', 'role', 'delete', name),
-    ),
+    ...[...found.roles.keys()]
+      .filter(isSetupRole)
+      .map((name) => command('pveum', 'role', 'delete', name)),
   ];
 }
 

@@ -1,31 +1,66 @@
 /**
  * Which trust fits the certificate that pveproxy shows: the cluster's own CA where it signed it,
- * the system's CAs where somebody put another certificate there, a pin where it signed itself.
+ * the system's CAs where they vouch for another one that somebody put there, a pin where nobody does.
  */
 import { X509Certificate } from 'node:crypto';
+import { isIP } from 'node:net';
 import { stringify } from 'yaml';
+import type { ShownCertificate } from '../doctor/certificate.ts';
 
 export interface TrustChoice {
   /** Lines below `proxmox:` in config.yaml. */
   readonly settings: Readonly<Record<string, string>>;
   /** Does the agent need a copy of the cluster's CA? It may not read /etc/pve (PVE-FACTS 11). */
   readonly needsCa: boolean;
+  /** For people, where it is not as on a host nobody has changed. */
+  readonly why: string | null;
 }
 
-/** `leaf`: null where nothing answered; then it is as on a host nobody has changed. */
+export interface TrustPlaces {
+  /** PEM text; null where it cannot be read. */
+  readonly clusterCa: string | null;
+  /** Where the agent's copy of it will be. */
+  readonly caFile: string;
+  readonly url: string;
+  readonly node: string;
+}
+
+/** `shown`: null where nothing answered; then it is as on a host nobody has changed. */
 export function chooseTrust(
-  leaf: X509Certificate | null,
-  clusterCa: string | null,
-  caFile: string,
+  shown: ShownCertificate | null,
+  { clusterCa, caFile, url, node }: TrustPlaces,
 ): TrustChoice {
-  const ours: TrustChoice = { settings: { ca_file: caFile }, needsCa: true };
-  if (leaf === null || isSignedBy(leaf, clusterCa)) return ours;
-  if (leaf.issuer === leaf.subject) {
-    return { settings: { fingerprint: leaf.fingerprint256 }, needsCa: false };
+  if (shown === null) return { settings: { ca_file: caFile }, needsCa: true, why: null };
+  const { certificate, isSystemTrusted } = shown;
+  const host = new URL(url).hostname.replace(/^\[(.*)\]$/, '$1');
+  const isCovered = covers(certificate, host);
+  const name = isCovered ? null : ownName(certificate, node);
+  const named = name === null ? {} : { server_name: name };
+  if (isSignedBy(certificate, clusterCa)) {
+    return { settings: { ca_file: caFile, ...named }, needsCa: true, why: null };
   }
-  const name = /(?:^|, )DNS:([^,]+)/.exec(leaf.subjectAltName ?? '')?.[1];
-  const server = name === undefined ? {} : { server_name: name };
-  return { settings: { ca_file: 'system', ...server }, needsCa: false };
+  if (isSystemTrusted && (isCovered || name !== null)) {
+    const why = "the node shows a certificate that the system's own CAs vouch for";
+    return { settings: { ca_file: 'system', ...named }, needsCa: false, why };
+  }
+  return {
+    settings: { fingerprint: certificate.fingerprint256 },
+    needsCa: false,
+    why: 'nobody known here vouches for the certificate that the node shows: it is pinned',
+  };
+}
+
+function covers(certificate: X509Certificate, host: string): boolean {
+  const found = isIP(host) === 0 ? certificate.checkHost(host) : certificate.checkIP(host);
+  return found !== undefined;
+}
+
+/** The name by which the certificate means this node: `*.example.com` is nobody's own. */
+function ownName({ subjectAltName }: X509Certificate, node: string): string | null {
+  const names = [...(subjectAltName ?? '').matchAll(/(?:^|, )DNS:([^,\s]+)/g)].map(
+    ([, name = '']) => name.replace(/^\*(?=\.)/, node),
+  );
+  return names.find((name) => name === node || name.startsWith(`${node}.`)) ?? names[0] ?? null;
 }
 
 function isSignedBy(leaf: X509Certificate, clusterCa: string | null): boolean {

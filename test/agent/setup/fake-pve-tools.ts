@@ -28,7 +28,7 @@ function fail(message: string): never {
 }
 
 function option(name: string): string {
-  return args[args.indexOf(name) + 1] ?? '';
+  return args.includes(name) ? (args[args.indexOf(name) + 1] ?? '') : '';
 }
 
 function print(value: unknown): void {
@@ -48,7 +48,8 @@ function role(verb: string, id: string): void {
     const privileges = option('--privs').split(/[ ,]/);
     const bad = privileges.find((name) => UNKNOWN.test(name));
     if (bad !== undefined) fail(`invalid privilege '${bad}'`);
-    state.roles[id] = privileges.join(',');
+    const kept = args.includes('--append') ? (state.roles[id] ?? '').split(',') : [];
+    state.roles[id] = [...kept, ...privileges].join(',');
   }
 }
 
@@ -82,6 +83,13 @@ function acl(verb: string, path: string): void {
   if (verb === 'list') return print(state.acls);
   const roleid = option('--roles');
   if (!(roleid in state.roles)) fail(`role '${roleid}' does not exist`);
+  if (verb === 'delete') {
+    const gone = [option('--users'), option('--tokens')];
+    state.acls = state.acls.filter(
+      (each) => each.path !== path || each.roleid !== roleid || !gone.includes(each.ugid),
+    );
+    return;
+  }
   const propagate = Number(option('--propagate'));
   for (const [ugid, known, type] of [
     [option('--users'), state.users, 'user'],
@@ -96,10 +104,12 @@ function acl(verb: string, path: string): void {
 
 appendFileSync(join(dir, 'calls'), `${JSON.stringify([tool, ...args])}\n`);
 const [noun = '', verb = '', first = '', second = '', third = ''] = args;
-if (tool === 'pvesh') print({ version: process.env['FAKE_PVE_VERSION'], release: '9' });
+if (tool === 'pvesh' && verb === '/nodes') print([{ node: 'pve1' }, { node: 'pve2' }]);
+else if (tool === 'pvesh') print({ version: process.env['FAKE_PVE_VERSION'], release: '9' });
 else if (noun === 'role') role(verb, first);
 else if (noun === 'user' && verb === 'token') token(first, second, third);
 else if (noun === 'user') user(verb, first);
 else if (noun === 'acl') acl(verb, first);
 else fail(`no such command '${noun}'`);
-writeFileSync(stateFile, JSON.stringify(state));
+// Reads run side by side, and a file that is being written cannot be read.
+if (!args.includes('list') && tool !== 'pvesh') writeFileSync(stateFile, JSON.stringify(state));

@@ -150,6 +150,8 @@ describe('from a fresh host to one that never had an agent', () => {
     ]);
     expect(readFileSync(at('token'), 'utf8')).toContain(SECRET);
     expect(state().roles['ReconcilerGuests']).toBe('VM.Audit,VM.PowerMgmt');
+    expect(state().roles).not.toHaveProperty('ReconcilerNetwork');
+    expect(state().acls.map(({ path }) => path)).not.toContain('/sdn/zones');
   });
 
   test('--remove takes it all away, but for what was edited', async () => {
@@ -191,6 +193,21 @@ describe('what cannot be is refused and said', () => {
     const { exit, err } = await setup();
     expect(err).toContain('Proxmox VE 7.4-3 is too old');
     expect(exit).toBe(78);
+  });
+
+  test('a node that the cluster does not know', async () => {
+    const { exit, err } = await setup('--node', 'pve3');
+    expect(err).toContain('PVE knows no node pve3, only pve1, pve2');
+    expect(exit).toBe(78);
+    expect(changes()).toEqual([]);
+  });
+
+  test('a certificate that the cluster did not sign is pinned, and the guests are read by it', async () => {
+    const { exit, out } = await setup('--ca', join(dir, 'none.pem'));
+    expect(exit).toBe(0);
+    expect(out).toContain('it is pinned\n');
+    expect(readFileSync(at('config.yaml'), 'utf8')).toContain(pve.fingerprint);
+    expect(existsSync(at('desired.d/guests.yaml'))).toBe(true);
   });
 
   test('a name that is no name of a node never reaches a tool', async () => {

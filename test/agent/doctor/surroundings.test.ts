@@ -1,0 +1,178 @@
+/** What doctor says of things that are hard to bring about: judged from what it was shown of them. */
+import { generateKeyPairSync, X509Certificate } from 'node:crypto';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { loadConfig } from '../../../src/agent/config.ts';
+import { hubFindings, signerFindings } from '../../../src/agent/doctor/agent-checks.ts';
+import { expiryFinding } from '../../../src/agent/doctor/certificate.ts';
+import type { Finding } from '../../../src/agent/doctor/finding.ts';
+import {
+  foreignFinding,
+  hostFindings,
+  judgeSpace,
+  looksFinding,
+} from '../../../src/agent/doctor/host-checks.ts';
+import { haFinding } from '../../../src/agent/doctor/node-checks.ts';
+import { describeSelf } from '../../../src/journal/owner.ts';
+import type { NodeLook } from '../../../src/reconcile/guest.ts';
+import { type Simulator, startSimulator } from '../../simulator/start.ts';
+import { openOnDisk, realClock } from '../../support/journal-on-disk.ts';
+import { opStory } from '../../support/journal-script.ts';
+import { type Host, makeHost } from '../program.ts';
+
+const DAY_MS = 86_400_000;
+const MIB = 1024 ** 2;
+let pve: Simulator;
+let host: Host;
+let dir: string;
+beforeAll(async () => {
+  pve = await startSimulator({});
+  host = makeHost(pve);
+  dir = mkdtempSync(join(tmpdir(), 'pve-reconciler-doctor-'));
+});
+afterAll(async () => {
+  rmSync(dir, { recursive: true, force: true });
+  host.remove();
+  await pve.stop();
+});
+
+function isComplete({ level, means, fix }: Finding): boolean {
+  return level === 'ok' || (means !== null && means !== '' && fix !== null && fix !== '');
+}
+
+test.each([
+  ['31 days before its end', 31, false, 'ok', /valid until/],
+  ['29 days before its end', 29, false, 'warning', /in 29 days.*renew it/],
+  ['29 days before its end, pinned', 29, true, 'warning', /fingerprint will not fit.*ca_file/],
+  ['the day after its end', -1, false, 'error', /not now.*timedatectl/],
+  ['before it begins: our clock is wrong', 100_000, false, 'error', /not now.*timedatectl/],
+] as const)('a certificate %s', (_name, days, isPinned, level, text) => {
+  const certificate = new X509Certificate(readFileSync(pve.caFile));
+  const nowMs = certificate.validToDate.getTime() - days * DAY_MS - 1;
+  const found = expiryFinding({ certificate, what: 'the CA', nowMs, isPinned });
+  expect(found.level).toBe(level);
+  expect(`${found.message} ${found.means} ${found.fix}`).toMatch(text);
+  expect(isComplete(found)).toBe(true);
+});
+
+test.each<[string, NodeLook, Finding['level'], RegExp]>([
+  ['no quorum', { quorate: false, ha: 'armed', managed: null }, 'error', /no quorum/],
+  ['disarmed', { quorate: true, ha: 'disarmed', managed: null }, 'warning', /disarmed/],
+  ['frozen', { quorate: true, ha: 'frozen', managed: null }, 'warning', /frozen/],
+  ['not to be read', { quorate: null, ha: 'unknown', managed: null }, 'warning', /cannot be read/],
+  ['not in use', { quorate: true, ha: 'absent', managed: new Map() }, 'ok', /no guest is managed/],
+])('an HA manager that is %s', (_name, look, level, text) => {
+  const found = haFinding(look);
+  expect(found.level).toBe(level);
+  expect(found.message).toMatch(text);
+  expect(isComplete(found)).toBe(true);
+});
+
+test.each([
+  ['less than two segments', 31, 'error'],
+  ['less than the journal may still grow by', 500, 'warning'],
+  ['enough', 1_000, 'ok'],
+] as const)('a disk with %s left', (_name, freeMib, level) => {
+  const journal = { segmentBytes: 16 * MIB, keepSegments: 64, keepForMs: 1 };
+  const space = { freeBytes: freeMib * MIB, usedBytes: 100 * MIB };
+  const found = judgeSpace({ stateDir: '/state', journal, ...space });
+  expect(found).toMatchObject({ check: 'disk_space', level });
+  expect(isComplete(found)).toBe(true);
+});
+
+describe('the state folder', () => {
+  let state: string;
+  let config: string;
+  beforeAll(() => {
+    state = join(dir, 'state');
+    config = host.configure({ state_dir: state });
+    mkdirSync(state, { mode: 0o700 });
+  });
+
+  async function look(check: Finding['check']): Promise<Finding | undefined> {
+    const findings = await hostFindings(await loadConfig(config));
+    return findings.find((each) => each.check === check);
+  }
+
+  test('a file of somebody else in it is found', async () => {
+    writeFileSync(join(state, 'mine'), '');
+    const uid = process.geteuid?.() ?? 0;
+    expect(await foreignFinding(state, uid)).toBeNull();
+    const found = await foreignFinding(state, uid + 1);
+    expect(found).toMatchObject({ level: 'error', fix: `chown -R --reference=${state} ${state}` });
+  });
+
+  test.each([
+    ['by a process that runs', {}, 'ok', /is held by process/],
+    ['by one that is gone', { start_ticks: 1 }, 'ok', /the next takes over/],
+    ['by one that halted on a failed write', { poisoned: true }, 'warning', /failed write/],
+    ['from another host', { host: 'elsewhere' }, 'warning', /cannot be seen from here/],
+  ] as const)('its journal is held %s', async (_name, change, level, text) => {
+    const owner = join(state, 'journal.owner.json');
+    writeFileSync(owner, JSON.stringify({ ...describeSelf(), ...change }));
+    const found = await look('lock');
+    rmSync(owner);
+    expect(found).toMatchObject({ level, message: expect.stringMatching(text) });
+  });
+
+  test('a record from a time that is yet to come: our clock was set back', async () => {
+    const clock = { ...realClock, now: () => Date.now() + 3_600_000 };
+    const journal = await openOnDisk(state, { clock });
+    for (const draft of opStory(1)) await journal.ledger.append(draft);
+    await journal.close();
+    const found = await look('clock');
+    expect(found).toMatchObject({ level: 'error', means: expect.stringContaining('set back') });
+  });
+});
+
+test('cheap looks: not in use, or meant to be and not to be believed', async () => {
+  const mirror = join(dir, 'mirror');
+  const config = await loadConfig(host.configure({ look: { mirror } }));
+  expect(await looksFinding(config)).toMatchObject({ level: 'ok' });
+  mkdirSync(mirror);
+  for (const name of ['.version', '.vmlist']) writeFileSync(join(mirror, name), '{}');
+  utimesSync(join(mirror, '.version'), 1, 1);
+  const found = await looksFinding(config);
+  expect(found).toMatchObject({ level: 'warning', message: expect.stringContaining('old') });
+  expect(isComplete(found)).toBe(true);
+});
+
+test.each([
+  ['that nobody answers for', () => ({ url: 'https://127.0.0.1:1', ca_file: 'system' }), 'error'],
+  ['whose certificate is not the pinned one', () => pinned('AA'.repeat(32)), 'error'],
+  ['that shows what is pinned', () => pinned(pve.fingerprint.replaceAll(':', '')), 'ok'],
+] as const)('a hub %s', async (_name, hub, level) => {
+  const [found] = await hubFindings(await loadConfig(host.configure({ hub: hub() })));
+  expect(found).toMatchObject({ check: 'hub', level });
+  expect(found !== undefined && isComplete(found)).toBe(true);
+});
+
+function pinned(digits: string): { url: string; fingerprint: string } {
+  return { url: pve.url, fingerprint: digits.match(/../g)?.join(':') ?? '' };
+}
+
+test('a signer whose time is nearly over, one whose time is, and too few for what is irreversible', async () => {
+  const { publicKey } = generateKeyPairSync('ed25519');
+  const key = host.write('k.pub.pem', publicKey.export({ type: 'spki', format: 'pem' }), 0o644);
+  const config = async (days: number | null): Promise<readonly Finding[]> => {
+    const signer = {
+      keyid: 'k',
+      public_key_file: key,
+      allow: { kinds: ['start'], vmids: '100' },
+      ...(days === null ? {} : { not_after: new Date(Date.now() + days * DAY_MS).toISOString() }),
+    };
+    const policy = { irreversible_signatures: days === null ? 2 : 1 };
+    return signerFindings(await loadConfig(host.configure({ signers: [signer], policy })));
+  };
+  expect(await config(10)).toMatchObject([
+    { level: 'warning', message: expect.stringContaining('count until') },
+  ]);
+  expect(await config(-1)).toMatchObject([
+    { level: 'warning', message: expect.stringContaining('not counted since') },
+  ]);
+  expect(await config(null)).toMatchObject([
+    { level: 'warning', message: expect.stringContaining('takes 2') },
+  ]);
+});
