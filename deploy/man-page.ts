@@ -1,6 +1,7 @@
 /**
  * pve-reconciler(1), made from the commands themselves: names, arguments, options and descriptions
- * are those of `--help`, so the page cannot fall behind.
+ * are those of `--help`, so the page cannot fall behind. pve-reconciler(5) is the example of the
+ * configuration, which has every setting and its default.
  */
 import type { Command, Option } from 'commander';
 import { createProgram } from '../src/agent/command-line.ts';
@@ -34,8 +35,29 @@ export function manPage(version: string, date: string): string {
     '.I /var/lib/pve\\-reconciler',
     'the journal; kept until the package is purged',
     '.SH SEE ALSO',
+    '.BR pve\\-reconciler (5),',
     '.BR systemctl (1),',
     '.BR pveum (1)',
+    '',
+  ].join('\n');
+}
+
+export function configPage(version: string, date: string, example: string): string {
+  return [
+    `.TH PVE\\-RECONCILER 5 "${date}" "pve\\-reconciler ${version}" "Proxmox VE"`,
+    '.SH NAME',
+    'pve\\-reconciler \\- configuration of pve\\-reconciler (1)',
+    '.SH DESCRIPTION',
+    '.I /etc/pve\\-reconciler/config.yaml',
+    'is YAML. An unknown key is an error; paths are relative to the folder of the file. Durations are',
+    'written 500ms, 30s, 5m, 1h, 90d, sizes 4KiB, 16MiB. Changes take effect when the agent is started',
+    'again; the public keys of signers are read again on a reload.',
+    '.SH SETTINGS',
+    '.nf',
+    ...example.trimEnd().split('\n').map(roff),
+    '.fi',
+    '.SH SEE ALSO',
+    '.BR pve\\-reconciler (1)',
     '',
   ].join('\n');
 }

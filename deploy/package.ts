@@ -24,7 +24,8 @@ import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import packageJson from '../package.json' with { type: 'json' };
 import { buildProgram } from './build.ts';
-import { manPage } from './man-page.ts';
+import { configPage, manPage } from './man-page.ts';
+import { thirdPartyNotices } from './notices.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const deploy = (path: string): string => join(root, 'deploy', path);
@@ -75,18 +76,27 @@ async function putProgram(staged: string): Promise<void> {
   chmodSync(program, 0o644);
   chmodSync(`${program}.map`, 0o644);
   put(staged, `usr/bin/${NAME}`, WRAPPER, 0o755);
-  const completion = execFileSync(process.execPath, [program, 'completion', 'bash']);
-  put(staged, `usr/share/bash-completion/completions/${NAME}`, completion);
+  for (const [shell, path] of [
+    ['bash', `bash-completion/completions/${NAME}`],
+    ['zsh', `zsh/vendor-completions/_${NAME}`],
+  ] as const) {
+    const completion = execFileSync(process.execPath, [program, 'completion', shell]);
+    put(staged, `usr/share/${path}`, completion);
+  }
 }
 
 function putDocs(staged: string): void {
   const doc = `usr/share/doc/${NAME}`;
-  put(staged, `usr/share/man/man1/${NAME}.1.gz`, zipped(manPage(packageJson.version, DATE)));
+  const { version } = packageJson;
+  const example = readFileSync(deploy('examples/config.yaml'), 'utf8');
+  put(staged, `usr/share/man/man1/${NAME}.1.gz`, zipped(manPage(version, DATE)));
+  put(staged, `usr/share/man/man5/${NAME}.5.gz`, zipped(configPage(version, DATE, example)));
   copy(staged, deploy('debian/copyright'), `${doc}/copyright`);
+  put(staged, `${doc}/THIRD-PARTY-NOTICES.gz`, zipped(thirdPartyNotices()));
   copy(staged, deploy('debian/lintian-overrides'), `usr/share/lintian/overrides/${NAME}`);
   const when = new Date(`${DATE}T00:00:00Z`).toUTCString().replace('GMT', '+0000');
   const changes = [
-    `${NAME} (${packageJson.version}) unstable; urgency=medium`,
+    `${NAME} (${version}) unstable; urgency=medium`,
     '',
     '  * See CHANGELOG.md.',
     '',
