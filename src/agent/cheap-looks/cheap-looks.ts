@@ -85,8 +85,9 @@ class CheapLooks {
     const { guests, clock, readSigns } = this.#options;
     const atMs = clock.monotonicMs();
     for (const vmid of request.configs) this.#asked.add(vmid);
-    const signs = atMs < this.#lateUntilMs ? null : await readSigns();
+    const signs = await readSigns();
     if (signs === null) return guests.observe(request, signal);
+    // C2: what moved did move, but nothing that stands still can be believed yet.
     this.#noteMoved(signs);
     const kept = this.#keptLook(signs, atMs);
     const known = this.#knownConfigs(signs, atMs);
@@ -108,12 +109,13 @@ class CheapLooks {
 
   #keptLook({ stamp }: HostSigns, atMs: number): KeptLook | null {
     const kept = this.#kept;
-    if (kept === null || kept.signs.stamp !== stamp) return null;
+    if (kept === null || kept.signs.stamp !== stamp || atMs < this.#lateUntilMs) return null;
     return atMs - kept.atMs < BELIEVED_MS ? kept : null;
   }
 
   #knownConfigs({ configs }: HostSigns, atMs: number): ReadonlyMap<Vmid, ConfigLook> {
     const known = new Map<Vmid, ConfigLook>();
+    if (atMs < this.#lateUntilMs) return known;
     for (const [vmid, kept] of this.#configs) {
       const isSame = configs.get(vmid) === kept.version && atMs - kept.atMs < BELIEVED_MS;
       if (isSame) known.set(vmid, kept.look);
@@ -135,6 +137,9 @@ class CheapLooks {
   }
 
   #keep(actual: ActualState, signs: HostSigns, atMs: number): void {
+    for (const { vmid, config } of actual.guests.values()) {
+      if (config.kind === 'known') this.#moved.delete(vmid);
+    }
     // A change of our own began meanwhile: what was seen may be from before it (C2).
     if (atMs < this.#lateUntilMs) return;
     const isWhole = actual.qemu.kind === 'complete' && actual.lxc.kind === 'complete';
@@ -144,7 +149,6 @@ class CheapLooks {
       const version = signs.configs.get(vmid);
       if (config.kind !== 'known' || version === undefined) continue;
       this.#configs.set(vmid, { version, look: config, atMs });
-      this.#moved.delete(vmid);
     }
     if (!isWhole) return;
     for (const known of [this.#asked, this.#moved, this.#configs]) {

@@ -19,7 +19,8 @@ export function createSignWatch(): StartService {
         const signs = await readHostSigns(look, { node, nowMs: systemClock.now() });
         if (signs !== null && stamp === null) log.info('cheap looks are in use');
         if (signs === null && stamp !== null) log.warn('no cheap looks any more: the API is asked');
-        if (signs !== null && stamp !== null && signs.stamp !== stamp) loop.wake();
+        // Also where they are back: what happened meanwhile was not seen.
+        if (signs !== null && signs.stamp !== stamp) loop.wake();
         stamp = signs?.stamp ?? null;
         await systemClock.sleep(LOOK_EVERY_MS, over.signal);
       }

@@ -130,6 +130,15 @@ describe('a change shows in the next look', () => {
     expect(cores(await observe(), 100)).toBe('6');
   });
 
+  test("of a stranger's, made right after a change of our own: our own is not waited for", async () => {
+    const before = digest(await observe(100, 101), 101);
+    const change = { set: { description: 'ours again' }, delete: [], digest: before };
+    await guests.setConfig({ vmid: vmid(101), kind: 'qemu' }, change, going);
+    await pve.control('PATCH', '/guests/100', { set: { cores: '8' } });
+    mirror();
+    expect(cores(await observe(), 100)).toBe('8');
+  });
+
   test('of power, without a task and without the mirror', async () => {
     expect((await observe()).guests.get(vmid(100))?.power).toBe('running');
     await pve.control('PATCH', '/guests/100', { running: false });

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -22,16 +22,30 @@ beforeAll(async () => {
     guests: { 100: { power: 'running', config: { onboot: 0 } } },
   });
 });
-afterAll(async () => {
+async function endMirror(): Promise<void> {
+  if (mirror.signalCode !== null) return;
   const ended = once(mirror, 'exit');
   mirror.kill('SIGTERM');
   await ended;
+}
+
+/** As after a restart of pmxcfs. */
+function restartCounters(): void {
+  const version = JSON.parse(readFileSync(join(pve.lookDir, 'etc-pve/.version'), 'utf8')) as {
+    readonly starttime: number;
+  };
+  const restarted = { ...version, starttime: version.starttime + 1, vmlist: 1 };
+  writeFileSync(join(dir, 'mirror/.version'), JSON.stringify(restarted));
+}
+
+afterAll(async () => {
+  await endMirror();
   host.remove();
   await pve.stop();
   rmSync(dir, { recursive: true, force: true });
 });
 
-test('a guest that ends and a config that is changed are noticed in seconds, a minute before the next pass', async () => {
+test('a guest that ends and a config that is changed are noticed in seconds, a minute before the next pass, also when the signs were torn, gone and back with other counters', async () => {
   const config = host.configure({
     proxmox: { token_file: pve.tokenFile('root') },
     reconcile: { interval: '60s', config_interval: '60s' },
@@ -54,6 +68,14 @@ test('a guest that ends and a config that is changed are noticed in seconds, a m
   await daemon.saw(/set_config started/);
   const foundMs = performance.now() - changed;
   await daemon.saw(/set_config succeeded/);
+  await endMirror();
+  writeFileSync(join(dir, 'mirror/.version'), '{"starttime":');
+  await daemon.saw(/no cheap looks any more/);
+  rmSync(join(dir, 'mirror/.version'));
+  await pve.resetRequests();
+  await pve.control('PATCH', '/guests/100', { set: { onboot: '1' } });
+  restartCounters();
+  await pve.received({ method: 'POST', path: '/qemu/100/config$' });
   expect(await daemon.end('SIGTERM')).toBe(0);
   // About one; on a machine that is busy with other tests more.
   expect(Math.max(noticedMs, foundMs)).toBeLessThan(5_000);
