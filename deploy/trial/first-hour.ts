@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { parse, stringify } from 'yaml';
 import type { BootedRoot } from './booted-root.ts';
-import { putStandIns, RUNNING_GUEST, SLOW_GUEST } from './standing-node.ts';
+import { OTHER_RUNNING_GUEST, putStandIns, RUNNING_GUEST, SLOW_GUEST } from './standing-node.ts';
 
 export const UNIT = 'pve-reconciler.service';
 const CONFIG = '/etc/pve-reconciler/config.yaml';
@@ -70,7 +70,7 @@ export function tryFolders(root: BootedRoot): void {
   say('notified; every folder has its owner and mode; never in www-data');
 }
 
-/** Faster passes, the API on loopback, and two guests of the document to be enforced. */
+/** Faster passes, the API on loopback, and three guests of the document to be enforced. */
 export function configure(root: BootedRoot): void {
   const config = parse(readFileSync(root.at(CONFIG), 'utf8'));
   config.reconcile = { mode: 'enforce', interval: '1s' };
@@ -78,7 +78,8 @@ export function configure(root: BootedRoot): void {
   config.look = { cgroup: '/run/pve-cgroup' };
   writeFileSync(root.at(CONFIG), stringify(config));
   const document = parse(readFileSync(root.at(DOCUMENT), 'utf8'));
-  for (const vmid of [RUNNING_GUEST, SLOW_GUEST]) delete document.guests[vmid].mode;
+  for (const vmid of [RUNNING_GUEST, OTHER_RUNNING_GUEST, SLOW_GUEST])
+    delete document.guests[vmid].mode;
   writeFileSync(root.at(DOCUMENT), stringify(document));
   root.run('systemctl', 'restart', UNIT);
 }

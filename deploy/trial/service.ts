@@ -4,6 +4,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import type { Simulator } from '../../test/simulator/start.ts';
 import type { BootedRoot } from './booted-root.ts';
 import { say, UNIT } from './first-hour.ts';
+import { RUNNING_GUEST } from './standing-node.ts';
 
 const STATE = '/var/lib/pve-reconciler';
 const CONFIG = '/etc/pve-reconciler/config.yaml';
@@ -70,7 +71,7 @@ async function countStarts(root: BootedRoot, pve: Simulator, vmid: number) {
   return { asked: asked.length, journaled: ops.filter(({ kind }) => kind === 'start').length };
 }
 
-/** Somebody else fills the disk while the agent runs, and a guest goes down again and again. */
+/** Somebody else fills the disk while the agent runs, and a guest goes down meanwhile. */
 export async function tryFullDisk(root: BootedRoot, pve: Simulator, vmid: number): Promise<void> {
   moveState(root, 'small disk');
   await pve.resetRequests();
@@ -80,11 +81,18 @@ export async function tryFullDisk(root: BootedRoot, pve: Simulator, vmid: number
   assert.equal(doctor.exit, 1);
   assert.match(doctor.said, /error +disk_space/);
   assert.match(doctor.said, /error +sync_speed .*no space left/i);
-  const hasHalted = (): boolean => root.property(UNIT, 'ExecMainStatus') === '70';
-  await root.until('the agent halts', async () => {
-    await pve.control('PATCH', `/guests/${vmid}`, { running: false });
-    return hasHalted();
-  });
+  // What is left of its last block still takes some records.
+  await root.until(
+    'the agent halts',
+    () => {
+      for (const verb of ['hold', 'resume']) {
+        root.ended('pve-reconciler', 'guest', verb, String(RUNNING_GUEST));
+      }
+      return root.property(UNIT, 'ExecMainStatus') === '70';
+    },
+    120_000,
+  );
+  await pve.control('PATCH', `/guests/${vmid}`, { running: false });
   const halted = root.property(UNIT, 'MainPID');
   assert.match(root.run('journalctl', '-u', UNIT, '-o', 'cat'), /journal_poisoned/);
   root.run('rm', `${STATE}/filler`);
@@ -93,7 +101,7 @@ export async function tryFullDisk(root: BootedRoot, pve: Simulator, vmid: number
   await pve.settle();
   root.run('pve-reconciler', 'journal', 'verify');
   const after = await countStarts(root, pve, vmid);
-  assert(after.asked <= after.journaled - before.journaled, 'what was asked of PVE is on disk');
+  assert.equal(after.asked, after.journaled - before.journaled, 'it was asked for once');
   moveState(root, 'back');
   say(
     'a full disk: it halts with 70, asks nothing that is not on disk, goes on when there is room',

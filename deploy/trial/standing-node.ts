@@ -15,8 +15,9 @@ const GUESTS = 100;
 /** Takes its time to shut down: an op on it is in flight for as long. */
 export const SLOW_GUEST = 900;
 export const SLOW_SHUTDOWN_MS = 12_000;
-/** Made by the simulator among its hundred; one runs. */
+/** Made by the simulator among its hundred; these run. */
 export const RUNNING_GUEST = 1000;
+export const OTHER_RUNNING_GUEST = 1001;
 
 export async function startStandingNode(): Promise<Simulator> {
   const acl = {

@@ -5,7 +5,7 @@ import { configure, FIRST_PLAN_MAX_MS, seconds, tryFirstHour, tryFolders } from 
 import { tryDowngrade, tryRemoval, tryUnknownFormat, tryUpgrade } from './lifecycle.ts';
 import { tryChanges, tryLookRestarts, tryLooks } from './looks.ts';
 import { tryFullDisk, tryMisconfiguration, tryRevokedToken, tryWatchdog } from './service.ts';
-import { RUNNING_GUEST, sharedFolders, startStandingNode } from './standing-node.ts';
+import { OTHER_RUNNING_GUEST, sharedFolders, startStandingNode } from './standing-node.ts';
 
 export async function tryWithSystemd(
   dir: string,
@@ -23,7 +23,7 @@ export async function tryWithSystemd(
       await tryLookRestarts(root);
       await tryWatchdog(root);
       await tryMisconfiguration(root);
-      await tryFullDisk(root, pve, RUNNING_GUEST);
+      await tryFullDisk(root, pve, OTHER_RUNNING_GUEST);
       await tryRevokedToken(root, pve);
       await tryUpgrade(root, pve, newer);
       tryDowngrade(root, older);
