@@ -4,7 +4,7 @@
  */
 import { chmodSync, copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { CONFIG_PRIVILEGES } from '../../src/proxmox/key-privileges.ts';
+import { CONFIG_PRIVILEGES } from '../../src/proxmox/values/key-privileges.ts';
 import { type Simulator, startSimulator } from '../../test/simulator/start.ts';
 import type { DebianRoot } from './debian-root.ts';
 
