@@ -29,6 +29,12 @@ export interface EnvelopeSignature {
   readonly signature: Buffer;
 }
 
+export interface EnvelopeJson {
+  readonly payload: string;
+  readonly payloadType: string;
+  readonly signatures: readonly { readonly keyid: string; readonly sig: string }[];
+}
+
 export type ParsedEnvelope =
   | { readonly kind: 'envelope'; readonly envelope: Envelope }
   | { readonly kind: 'invalid'; readonly reason: string };
@@ -102,14 +108,18 @@ export function addSignature(
   return { ...envelope, signatures: [...others, { keyid, signature }] };
 }
 
-/** The envelope as it is sent, one line. */
-export function envelopeText({ payloadType, payload, signatures }: Envelope): string {
-  return JSON.stringify({
+/** The envelope as it is sent: JSON of one line. */
+export function envelopeText(envelope: Envelope): string {
+  return JSON.stringify(envelopeJson(envelope));
+}
+
+export function envelopeJson({ payloadType, payload, signatures }: Envelope): EnvelopeJson {
+  return {
     payload: payload.toString('base64'),
     payloadType,
     signatures: signatures.map(({ keyid, signature }) => ({
       keyid,
       sig: signature.toString('base64'),
     })),
-  });
+  };
 }

@@ -38,11 +38,14 @@ export function createHubClient({
   url,
   agent,
   trust,
+  signRequest,
 }: {
   /** `https://HOST[:PORT][/PATH]`, without a slash at its end. */
   readonly url: string;
   readonly agent: string;
   readonly trust: TlsTrust;
+  /** Who asks for the stream, signed: an envelope's text, made anew for each connection. */
+  readonly signRequest: () => string;
 }): HubClient {
   const { origin, hostname, pathname } = new URL(url);
   const base = `${pathname.replace(/\/$/, '')}/v1/agents/${encodeURIComponent(agent)}`;
@@ -61,6 +64,7 @@ export function createHubClient({
           path: `${base}/ops`,
           headers: {
             accept: 'text/event-stream',
+            authorization: `DSSE ${Buffer.from(signRequest()).toString('base64')}`,
             ...(cursor === null ? {} : { 'last-event-id': cursor }),
           },
           // How long a stream may be silent is the stream's own affair.

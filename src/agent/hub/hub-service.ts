@@ -10,10 +10,11 @@ import type { Engine } from '../../reconcile/engine.ts';
 import { assertNever } from '../../reconcile/errors.ts';
 import type { EventHub } from '../event-hub.ts';
 import type { SigningKey } from './agent-key.ts';
+import { createAgentSigner } from './agent-signer.ts';
+import { envelopeText } from './dsse.ts';
 import { createHubClient } from './hub-client.ts';
 import type { AcceptEnvelope } from './intake.ts';
 import { Outbox } from './outbox.ts';
-import { createReceiptSigner } from './receipt.ts';
 import { createReceiptSource } from './receipt-source.ts';
 import { HubStream, type StreamOutcome, type StreamState } from './stream.ts';
 
@@ -46,14 +47,17 @@ export interface HubService {
 
 export async function startHubService(parts: HubServiceParts): Promise<HubService> {
   const { clock, random, journal, events, log } = parts;
-  const client = createHubClient(parts);
-  const signer = createReceiptSigner(parts.agent, parts.key);
+  const signer = createAgentSigner(parts.agent, parts.key);
+  const client = createHubClient({
+    ...parts,
+    signRequest: () => envelopeText(signer.request({ hub: parts.url, nowMs: clock.now() })),
+  });
   const { cursor } = journal.hub();
   const outbox = new Outbox({
     clock,
     random,
     source: createReceiptSource(parts.history),
-    seal: (record) => signer.receipt(record),
+    seal: (record) => envelopeText(signer.receipt(record)),
     post: (envelope, signal) => client.postReceipt(envelope, signal),
     ackedSeq: await beginReceipts(journal),
     keepAcked: (recordSeq) => journal.ledger.note({ kind: 'receipt_acked', recordSeq }),

@@ -13,6 +13,7 @@ import type { SealedOp } from '../../journal/op-record.ts';
 import type { Clock, Random } from '../../reconcile/clock.ts';
 import type { OpId } from '../../reconcile/ids.ts';
 import { isTerminal, type OpRecord } from '../../reconcile/op.ts';
+import { isSealed } from './agent-signer.ts';
 import { backoffMs } from './backoff.ts';
 import type { PostAnswer } from './hub-client.ts';
 import type { ReceiptSource } from './receipt-source.ts';
@@ -156,9 +157,4 @@ export class Outbox {
     this.#notedSeq = ackedSeq;
     await this.#parts.keepAcked(ackedSeq);
   }
-}
-
-/** Records of the journal carry their sum; the core's type does not know it. */
-function isSealed(record: OpRecord): record is SealedOp {
-  return 'sum' in record && typeof record.sum === 'string';
 }

@@ -12,10 +12,11 @@
 import type { Clock, Random } from '../../reconcile/clock.ts';
 import type { ErrorCode, Problem } from '../../reconcile/errors.ts';
 import { EventParser, type ServerEvent } from '../server-events.ts';
+import type { AgentSigner } from './agent-signer.ts';
 import { backoffMs } from './backoff.ts';
+import { envelopeText } from './dsse.ts';
 import type { HubClient, HubFailure, StreamAnswer } from './hub-client.ts';
 import type { AcceptEnvelope } from './intake.ts';
-import type { ReceiptSigner } from './receipt.ts';
 
 /** An envelope, and some room: beyond it the stream is not one of ours. */
 const EVENT_MAX_CHARS = 256 * 1024;
@@ -58,7 +59,7 @@ export interface StreamParts {
   readonly random: Random;
   readonly client: Pick<HubClient, 'openStream' | 'postReceipt'>;
   readonly accept: AcceptEnvelope;
-  readonly signer: Pick<ReceiptSigner, 'refusal'>;
+  readonly signer: Pick<AgentSigner, 'refusal'>;
   /** Null: from the beginning. */
   readonly cursor: string | null;
   /** Resolves when it is durable. */
@@ -163,7 +164,8 @@ export class HubStream {
     signal: AbortSignal,
   ): Promise<Pick<HubFailure, 'message'> | null> {
     const { client, signer } = this.#parts;
-    const answer = await client.postReceipt(signer.refusal({ eventId, problem }), signal);
+    const refusal = envelopeText(signer.refusal({ eventId, problem }));
+    const answer = await client.postReceipt(refusal, signal);
     if (answer.kind === 'unreachable') return answer;
     return answer.status >= 500 ? { message: `the hub answered ${answer.status}` } : null;
   }

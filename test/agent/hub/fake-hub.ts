@@ -49,6 +49,8 @@ export class FakeHub {
   /** `Last-Event-ID` of each request for the stream. */
   readonly cursors: (string | null)[] = [];
   readonly steps: HubStep[] = [];
+  /** What each request for the stream has proved. */
+  readonly askers: Readonly<Record<string, unknown>>[] = [];
   strike: (step: HubStep, index: number) => Strike = () => null;
   /** Answers instead of the hub; true: it did. */
   intercept: (request: IncomingMessage, response: ServerResponse) => boolean = () => false;
@@ -130,6 +132,8 @@ export class FakeHub {
   }
 
   #open(request: IncomingMessage, response: ServerResponse): void {
+    const [, proof = ''] = /^DSSE (.+)$/.exec(request.headers.authorization ?? '') ?? [];
+    this.askers.push(this.#openSigned(Buffer.from(proof, 'base64')).payload);
     const cursor = request.headers['last-event-id'];
     this.cursors.push(typeof cursor === 'string' ? cursor : null);
     if (this.#isStruck('stream asked for', response)) return;
@@ -161,19 +165,19 @@ export class FakeHub {
     if (this.#isStruck('receipt begun', response)) return;
     const body = await buffer(request);
     if (this.#isStruck('receipt read', response)) return;
-    this.receipts.push(this.#openReceipt(body));
+    this.receipts.push(this.#openSigned(body));
     if (this.#isStruck('receipt stored', response)) return;
     response.writeHead(204).end();
   }
 
   /** Throws where it is not signed with the agent's key. */
-  #openReceipt(body: Buffer): Receipt {
+  #openSigned(body: Buffer): Receipt {
     const { payload, payloadType, signatures } = JSON.parse(body.toString());
     const bytes = Buffer.from(payload, 'base64');
     const head = Buffer.from(`DSSEv1 ${payloadType.length} ${payloadType} ${bytes.length} `);
     const signature = Buffer.from(signatures[0].sig, 'base64');
     if (!verify(null, Buffer.concat([head, bytes]), this.#agentKey, signature)) {
-      throw new Error('a receipt nobody signed');
+      throw new Error('the agent has not signed it');
     }
     return { payloadType, payload: JSON.parse(bytes.toString()) };
   }

@@ -163,6 +163,28 @@ test('a hub that takes no refusals does not hold up what is behind one', async (
   expect(agent.node.sent).toEqual(['start 101']);
 });
 
+test('each request for the stream says whose it is, signed, for this hub and for a minute', async () => {
+  await using world = await HubWorld.start();
+  const { hub } = world;
+  await hub.until(() => world.service.state().kind === 'open');
+  hub.cutStreams();
+  await hub.until(() => hub.askers.length === 2);
+  for (const asker of hub.askers) {
+    expect(asker).toEqual({
+      agent: 'pve1',
+      hub: hub.url,
+      issued_at: expect.any(String),
+      expires_at: expect.any(String),
+    });
+    const [from, to] = [asker['issued_at'], asker['expires_at']].map((at) =>
+      Date.parse(String(at)),
+    );
+    expect(Number(to) - Number(from)).toBe(60_000);
+    expect(Math.abs(Number(from) - world.agent.clock.now())).toBeLessThan(3_600_000);
+  }
+  expect(hub.askers[0]).not.toEqual(hub.askers[1]);
+});
+
 test('a certificate of another authority is not connected to', async () => {
   await using world = await HubWorld.start();
   await world.service.stop();

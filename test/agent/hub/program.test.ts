@@ -1,24 +1,19 @@
 /** Keys, signatures and the example hub as people use them: the built program and its files. */
-import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdirSync, readFileSync, statSync, watch, writeFileSync } from 'node:fs';
-import { request } from 'node:http';
+import { readFileSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { createInterface } from 'node:readline';
-import { text } from 'node:stream/consumers';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
-import { createAuthority } from '../../simulator/certificates.ts';
 import { type Simulator, startSimulator } from '../../simulator/start.ts';
 import { type Daemon, type Host, makeHost, startDaemon } from '../program.ts';
+import { ExampleHub } from './example-hub.ts';
 import { runHere } from './run-here.ts';
 
-const HUB = new URL('../../../deploy/examples/hub/hub.ts', import.meta.url).pathname;
 const EVERYTHING = { kinds: ['start', 'stop', 'restart', 'set_config'], vmids: '100-199' };
 
 let node: Simulator;
 let host: Host;
 let daemon: Daemon | null = null;
-let hub: ChildProcess | null = null;
+let hub: ExampleHub | null = null;
 
 beforeAll(async () => {
   const guests = [101, 102].map((vmid) => ({
@@ -39,7 +34,7 @@ beforeEach(async () => {
 afterEach(async () => {
   await daemon?.end('SIGTERM');
   daemon = null;
-  hub?.kill();
+  await hub?.kill();
   hub = null;
   host.remove();
 });
@@ -169,79 +164,22 @@ describe('is refused before anything is sent', () => {
 });
 
 test('the example hub: from a signature to the receipt, and over restarts of both', async () => {
-  const data = at('hub');
-  mkdirSync(data);
-  const port = await startHub(data, 0);
-  const hubConfig = { url: `https://127.0.0.1:${port}`, ca_file: 'ca.pem' };
-  const config = await startAgent(['hub-1'], { hub: hubConfig });
-  const shown = await runHere('keys', 'show', '--config', config);
-  writeFileSync(join(data, 'pve1.pub.pem'), shown.out);
-  await sendOp(data, await sign('1.json', 'start', '101', ...key('hub-1'), '--idemp-key', 'one'));
-  expect(await receiptOf(data, 'one')).toMatchObject({ state: 'succeeded', agent: 'pve1' });
-  hub?.kill('SIGKILL');
+  const started = await ExampleHub.start(at('hub'));
+  hub = started;
+  const told = (key: string): ReturnType<ExampleHub['received']> =>
+    started.received(({ idemp_key }) => idemp_key === key);
+  host.write('ca.pem', hub.ca);
+  const config = await startAgent(['hub-1'], { hub: { url: hub.url, ca_file: 'ca.pem' } });
+  hub.admit('pve1', (await runHere('keys', 'show', '--config', config)).out);
+  const first = await sign('1.json', 'start', '101', ...key('hub-1'), '--idemp-key', 'one');
+  expect(await hub.send(readFileSync(first))).toBe(202);
+  expect(await told('one')).toMatchObject({ state: 'succeeded', agent: 'pve1' });
+  await hub.kill();
   await daemon?.end('SIGKILL');
-  await startHub(data, port);
-  await sendOp(data, await sign('2.json', 'stop', '101', ...key('hub-1'), '--idemp-key', 'two'));
+  await hub.begin();
+  const second = await sign('2.json', 'stop', '101', ...key('hub-1'), '--idemp-key', 'two');
+  expect(await hub.send(readFileSync(second))).toBe(202);
   daemon = startDaemon(config);
-  expect(await receiptOf(data, 'two')).toMatchObject({ state: 'succeeded', kind: 'stop' });
-  const told = receipts(data).map(({ idemp_key }) => idemp_key);
-  expect(told).toEqual(['one', 'two']);
+  expect(await told('two')).toMatchObject({ state: 'succeeded', kind: 'stop' });
+  expect(hub.receipts().map(({ idemp_key }) => idemp_key)).toEqual(['one', 'two']);
 });
-
-const authority = createAuthority();
-const leaf = authority.issue('hub');
-
-async function startHub(data: string, port: number): Promise<number> {
-  host.write('ca.pem', authority.certificatePem);
-  const cert = host.write('hub.crt', leaf.certificatePem);
-  const args = ['--cert', cert, '--key', host.write('hub.key', leaf.keyPem), '--data', data];
-  hub = spawn(process.execPath, [HUB, '--listen', `127.0.0.1:${port}`, ...args], {
-    stdio: ['ignore', 'ignore', 'pipe'],
-  });
-  if (hub.stderr === null) throw new Error('no stderr');
-  for await (const line of createInterface({ input: hub.stderr })) {
-    const found = /"port":(\d+)/.exec(line)?.[1];
-    if (found !== undefined) return Number(found);
-  }
-  throw new Error('the hub has ended');
-}
-
-async function sendOp(data: string, file: string): Promise<void> {
-  const body = readFileSync(file);
-  const sending = request({
-    socketPath: join(data, 'hub.sock'),
-    path: '/v1/ops',
-    method: 'POST',
-    headers: { 'content-length': body.length },
-  });
-  const answered = new Promise<number>((resolve, reject) => {
-    sending.on('error', reject).on('response', (response) => {
-      void text(response).then(() => resolve(response.statusCode ?? 0));
-    });
-  });
-  sending.end(body);
-  expect(await answered).toBe(202);
-}
-
-function receipts(data: string): Record<string, unknown>[] {
-  try {
-    const lines = readFileSync(join(data, 'pve1.receipts.jsonl'), 'utf8').split('\n');
-    return lines.filter((line) => line !== '').map((line) => JSON.parse(line));
-  } catch {
-    return [];
-  }
-}
-
-async function receiptOf(data: string, idempKey: string): Promise<object> {
-  const watcher = watch(data);
-  try {
-    for (;;) {
-      const changed = new Promise((resolve) => watcher.once('change', resolve));
-      const found = receipts(data).find(({ idemp_key }) => idemp_key === idempKey);
-      if (found !== undefined) return found;
-      await changed;
-    }
-  } finally {
-    watcher.close();
-  }
-}
