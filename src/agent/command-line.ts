@@ -204,7 +204,8 @@ function addSigningCommands(program: Command, run: Run): void {
     .argument('[file]', 'the envelope; - for stdin', '-')
     .option('--to <url>', 'the agent: http(s)://HOST:PORT or unix:PATH (default: control.socket)')
     .option('--ca <file>', 'the CA of an https agent')
-    .option('--wait', 'until the op has ended; exit 1 if it failed')
+    .option('--wait', 'until the op has its receipt; exit 1 if it failed')
+    .option('--agent-key <file>', "the receipt must be signed with it: the agent's `keys show`")
     .action(
       run(async (context, file: string, options: PushOptions) => {
         const { runPush } = await import('./commands/push.ts');

@@ -72,6 +72,13 @@ const waitingFor = z
   })
   .meta({ description: 'why it waits' });
 
+/** DSSE v1.0; docs/SECURITY.md. */
+const envelope = z.looseObject({
+  payload: z.string().describe('base64'),
+  payloadType: z.string(),
+  signatures: z.array(z.looseObject({ keyid: z.string(), sig: z.string() })),
+});
+
 const opError = z.looseObject({ code: z.enum(ERROR_CODES), message: z.string() });
 
 /** A record as it stands in the journal (CONTRACT 5). */
@@ -138,6 +145,9 @@ export const opDocument = z.looseObject({
   waiting_for: waitingFor.exactOptional(),
   error: opError.exactOptional(),
   receipt: receipt.exactOptional().describe('of one op asked for; not in a list'),
+  signed_receipt: envelope
+    .exactOptional()
+    .describe("the op's end, signed with the agent's key; there once nothing more can follow"),
   records: z.array(opRecord).describe('oldest first; in a list, the newest alone'),
 });
 export type OpAnswer = z.infer<typeof opDocument>;

@@ -5,12 +5,12 @@
 import type { FastifyInstance } from 'fastify';
 import { recordsOf } from '../op-ref.ts';
 import { sendProblem } from './app.ts';
-import { describeOp, describeWait } from './op-document.ts';
+import { describeOp, describeWholeOp } from './op-document.ts';
 import type { ControlPorts } from './ports.ts';
 import { problemOf } from './problem.ts';
 
 export function addEnvelopeRoute(app: FastifyInstance, ports: ControlPorts): void {
-  const { acceptEnvelope, history, ledger, engine } = ports;
+  const { acceptEnvelope, history, ledger } = ports;
   if (acceptEnvelope === undefined) return;
   // In a scope of its own: its parser of bodies is for this route only.
   void app.register(async (scope) => {
@@ -30,8 +30,7 @@ export function addEnvelopeRoute(app: FastifyInstance, ports: ControlPorts): voi
         if (view !== null) return reply.code(202).send(describeOp([view.first], null));
       }
       const records = recordsOf(result.opId, await history.readOp(result.opId));
-      const flight = { inFlight: ledger.opsInFlight(), waits: engine.waits() };
-      return reply.send(describeOp(records, describeWait(result.opId, flight)));
+      return reply.send(describeWholeOp(records, ports));
     });
   });
 }

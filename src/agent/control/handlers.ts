@@ -20,7 +20,7 @@ import { planDocument } from '../plan-document.ts';
 import { describeAgent, pauseOf } from './agent-view.ts';
 import { API } from './api.ts';
 import type { GuestFeed } from './guest-feed.ts';
-import { describeOp, describeWait, type WaitDocument } from './op-document.ts';
+import { describeOp, describeWait, describeWholeOp, type WaitDocument } from './op-document.ts';
 import { readReceipt, receiptDocument } from './op-receipt.ts';
 import type { PassRunner } from './pass-runner.ts';
 import type { ControlPorts } from './ports.ts';
@@ -62,7 +62,7 @@ function opReaders({ ports }: HandlerParts): ServedRoute[] {
       const found = await ports.history.readOp(ref);
       const records = recordsOf(ref, found);
       const receipt = await readReceipt(records, found, ports.history);
-      const body = describeOp(records, waitOf(records[0]));
+      const body = describeWholeOp(records, ports);
       return { body: { ...body, receipt: receiptDocument(receipt) } };
     }),
   ];

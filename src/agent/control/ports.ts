@@ -5,8 +5,10 @@ import type { Mode } from '../../reconcile/desired.ts';
 import type { Engine } from '../../reconcile/engine.ts';
 import type { ErrorCode, Problem } from '../../reconcile/errors.ts';
 import type { OpId } from '../../reconcile/ids.ts';
+import type { OpRecord } from '../../reconcile/op.ts';
 import type { OpLedger } from '../../reconcile/ports.ts';
 import type { EventHub } from '../event-hub.ts';
+import type { EnvelopeJson } from '../hub/dsse.ts';
 import type { LastLook } from '../last-look.ts';
 import type { AgentDocument } from './documents.ts';
 
@@ -45,6 +47,8 @@ export interface ControlPorts {
   readonly metrics: () => Promise<{ readonly type: string; readonly text: string }>;
   /** Signed ops; left out, the route answers 404. Must not throw for what the bytes say. */
   readonly acceptEnvelope?: (bytes: Buffer) => Promise<EnvelopeResult>;
+  /** An op's end signed with the agent's key; null while it has not ended, or may be tried again. */
+  readonly sealReceipt?: (latest: OpRecord) => EnvelopeJson | null;
   /** What nobody foresaw, for the log. */
   readonly reportError: (error: unknown, requestId: string) => void;
 }

@@ -11,6 +11,7 @@ import { startControlServer } from './server.ts';
 
 export interface ControlServiceOptions {
   readonly acceptEnvelope?: AcceptEnvelope;
+  readonly sealReceipt?: ControlPorts['sealReceipt'];
   /** What else keeps the agent from being ready. */
   readonly reasons?: () => readonly ReadinessReason[];
   /** The connection to the hub, where one is configured. */
@@ -20,7 +21,7 @@ export interface ControlServiceOptions {
 export function createControlService(options: ControlServiceOptions = {}): StartService {
   return async (agent) => {
     const { config, events, loop, log } = agent;
-    const { acceptEnvelope, hubHealth } = options;
+    const { acceptEnvelope, sealReceipt, hubHealth } = options;
     const readiness = (): readonly ReadinessReason[] => [
       ...reasonsOf(agent),
       ...(options.reasons?.() ?? []),
@@ -63,6 +64,7 @@ export function createControlService(options: ControlServiceOptions = {}): Start
         ...(acceptEnvelope === undefined
           ? {}
           : { acceptEnvelope: counted(acceptEnvelope, metrics) }),
+        ...(sealReceipt === undefined ? {} : { sealReceipt }),
       },
       config.control,
     );

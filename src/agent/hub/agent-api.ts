@@ -1,22 +1,40 @@
 /**
  * An agent's HTTP API as `push` needs it: one envelope in, and what became of the op. Over TCP or
  * the agent's own socket. What is asked is safe to ask again: the same envelope is the same op.
+ * Who answers may be anybody: an answer is bounded, and nothing of it is believed to be printable.
  */
-import { Agent, request } from 'undici';
+import { Agent, type Dispatcher, request } from 'undici';
 import { z } from 'zod';
 import { ERROR_CODES, ReconcilerError } from '../../reconcile/errors.ts';
+import { type OpId, parseOpId } from '../../reconcile/ids.ts';
 import { OP_STATES } from '../../reconcile/op.ts';
 import { readTextFile } from '../text-file.ts';
 
 /** The agent answers in milliseconds; a look at PVE may be part of it. */
 const ANSWER_TIMEOUT_MS = 30_000;
+/** An op with all its records and parameters, some times over. */
+const ANSWER_MAX_BYTES = 4 * 1024 * 1024;
 const CA_MAX_BYTES = 1024 * 1024;
 
+export const opIdSchema = z.string().transform((text, context): OpId => {
+  const opId = parseOpId(text);
+  if (opId !== null) return opId;
+  context.addIssue('expected an op id');
+  return z.NEVER;
+});
+
 const opSchema = z.looseObject({
-  op_id: z.string(),
+  op_id: opIdSchema,
   state: z.enum(OP_STATES),
   waiting_for: z.looseObject({ message: z.string() }).optional(),
   error: z.looseObject({ code: z.enum(ERROR_CODES), message: z.string() }).optional(),
+  receipt: z
+    .object({
+      payload: z.string(),
+      payloadType: z.string(),
+      signatures: z.array(z.object({ keyid: z.string(), sig: z.string() })),
+    })
+    .optional(),
 });
 
 /** An op as the agent shows it; fields this version does not know are kept. */
@@ -33,7 +51,7 @@ export interface AgentApi extends AsyncDisposable {
   /** Throws what the agent refused it with, or `service_unavailable`. */
   postOp(envelope: string): Promise<PushedOp>;
   /** Null where this listener does not show ops (`control.public`). */
-  readOp(opId: string): Promise<PushedOp | null>;
+  readOp(opId: OpId): Promise<PushedOp | null>;
 }
 
 /** `to`: `http://…`, `https://…` or `unix:PATH`. */
@@ -57,7 +75,7 @@ export async function openAgentApi(to: string, caFile?: string): Promise<AgentAp
         method: body === undefined ? 'GET' : 'POST',
         ...(body === undefined ? {} : { body, headers: { 'content-type': 'application/json' } }),
       });
-      return { status: answer.statusCode, json: parseJson(await answer.body.text()) };
+      return { status: answer.statusCode, json: parseJson(await readBounded(answer.body)) };
     } catch (cause) {
       const why = cause instanceof Error ? cause.message : String(cause);
       throw new ReconcilerError('service_unavailable', `${to} does not answer: ${why}`, {
@@ -77,6 +95,18 @@ export async function openAgentApi(to: string, caFile?: string): Promise<AgentAp
     },
     [Symbol.asyncDispose]: () => dispatcher.destroy(),
   };
+}
+
+async function readBounded(body: Dispatcher.ResponseData['body']): Promise<string> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of body) {
+    if (!Buffer.isBuffer(chunk)) continue;
+    length += chunk.length;
+    if (length > ANSWER_MAX_BYTES) throw new Error('it sent more than an agent would');
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString();
 }
 
 async function readCa(file: string): Promise<string> {

@@ -14,11 +14,10 @@ import { dirname, join } from 'node:path';
 import { syncFolder } from '../../journal/node-disk.ts';
 import { ReconcilerError } from '../../reconcile/errors.ts';
 import { readTextFile } from '../text-file.ts';
-import { fingerprintKey } from './signers.ts';
+import { fingerprintKey, KEY_FILE_MAX_BYTES } from './signers.ts';
 
 export const PRIVATE_KEY_MODE = 0o600;
 const AGENT_KEY_NAME = 'agent-key.pem';
-const KEY_FILE_MAX_BYTES = 16 * 1024;
 
 export interface SigningKey {
   readonly privateKey: KeyObject;

@@ -12,8 +12,11 @@ import type { HubState } from '../metrics.ts';
 import type { Session } from '../session.ts';
 import { systemClock, systemRandom } from '../system.ts';
 import { openAgentKey } from './agent-key.ts';
+import { type AgentSigner, createAgentSigner, isSealed } from './agent-signer.ts';
+import { envelopeJson } from './dsse.ts';
 import { describeOutcome, type HubService, startHubService } from './hub-service.ts';
 import type { AcceptEnvelope } from './intake.ts';
+import { isSettled } from './outbox.ts';
 import type { SignedOps } from './signed-ops.ts';
 import type { StreamState } from './stream.ts';
 
@@ -30,10 +33,16 @@ export function createSignedOpsPart({ signedOps, engine, config }: Session): Sig
   }
   const accept = signedOps.intake(engine);
   let hub: HubService | null = null;
+  let signer: AgentSigner | null = null;
   const hubHealth = (): ReturnType<typeof healthOf> => healthOf(hub?.state() ?? null);
   return {
     control: {
       acceptEnvelope: accept,
+      sealReceipt(latest) {
+        const isOver = isSettled(latest, (opId) => engine.isAtWork(opId));
+        if (signer === null || !isOver || !isSealed(latest)) return null;
+        return envelopeJson(signer.receipt(latest));
+      },
       reasons: () => signedOps.problems(),
       ...(config.hub === null ? {} : { hubHealth }),
     },
@@ -41,6 +50,7 @@ export function createSignedOpsPart({ signedOps, engine, config }: Session): Sig
       const key = await openAgentKey(config.stateDir);
       const onHangup = (): void => void reload(signedOps, agent);
       process.on('SIGHUP', onHangup);
+      signer = createAgentSigner(config.agent, key);
       hub = await connect(agent, { key, accept });
       return {
         async stop() {

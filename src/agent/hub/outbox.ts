@@ -81,14 +81,8 @@ export class Outbox {
   #take(record: SealedOp): void {
     this.#held.delete(record.op_id);
     if (!isTerminal(record.state)) return;
-    if (this.#isSettled(record)) this.#queue.push(record);
+    if (isSettled(record, this.#parts.isAtWork)) this.#queue.push(record);
     else this.#held.set(record.op_id, record);
-  }
-
-  #isSettled({ state, attempt, op_id, parent_op_id }: SealedOp): boolean {
-    // Without an attempt it was refused or cancelled at its turn, for good.
-    if (state === 'succeeded' || attempt === 0) return true;
-    return !this.#parts.isAtWork(parent_op_id ?? op_id);
   }
 
   /** Until aborted. Rejects only where the journal can no longer be written or read. */
@@ -121,7 +115,9 @@ export class Outbox {
   }
 
   #releaseHeld(): void {
-    const settled = [...this.#held.values()].filter((record) => this.#isSettled(record));
+    const settled = [...this.#held.values()].filter((record) =>
+      isSettled(record, this.#parts.isAtWork),
+    );
     if (settled.length === 0) return;
     for (const { op_id: opId } of settled) this.#held.delete(opId);
     this.#queue = [...this.#queue, ...settled].sort((a, b) => a.seq - b.seq);
@@ -157,4 +153,14 @@ export class Outbox {
     this.#notedSeq = ackedSeq;
     await this.#parts.keepAcked(ackedSeq);
   }
+}
+
+/** R2: a terminal record after which no other attempt can come. `isAtWork`: its lane has not let go. */
+export function isSettled(
+  { state, attempt, op_id, parent_op_id }: OpRecord,
+  isAtWork: (opId: OpId) => boolean,
+): boolean {
+  // Without an attempt it was refused or cancelled at its turn, for good.
+  if (state === 'succeeded' || attempt === 0) return isTerminal(state);
+  return state === 'failed' && !isAtWork(parent_op_id ?? op_id);
 }

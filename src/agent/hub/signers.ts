@@ -15,6 +15,8 @@ import type { Vmid } from '../../reconcile/ids.ts';
 import type { OpKind } from '../../reconcile/op.ts';
 import { type Config, configError, readConfigured, type SignerEntry } from '../config.ts';
 
+export const KEY_FILE_MAX_BYTES = 16 * 1024;
+
 /** Somebody who may sign ops, with the key read and checked. */
 export interface Signer {
   readonly keyid: string;
@@ -135,7 +137,8 @@ function permission({ kinds, vmids }: SignerEntry): Signer['mayDo'] {
     kinds.has(kind) && vmids.some(({ first, last }) => vmid >= first && vmid <= last);
 }
 
-function parsePublicKey(pem: string): KeyObject | null {
+/** Null: it is none, or none of Ed25519. */
+export function parsePublicKey(pem: string): KeyObject | null {
   try {
     const key = createPublicKey(pem);
     // A private key would also make a public one: whoever put it here should not have it.

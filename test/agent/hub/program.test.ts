@@ -76,7 +76,9 @@ test('keys are made once, the private one for its owner alone', async () => {
 test('push delivers once, however often, and waits for the end', async () => {
   const config = await startAgent(['hub-1']);
   const op = await sign('op.json', 'start', '101', ...key('hub-1'));
-  const first = await runHere('push', op, '--wait', '--json', '--config', config);
+  const shown = await runHere('keys', 'show', '--config', config);
+  const proof = ['--agent-key', host.write('agent.pub.pem', shown.out)];
+  const first = await runHere('push', op, '--wait', ...proof, '--json', '--config', config);
   expect(first).toMatchObject({ exit: 0 });
   expect(JSON.parse(first.out)).toMatchObject({ kind: 'start', state: 'succeeded', vmid: 101 });
   const again = await runHere('push', op, '--wait', '--json', '--config', config);
