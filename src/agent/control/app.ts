@@ -6,6 +6,7 @@ import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest }
 import { ReconcilerError } from '../../reconcile/errors.ts';
 import { makeCorrelationId } from '../../reconcile/ids.ts';
 import { isCrossSite, isLoopbackHost, PAGE_HEADERS } from './browser-guard.ts';
+import { answerNoRequest, boundConnections, CHECK_INTERVAL_MS } from './connections.ts';
 import type { ControlPorts } from './ports.ts';
 import { PROBLEM_TYPE, problemOf, problemOfError, statusOf } from './problem.ts';
 import type { Listener } from './route.ts';
@@ -16,7 +17,7 @@ const BODY_BYTES_MAX = 256 * 1024;
 /** A request arrives within this, or its sender is cut off: nobody is held up by a slow one. */
 const REQUEST_TIMEOUT_MS = 10_000;
 const KEEP_ALIVE_MS = 30_000;
-/** Far more than pages, scrapers and hubs keep open; beyond it connections are refused. */
+/** Far more than pages, scrapers and hubs keep open; beyond it who is waited for gives way. */
 const CONNECTIONS_MAX = 512;
 
 type AppPorts = Pick<ControlPorts, 'random' | 'reportError'>;
@@ -33,9 +34,11 @@ export function createApp(
     genReqId: () => makeCorrelationId(ports.random),
     routerOptions: { maxParamLength: 255 },
     logger: false,
+    clientErrorHandler: answerNoRequest,
+    http: { connectionsCheckingInterval: CHECK_INTERVAL_MS },
     return503OnClosing: true,
   });
-  app.server.maxConnections = CONNECTIONS_MAX;
+  boundConnections(app.server, CONNECTIONS_MAX);
   app.server.headersTimeout = REQUEST_TIMEOUT_MS;
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-request-id', request.id).header('cache-control', 'no-store');

@@ -38,7 +38,10 @@ export interface Permission {
 }
 
 /** The key as config.yaml would put it into the ring; without a permission it may do everything. */
-export function signerOf({ keyid, publicKey }: TestKey, permission: Permission = {}): Signer {
+export function signerOf(
+  { keyid, publicKey }: Omit<TestKey, 'privateKey'>,
+  permission: Permission = {},
+): Signer {
   const { kinds, first = 100, last = 999_999_999, notAfterMs = null } = permission;
   const der = publicKey.export({ type: 'spki', format: 'der' });
   return {

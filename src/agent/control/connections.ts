@@ -1,0 +1,75 @@
+/**
+ * A listener's connections: how many there may be, which one gives way, and what is answered to
+ * bytes that are no request. Whoever keeps connections open and says nothing, or says it slowly,
+ * holds nobody up: at the bound the one that is waited for longest is closed for the new one. An
+ * answer that is being worked on, or a stream that is being read, never gives way.
+ */
+import type { IncomingMessage, Server } from 'node:http';
+import type { Socket } from 'node:net';
+import { PROBLEM_TYPE, problemOf } from './problem.ts';
+
+/** How often connections are held against their timeouts; Node's own 30 s would add to each. */
+export const CHECK_INTERVAL_MS = 1_000;
+
+export function boundConnections(server: Server, max: number): void {
+  /** With the request each is at, from that one's head on; in the order in which that began. */
+  const open = new Map<Socket, IncomingMessage | null>();
+  server.on('connection', (socket: Socket) => {
+    if (open.size >= max) {
+      const [idle] = [...open].find(([, request]) => request?.complete !== true) ?? [socket];
+      open.delete(idle);
+      idle.destroy();
+      if (idle === socket) return;
+    }
+    open.set(socket, null);
+    socket.once('close', () => open.delete(socket));
+  });
+  server.on('request', (request, response) => {
+    const { socket } = request;
+    if (!open.delete(socket)) return;
+    open.set(socket, request);
+    response.once('close', () => {
+      if (open.get(socket) === request) open.set(socket, null);
+    });
+  });
+}
+
+/** What Node's parser refuses, or gives up waiting for, as a problem document. */
+export function answerNoRequest(error: Error & { readonly code?: string }, socket: Socket): void {
+  if (socket.writable && error.code !== 'ECONNRESET') {
+    const { status, reason, message, code } = explain(error.code);
+    const body = JSON.stringify(problemOf({ code, message }, {}, status));
+    const head = [
+      `HTTP/1.1 ${status} ${reason}`,
+      `content-type: ${PROBLEM_TYPE}`,
+      `content-length: ${Buffer.byteLength(body)}`,
+      'cache-control: no-store',
+      'connection: close',
+    ];
+    socket.write(`${head.join('\r\n')}\r\n\r\n${body}`);
+  }
+  socket.destroy(error);
+}
+
+function explain(code: string | undefined): {
+  readonly status: number;
+  readonly reason: string;
+  readonly code: 'timeout' | 'invalid_request';
+  readonly message: string;
+} {
+  switch (code) {
+    case 'ERR_HTTP_REQUEST_TIMEOUT': {
+      const message = 'the request did not arrive in time';
+      return { status: 408, reason: 'Request Timeout', code: 'timeout', message };
+    }
+    case 'HPE_HEADER_OVERFLOW': {
+      const message = 'the headers are too large';
+      const reason = 'Request Header Fields Too Large';
+      return { status: 431, reason, code: 'invalid_request', message };
+    }
+    default: {
+      const message = 'that is not an HTTP request';
+      return { status: 400, reason: 'Bad Request', code: 'invalid_request', message };
+    }
+  }
+}
