@@ -1,11 +1,10 @@
-/** Keys, signatures and the example hub as people use them: the built program and its files. */
+/** Keys, signatures and `push` as people use them: the built program and its files. */
 import { readFileSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { type Simulator, startSimulator } from '../../simulator/start.ts';
 import { type Daemon, type Host, makeHost, startDaemon } from '../program.ts';
-import { ExampleHub } from './example-hub.ts';
 import { runHere } from './run-here.ts';
 
 const EVERYTHING = { kinds: ['start', 'stop', 'restart', 'set_config'], vmids: '100-199' };
@@ -13,7 +12,6 @@ const EVERYTHING = { kinds: ['start', 'stop', 'restart', 'set_config'], vmids: '
 let node: Simulator;
 let host: Host;
 let daemon: Daemon | null = null;
-let hub: ExampleHub | null = null;
 
 beforeAll(async () => {
   const guests = [101, 102].map((vmid) => ({
@@ -34,8 +32,6 @@ beforeEach(async () => {
 afterEach(async () => {
   await daemon?.end('SIGTERM');
   daemon = null;
-  await hub?.kill();
-  hub = null;
   host.remove();
 });
 
@@ -163,25 +159,4 @@ describe('is refused before anything is sent', () => {
     expect(ended.err).toMatch(/^error \[\w+\] .+\nhint: /);
     expect(ended.err).toContain(words);
   });
-});
-
-test('the example hub: from a signature to the receipt, and over restarts of both', async () => {
-  const started = await ExampleHub.start(at('hub'));
-  hub = started;
-  const told = (key: string): ReturnType<ExampleHub['received']> =>
-    started.received(({ idemp_key }) => idemp_key === key);
-  host.write('ca.pem', hub.ca);
-  const config = await startAgent(['hub-1'], { hub: { url: hub.url, ca_file: 'ca.pem' } });
-  hub.admit('pve1', (await runHere('keys', 'show', '--config', config)).out);
-  const first = await sign('1.json', 'start', '101', ...key('hub-1'), '--idemp-key', 'one');
-  expect(await hub.send(readFileSync(first))).toBe(202);
-  expect(await told('one')).toMatchObject({ state: 'succeeded', agent: 'pve1' });
-  await hub.kill();
-  await daemon?.end('SIGKILL');
-  await hub.begin();
-  const second = await sign('2.json', 'stop', '101', ...key('hub-1'), '--idemp-key', 'two');
-  expect(await hub.send(readFileSync(second))).toBe(202);
-  daemon = startDaemon(config);
-  expect(await told('two')).toMatchObject({ state: 'succeeded', kind: 'stop' });
-  expect(hub.receipts().map(({ idemp_key }) => idemp_key)).toEqual(['one', 'two']);
 });
