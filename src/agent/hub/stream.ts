@@ -8,6 +8,8 @@
  *   hub. What was not dealt with is delivered again; the intake knows it by its key.
  * - H2 One event at a time, in the stream's order: a hub that floods is read no faster than ops
  *   become durable, and the rest waits in its own buffers.
+ * - H3 The journal grows by what signers ask for, not by what a hub sends: after an event that made
+ *   no op the cursor is noted at most once a second, so that no hub can drive history out of it.
  */
 import type { Clock, Random } from '../../reconcile/clock.ts';
 import type { ErrorCode, Problem } from '../../reconcile/errors.ts';
@@ -24,6 +26,8 @@ const EVENT_MAX_CHARS = 256 * 1024;
 export const SILENCE_MAX_MS = 120_000;
 /** Open for so long, or an op taken: the hub is well, and a failure after it the first one. */
 const SOUND_AFTER_MS = 60_000;
+/** H3; what comes again for it after a crash is known by its key, or refused once more. */
+const NOTE_INTERVAL_MS = 1_000;
 /** A cursor is a header's value. */
 const CURSOR = /^[\x21-\x7E]{1,256}$/;
 
@@ -71,11 +75,14 @@ export interface StreamParts {
 export class HubStream {
   readonly #parts: StreamParts;
   #cursor: string | null;
+  #notedCursor: string | null;
+  #notedAtMs = Number.NEGATIVE_INFINITY;
   #isSound = false;
 
   constructor(parts: StreamParts) {
     this.#parts = parts;
     this.#cursor = parts.cursor;
+    this.#notedCursor = parts.cursor;
   }
 
   /** Until aborted. Rejects only where the journal can no longer be written. */
@@ -87,6 +94,7 @@ export class HubStream {
       this.#isSound = false;
       const because = await this.#connect(signal);
       if (because.kind === 'stopped') break;
+      await this.#noteCursor();
       failures = this.#isSound ? 0 : failures + 1;
       const pauseMs = backoffMs(Math.max(0, failures - 1), random);
       onState({ kind: 'waiting', untilMs: clock.now() + pauseMs, because });
@@ -152,9 +160,18 @@ export class HubStream {
       this.#isSound = true;
     }
     if (event.id === this.#cursor || !CURSOR.test(event.id)) return null;
-    await this.#parts.keepCursor(event.id);
     this.#cursor = event.id;
+    const sinceMs = this.#parts.clock.monotonicMs() - this.#notedAtMs;
+    if (result.kind === 'accepted' || sinceMs >= NOTE_INTERVAL_MS) await this.#noteCursor();
     return null;
+  }
+
+  async #noteCursor(): Promise<void> {
+    const cursor = this.#cursor;
+    if (cursor === null || cursor === this.#notedCursor) return;
+    await this.#parts.keepCursor(cursor);
+    this.#notedCursor = cursor;
+    this.#notedAtMs = this.#parts.clock.monotonicMs();
   }
 
   /** A hub that takes no refusals (any answer of its own but 5xx) has had its chance. */
