@@ -36,9 +36,9 @@ export async function runPush(
   const taken = await api.postOp(text);
   const op = wait ? await awaitReceipt(api, taken, { text, signal, err: terminal.err }) : taken;
   const proven =
-    agentKey === null || op.receipt === undefined
+    agentKey === null || op.signed_receipt === undefined
       ? op
-      : openReceipt(op.receipt, { op: asked, agentKey });
+      : openReceipt(op.signed_receipt, { op: asked, agentKey });
   const { op_id, state, error } = proven;
   if (isJson) printJson(terminal, { ...op, op_id, state, error });
   else terminal.out.line(`${op_id}  ${state}`);
@@ -55,7 +55,7 @@ async function awaitReceipt(
 ): Promise<PushedOp> {
   let op = taken;
   let shown = '';
-  while (op.receipt === undefined) {
+  while (op.signed_receipt === undefined) {
     const now = op.waiting_for?.message ?? op.state;
     if (now !== shown) err.line(`${op.op_id}  ${printable(now)}`);
     shown = now;

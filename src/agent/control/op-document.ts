@@ -63,7 +63,7 @@ export function describeOp(
   };
 }
 
-/** One op in full: what it waits for, and its receipt. */
+/** One op in full: what it waits for, and its receipt as the hub gets it. */
 export function describeWholeOp(
   records: readonly [OpRecord, ...OpRecord[]],
   { ledger, engine, sealReceipt }: Pick<ControlPorts, 'ledger' | 'engine' | 'sealReceipt'>,

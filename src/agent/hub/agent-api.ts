@@ -28,7 +28,7 @@ const opSchema = z.looseObject({
   state: z.enum(OP_STATES),
   waiting_for: z.looseObject({ message: z.string() }).optional(),
   error: z.looseObject({ code: z.enum(ERROR_CODES), message: z.string() }).optional(),
-  receipt: z
+  signed_receipt: z
     .object({
       payload: z.string(),
       payloadType: z.string(),

@@ -68,7 +68,7 @@ const pushProven = (...args: string[]): Promise<Ended> =>
   push('--wait', '--agent-key', join(dir, 'agent.pub.pem'), ...args);
 
 function receiptOf(said: object, by = agent, type = RECEIPT): object {
-  return { ...END, receipt: signBody(JSON.stringify(said), [by], type) };
+  return { ...END, signed_receipt: signBody(JSON.stringify(said), [by], type) };
 }
 
 test('an attempt that failed is not the end: the next one may follow', async () => {
@@ -94,7 +94,7 @@ describe('proves nothing', () => {
     ['a receipt of another agent', receiptOf({ ...END, agent: 'pve2' })],
     ['something else it has signed', receiptOf(END, agent, 'text/plain')],
     ['a receipt without its end', receiptOf({ ...END, state: 'started' })],
-    ['an envelope without a signature', { ...END, receipt: { ...signBody('{}', []) } }],
+    ['an envelope without a signature', { ...END, signed_receipt: signBody('{}', []) }],
   ])('%s', async (_name, answer) => {
     answers = [answer];
     const ended = await pushProven();
