@@ -26,8 +26,9 @@ export async function runKeysGenerate(
   const privateFile = resolve(folder, `${keyid}.key.pem`);
   const publicFile = resolve(folder, `${keyid}.pub.pem`);
   const key = makeSigningKey();
-  await writeNew(privateFile, privateKeyPem(key), PRIVATE_KEY_MODE);
+  // The public half first: where it cannot be written, no private key is left behind.
   await writeNew(publicFile, key.publicKeyPem, PUBLIC_KEY_MODE);
+  await writeNew(privateFile, privateKeyPem(key), PRIVATE_KEY_MODE);
   const { keySha256, publicKeyPem } = key;
   if (isJson) {
     printJson(terminal, {
