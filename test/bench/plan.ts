@@ -121,11 +121,15 @@ function makeWorld(): World {
   return { desired: { ...NO_DESIRED_STATE, guests: wanted }, actual, json: JSON.stringify(plain) };
 }
 
-/** Median of each, ms; run in turn, so that a busy machine slows them all alike. */
+/**
+ * Median of each, ms. They run in turn, so that a busy machine slows them all alike, and in both
+ * orders, so that none always pays for the garbage of the one before.
+ */
 function measure(...jobs: readonly (() => unknown)[]): number[] {
   const times = jobs.map((): number[] => []);
   for (let count = 0; count < RUNS; count++) {
-    for (const [index, job] of jobs.entries()) {
+    const turns = [...jobs.entries()];
+    for (const [index, job] of count % 2 === 0 ? turns : turns.toReversed()) {
       const startMs = performance.now();
       job();
       times[index]?.push(performance.now() - startMs);

@@ -27,6 +27,17 @@ test('a value PVE accepts is never refused', () => {
   expect(refused).toEqual([]);
 });
 
+test('a value PVE parsed, or took and gave back, is never refused', () => {
+  const parsed = equalityRows.flatMap(({ kind, key, a, b }) =>
+    [a, b].flatMap((value) => (value === null ? [] : [{ kind, key, value }])),
+  );
+  const taken = roundtripRows.map(({ kind, key, written }) => ({ kind, key, value: written }));
+  const refused = [...parsed, ...taken].filter(
+    ({ kind, key, value }) => refuseValue(kind, key, value) !== null,
+  );
+  expect(refused).toEqual([]);
+});
+
 test('a value PVE refuses is refused before it is sent', () => {
   const missed = validityRows.filter(
     ({ kind, key, value, valid }) => !valid && refuseValue(kind, key, value) === null,
