@@ -69,21 +69,18 @@ async function handle(
     params: Object.fromEntries(decoded.params),
     token: principal === null ? null : fullName(principal),
   });
+  const { entry } = logged;
   const act = async (): Promise<Answer> => {
     if (authentication.kind === 'known') {
       const { params } = decoded;
-      return answerApi(api, request, {
-        method,
-        path,
-        params,
-        principal: authentication.principal,
-      });
+      const ask = { method, path, params, principal: authentication.principal };
+      return answerApi(api, request, ask, entry);
     }
     return answerStranger(api, method, path, authentication.reason);
   };
   const fault = api.faults.take(method, path);
   if (fault === null) return act();
-  logged.entry.fault = fault.kind;
+  entry.fault = fault.kind;
   return applyFault(fault, act, (answer, hasEffect) => loseWorker(api.node, answer, hasEffect));
 }
 
@@ -119,25 +116,38 @@ interface Ask {
   readonly principal: Principal;
 }
 
-async function answerApi(api: Api, request: WireRequest, ask: Ask): Promise<Answer> {
-  const { answer } = await perform(api, ask);
+async function answerApi(
+  api: Api,
+  request: WireRequest,
+  ask: Ask,
+  entry: LoggedRequest,
+): Promise<Answer> {
+  const onDone = ({ data }: Result): void => {
+    entry.effect_at = new Date().toISOString();
+    if (typeof data === 'string' && data.startsWith('UPID:')) entry.upid = data;
+  };
+  const { answer } = await perform(api, ask, onDone);
   const acceptsGzip = request.headers.get('accept-encoding')?.includes('gzip') === true;
   if (!acceptsGzip || answer.body === null || answer.body.length < GZIP_FROM_BYTES) return answer;
   return { ...answer, body: gzipSync(answer.body), headers: [['Content-Encoding', 'gzip']] };
 }
 
-/** Does what is asked, whoever asks. */
+/** Does what is asked, whoever asks. `onDone`: it is done, maybe long after a 596 said otherwise. */
 export async function perform(
   api: Pick<Api, 'node' | 'router'>,
   ask: Ask,
+  onDone: (result: Result) => void = () => {},
 ): Promise<{ answer: Answer; data: unknown }> {
   let isProxied = false;
   try {
     const resolved = api.router.resolve(ask);
     isProxied = resolved.isProxied;
-    const result = isProxied
-      ? await api.node.daemon.serve(() => resolved.run())
-      : await resolved.run();
+    const run = async (): Promise<Result> => {
+      const done = await resolved.run();
+      onDone(done);
+      return done;
+    };
+    const result = isProxied ? await api.node.daemon.serve(run) : await run();
     return { answer: { ...resultAnswer(result), isProxied }, data: result.data };
   } catch (error) {
     if (error instanceof ProxyError)

@@ -8,6 +8,7 @@ import { perform } from './api.ts';
 import { type CertificateAuthority, createAuthority } from './certificates.ts';
 import { faultSchema } from './faults.ts';
 import type { Guest } from './guest.ts';
+import type { History } from './history.ts';
 import { applyPending } from './pending.ts';
 import { turnOff } from './power.ts';
 import { ROOT } from './principal.ts';
@@ -18,6 +19,8 @@ import { addGuest, behaviourFields, behaviourOf, guestSchema, toText } from './w
 export interface Controlled extends Api {
   readonly wire: Wire;
   readonly authority: CertificateAuthority;
+  /** Null: nobody asked for it. */
+  readonly history: History | null;
 }
 
 export class ControlError extends Error {
@@ -182,6 +185,10 @@ export const ACTIONS: Readonly<Record<string, Action>> = {
   'DELETE /requests': action(nothing, ({ log }) => {
     log.reset();
     return {};
+  }),
+  'GET /history': action(nothing, ({ history }) => {
+    if (history === null) throw new ControlError('started without --history');
+    return { guests: history.guests, tasks: history.tasks };
   }),
   'GET /faults': action(nothing, ({ faults }) => faults.list()),
   'POST /faults': action(faultSchema, ({ faults }, fault) => ({ id: faults.add(fault) })),

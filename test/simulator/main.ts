@@ -19,6 +19,8 @@ const USAGE = `usage: node test/simulator/main.ts [options]
   --world FILE.json   the guests and tokens to start with
   --guests N          made-up guests, besides those of the world file
   --look DIR          keep there what a look at the host would show (.vmlist, .version, pid files)
+  --watch DIR         note with each write how long the files of DIR are
+  --history           keep what becomes of guests and tasks, for GET /history
   --speed N           divide every duration by N (default 1)
   --die-with-parent   end when standard input is closed
 `;
@@ -31,6 +33,8 @@ function readOptions(): z.infer<typeof optionsSchema> {
       world: { type: 'string' },
       guests: { type: 'string' },
       look: { type: 'string' },
+      watch: { type: 'string' },
+      history: { type: 'boolean' },
       speed: { type: 'string' },
       'die-with-parent': { type: 'boolean' },
       'remove-dir': { type: 'boolean' },
@@ -45,6 +49,8 @@ const optionsSchema = z.strictObject({
   world: z.string().optional(),
   guests: z.coerce.number().int().min(0).default(0),
   look: z.string().optional(),
+  watch: z.string().optional(),
+  history: z.boolean().default(false),
   speed: z.coerce.number().positive().default(1),
   'die-with-parent': z.boolean().default(false),
   'remove-dir': z.boolean().default(false),
@@ -75,6 +81,8 @@ async function main(): Promise<void> {
     speed: options.speed,
     ticker: realTicker,
     lookDir: options.look ?? null,
+    watchDir: options.watch ?? null,
+    hasHistory: options.history,
   });
   process.stdout.write(`${JSON.stringify(ready)}\n`);
 }

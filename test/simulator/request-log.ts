@@ -1,4 +1,6 @@
 /** Every API request that was received, for tests to compare with what a client says it sent. */
+import { readdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 
 /** Older entries are dropped beyond this; the counts go on. */
 const MAX_ENTRIES = 50_000;
@@ -19,6 +21,12 @@ export interface LoggedRequest {
   ms: number | null;
   /** The kind of fault that was applied. */
   fault: string | null;
+  /** When what it asks for had been done, whatever became of the answer; null: it was not. */
+  effect_at: string | null;
+  /** The task it started. */
+  upid: string | null;
+  /** With `--watch`: how long each file of that folder was when a write arrived. */
+  readonly watched: Readonly<Record<string, number>> | null;
 }
 
 export class RequestLog {
@@ -27,6 +35,11 @@ export class RequestLog {
   readonly #waiting = new Set<(entry: LoggedRequest) => void>();
   /** Called with each request as it arrives. */
   onAdd: (entry: LoggedRequest) => void = () => {};
+  readonly #watchDir: string | null;
+
+  constructor(watchDir: string | null = null) {
+    this.#watchDir = watchDir;
+  }
 
   get count(): number {
     return this.#count;
@@ -42,6 +55,9 @@ export class RequestLog {
       reason: null,
       ms: null,
       fault: null,
+      effect_at: null,
+      upid: null,
+      watched: this.#watchDir === null || entry.method === 'GET' ? null : fileSizes(this.#watchDir),
     };
     this.#entries.push(logged);
     if (this.#entries.length > 2 * MAX_ENTRIES) this.#entries = this.#entries.slice(-MAX_ENTRIES);
@@ -74,4 +90,19 @@ export class RequestLog {
     this.#entries = [];
     this.#count = 0;
   }
+}
+
+/** Of the files of a folder, by name; none where it is not there (yet). */
+function fileSizes(dir: string): Record<string, number> {
+  const sizes: Record<string, number> = {};
+  for (const name of namesIn(dir)) {
+    const stats = statSync(join(dir, name), { throwIfNoEntry: false });
+    if (stats?.isFile() === true) sizes[name] = stats.size;
+  }
+  return sizes;
+}
+
+function namesIn(dir: string): string[] {
+  const isThere = statSync(dir, { throwIfNoEntry: false })?.isDirectory() === true;
+  return isThere ? readdirSync(dir) : [];
 }

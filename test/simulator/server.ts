@@ -7,6 +7,7 @@ import { createAuthority } from './certificates.ts';
 import type { Ticker } from './clock.ts';
 import { listenControl } from './control.ts';
 import { Faults } from './faults.ts';
+import { History } from './history.ts';
 import { LookFiles } from './look-files.ts';
 import { RequestLog } from './request-log.ts';
 import { Router } from './router.ts';
@@ -44,6 +45,9 @@ export async function startServer(options: {
   readonly ticker: Ticker;
   /** Where the files of look-files.ts go; null: nowhere. */
   readonly lookDir: string | null;
+  /** What is noted with each write (request-log.ts); null: nothing. */
+  readonly watchDir?: string | null;
+  readonly hasHistory?: boolean;
 }): Promise<Server> {
   const { world, dir } = options;
   mkdirSync(dir, { recursive: true, mode: 0o700 });
@@ -61,7 +65,7 @@ export async function startServer(options: {
     ...haRoutes,
     ...bulkRoutes,
   });
-  const api = { node, router, faults: new Faults(), log: new RequestLog() };
+  const api = { node, router, faults: new Faults(), log: new RequestLog(options.watchDir) };
   const handle = createHandler(api);
   const wire = await listenWire({
     port: options.port,
@@ -69,11 +73,13 @@ export async function startServer(options: {
     handle,
     nowMs: () => node.clock.nowMs(),
   });
-  const control = await listenControl({ ...api, wire, authority });
-  if (options.lookDir !== null) {
-    const look = new LookFiles(node, options.lookDir);
-    node.onChange = () => look.sync();
-  }
+  const history = options.hasHistory === true ? new History(node) : null;
+  const control = await listenControl({ ...api, wire, authority, history });
+  const look = options.lookDir === null ? null : new LookFiles(node, options.lookDir);
+  node.onChange = () => {
+    look?.sync();
+    history?.sync();
+  };
   const caFile = join(dir, 'ca.pem');
   writeFileSync(caFile, authority.certificatePem);
   const ready: Ready = {

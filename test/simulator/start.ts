@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { z } from 'zod';
 import type { Fault } from './faults.ts';
+import type { GuestMoment, TaskRun } from './history.ts';
 import type { LoggedRequest } from './request-log.ts';
 import type { Ready } from './server.ts';
 import type { worldSchema } from './world.ts';
@@ -26,8 +27,17 @@ export interface SimulatorOptions {
   readonly port?: number;
   /** Keep .vmlist, .version and pid files in `lookDir`. */
   readonly look?: boolean;
+  /** Note with each write how long the files of this folder are. */
+  readonly watch?: string;
+  /** Keep what `history()` answers. */
+  readonly history?: boolean;
   /** Left out: a temporary folder, removed by `stop()`. */
   readonly dir?: string;
+}
+
+interface NodeHistory {
+  readonly guests: readonly GuestMoment[];
+  readonly tasks: readonly TaskRun[];
 }
 
 export interface Simulator {
@@ -50,6 +60,8 @@ export interface Simulator {
   /** What was received since the start or the last reset, oldest first. */
   requests(): Promise<readonly LoggedRequest[]>;
   resetRequests(): Promise<void>;
+  /** What became of guests and tasks since the start, oldest first. */
+  history(): Promise<NodeHistory>;
   /** Resolves when a request that matches has been received, also if it was already. */
   received(request: { readonly method?: string; readonly path: string }): Promise<void>;
   /** Resolves when no task runs. */
@@ -73,6 +85,8 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
   if (options.port !== undefined) args.push('--port', String(options.port));
   const lookDir = join(dir, 'look');
   if (options.look === true) args.push('--look', lookDir);
+  if (options.watch !== undefined) args.push('--watch', options.watch);
+  if (options.history === true) args.push('--history');
   // Its stdin is our pipe: when we die, it sees the end of it.
   const child = spawn(process.execPath, args, { stdio: 'pipe' });
   const ended = new Promise<void>((resolve) => child.once('close', () => resolve()));
@@ -107,6 +121,7 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
     },
     requests: async () =>
       ((await control('GET', '/requests')) as { requests: LoggedRequest[] }).requests,
+    history: async () => (await control('GET', '/history')) as NodeHistory,
     resetRequests: async () => {
       await control('DELETE', '/requests');
     },
