@@ -1,44 +1,15 @@
 /** What the whole history must show, once it is over. */
-import { isTerminal, type OpRecord } from '../../src/reconcile/op.ts';
+import { isTerminal } from '../../src/reconcile/op.ts';
 import { AGENT_TOKEN } from '../support/model/api.ts';
+import { findKeyFaults, findLaneFaults } from '../support/record-checks.ts';
 import type { SimWorld } from './sim-world.ts';
 
 export function auditRecords(world: SimWorld): void {
   const records = world.archive.ops;
-  auditKeys(records, world);
-  for (const own of Map.groupBy(records, ({ vmid }) => vmid).values()) auditLane(own, world);
+  const { verdicts } = world;
+  for (const fault of findKeyFaults(records)) verdicts.fail('key_succeeds_at_most_once', fault);
+  for (const fault of findLaneFaults(records)) verdicts.fail('order_within_a_lane', fault);
   world.asked.checkEnded(records);
-}
-
-function auditKeys(records: readonly OpRecord[], { verdicts }: SimWorld): void {
-  const fail = (message: string): void => verdicts.fail('key_succeeds_at_most_once', message);
-  const keyed = records.filter(({ idemp_key: key }) => key !== undefined);
-  for (const [key, own] of Map.groupBy(keyed, ({ idemp_key: key }) => key)) {
-    const ops = new Set(own.map(({ op_id: opId }) => opId));
-    if (ops.size > 1) fail(`${key} is ${ops.size} ops: ${[...ops].join(', ')}`);
-    const ends = own.filter(({ state }) => state === 'succeeded').length;
-    if (ends > 1) fail(`${key} succeeded ${ends} times`);
-  }
-}
-
-/** The records of one guest's ops: one op after another, those received in the order they were. */
-function auditLane(records: readonly OpRecord[], { verdicts }: SimWorld): void {
-  const fail = (message: string): void => verdicts.fail('order_within_a_lane', message);
-  const receivedAt = new Map<string, number>();
-  const begun: string[] = [];
-  for (const { op_id: opId, parent_op_id: parent, state, seq, vmid, attempt } of records) {
-    if (state === 'received') receivedAt.set(opId, seq);
-    // What ends before it began is cancelled, and may be so out of turn.
-    if (attempt === 0) continue;
-    const own = parent ?? opId;
-    if (begun.at(-1) === own) continue;
-    if (begun.includes(own)) fail(`${own} on ${vmid} goes on after ${begun.at(-1)} began`);
-    const before = begun.findLast((other) => receivedAt.has(other));
-    const isEarlier =
-      before !== undefined && (receivedAt.get(own) ?? Infinity) < (receivedAt.get(before) ?? 0);
-    if (isEarlier) fail(`${own} on ${vmid} was received before ${before}, and began after it`);
-    begun.push(own);
-  }
 }
 
 /** How far it still is from what is wanted, as PVE has it; empty: all has come right. */

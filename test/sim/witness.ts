@@ -8,6 +8,7 @@ import type { DesiredGuest } from '../../src/reconcile/desired.ts';
 import { assertNever } from '../../src/reconcile/errors.ts';
 import { HOLD_TAG } from '../../src/reconcile/guards.ts';
 import { isTerminal, type OpRecordDraft } from '../../src/reconcile/op.ts';
+import { isAsAsked } from '../support/fulfilment.ts';
 import { AGENT_TOKEN, type SentRequest } from '../support/model/api.ts';
 import type { ModelTask } from '../support/model/tasks.ts';
 import type { SimWorld } from './sim-world.ts';
@@ -184,8 +185,10 @@ export class Witness {
       if (!wasOff) this.#fail(draft, 'it was never stopped');
       return;
     }
+    const bootedMs = before?.booted_at_ms ?? null;
+    const isSameBoot = (atMs: number | null): boolean => atMs === bootedMs;
     const isSo = (guest: GuestTruth | null): boolean =>
-      guest !== null && isAsAsked(draft, params, guest, before?.booted_at_ms ?? null);
+      guest !== null && isAsAsked({ kind: draft.kind, params }, guest, isSameBoot);
     // A restart cut off after its parts had ended says what they did.
     const sinceMs = draft.kind === 'restart' ? beganMs : this.#sinceMs();
     if (!truth.wasEver(draft.vmid, sinceMs, isSo)) this.#fail(draft, 'it is not so');
@@ -202,9 +205,11 @@ export class Witness {
     if (!truth.wasEver(draft.vmid, sinceMs, (guest) => guest?.power === seen)) {
       this.#fail(draft, `it was never ${seen}`);
     }
+    const { kind } = draft;
+    const { params } = started.record;
     const isSo = (guest: GuestTruth | null): boolean =>
-      guest === null || !isAsAsked(draft, started.record.params, guest, null);
-    if (draft.kind !== 'restart' && !truth.wasEver(draft.vmid, sinceMs, isSo)) {
+      guest === null || !isAsAsked({ kind, params }, guest, () => true);
+    if (kind !== 'restart' && !truth.wasEver(draft.vmid, sinceMs, isSo)) {
       this.#fail(draft, 'all the time it was as asked');
     }
   }
@@ -227,37 +232,6 @@ function isWanted({ kind, params }: SentRequest, wanted: DesiredGuest | null): b
         ([key, value]) => wanted.config.get(key) === value,
       );
       return isSetWanted && change.delete.every((key) => wanted.config.get(key) === null);
-    }
-    default:
-      return assertNever(kind);
-  }
-}
-
-/** Is the guest as the op wants it? Judged from PVE's side, by power alone where HA has it. */
-/** Where HA manages the guest, it is at its end only when HA says so too (PVE-FACTS 33, 34). */
-function isHaState({ haState }: GuestTruth, wanted: 'started' | 'stopped'): boolean {
-  return haState === undefined || haState === wanted;
-}
-
-function isAsAsked(
-  { kind }: OpRecordDraft,
-  params: OpRecordDraft['params'],
-  guest: GuestTruth,
-  bootedBeforeMs: number | null,
-): boolean {
-  switch (kind) {
-    case 'start':
-      return guest.power === 'running' && isHaState(guest, 'started');
-    case 'stop':
-      return guest.power === 'stopped' && isHaState(guest, 'stopped');
-    case 'restart':
-      return guest.power === 'running' && guest.bootedAtMs !== bootedBeforeMs;
-    case 'set_config': {
-      const change = { set: {}, delete: [], ...params };
-      const isSet = Object.entries(change.set).every(
-        ([key, value]) => guest.config.get(key) === value,
-      );
-      return isSet && change.delete.every((key) => !guest.config.has(key));
     }
     default:
       return assertNever(kind);
