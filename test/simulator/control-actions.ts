@@ -9,6 +9,8 @@ import { type CertificateAuthority, createAuthority } from './certificates.ts';
 import { faultSchema } from './faults.ts';
 import type { Guest } from './guest.ts';
 import type { History } from './history.ts';
+import { LockTimeout } from './locks.ts';
+import type { PveNode } from './node.ts';
 import { applyPending } from './pending.ts';
 import { turnOff } from './power.ts';
 import { ROOT } from './principal.ts';
@@ -134,10 +136,19 @@ function startStrangerTask(world: Controlled, wanted: z.infer<typeof strangerTas
   const task = node.tasks.start(wanted.type, wanted.id, owner, async (worker) => {
     worker.log.push(...wanted.log);
     const work = (): Promise<void> => node.clock.sleep(wanted.duration_ms, worker.signal);
-    await (wanted.holds_lock ? node.locks.hold(Number(wanted.id), work) : work());
+    await (wanted.holds_lock ? holdLock(node, Number(wanted.id), work) : work());
     if (wanted.exit_status !== 'OK') throw new TaskError(wanted.exit_status);
   });
   return { upid: task.upid };
+}
+
+async function holdLock(node: PveNode, vmid: number, work: () => Promise<void>): Promise<void> {
+  try {
+    await node.locks.hold(vmid, work);
+  } catch (error) {
+    if (!(error instanceof LockTimeout)) throw error;
+    throw new TaskError('got timeout');
+  }
 }
 
 /** Every guest off, every worker dead; then the host starts what has `onboot`, as root@pam. */

@@ -61,6 +61,16 @@ it('tells a task from its begin to its end, and the guest it left', async () => 
   ]);
 });
 
+it('a stranger who waits too long for a lock gives up', async () => {
+  const task = { type: 'qmsnapshot', id: '100', holds_lock: true };
+  await pve.control('POST', '/tasks', { ...task, duration_ms: 30_000 });
+  const late = (await pve.control('POST', '/tasks', task)) as { upid: string };
+  await pve.settle();
+  const { tasks } = await pve.history();
+  const ended = tasks.find(({ upid }) => upid === late.upid);
+  expect(ended).toMatchObject({ exit_status: 'got timeout' });
+});
+
 it('a guest that is removed is gone from then on', async () => {
   await pve.control('DELETE', '/guests/101');
   const { guests } = await pve.history();
