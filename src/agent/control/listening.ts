@@ -2,8 +2,8 @@
  * Puts a server on its address. The unix socket's permissions are all the protection operator ops
  * have: it is made 0660 and never is anything wider, not even for a moment.
  */
-import { lstat, mkdir, unlink } from 'node:fs/promises';
-
+import { lstatSync, unlinkSync } from 'node:fs';
+import { lstat, mkdir, rename, rm } from 'node:fs/promises';
 import { connect, type Server } from 'node:net';
 import { dirname } from 'node:path';
 import { ReconcilerError } from '../../reconcile/errors.ts';
@@ -11,8 +11,12 @@ import type { ListenAddress } from '../config-schema.ts';
 
 /** What others may not do with the socket: 0777 less this is 0660. */
 const SOCKET_UMASK = 0o117;
+/** What it is made as, before it takes its place. */
+const NEW = '.new';
 /** `sun_path` holds 108 bytes with its final zero; a longer one would be cut without a word. */
-const SOCKET_PATH_BYTES_MAX = 107;
+const SOCKET_PATH_BYTES_MAX = 107 - NEW.length;
+/** A busy agent has answered by then; for a stopped one the kernel takes connections all the same. */
+const ANSWERS_WITHIN_MS = 2_000;
 
 /** Resolves with the port that was bound. */
 export async function listenOnTcp(server: Server, address: ListenAddress): Promise<number> {
@@ -23,7 +27,13 @@ export async function listenOnTcp(server: Server, address: ListenAddress): Promi
   return typeof bound === 'object' && bound !== null ? bound.port : address.port;
 }
 
-/** A dead agent's socket is replaced; a live one's, or what is no socket, is left and refused. */
+/**
+ * A socket behind which nobody answers is replaced (its agent is dead, or stopped and has lost the
+ * journal); a live one's, or what is no socket, is left and refused.
+ *
+ * It is made under another name and renamed: Node removes what it made when the server ends, and
+ * that must not be the socket of whoever has replaced it meanwhile.
+ */
 export async function listenOnSocket(server: Server, path: string): Promise<void> {
   if (Buffer.byteLength(path) > SOCKET_PATH_BYTES_MAX) {
     throw refusal(path, `its path is longer than ${SOCKET_PATH_BYTES_MAX} bytes`);
@@ -31,34 +41,43 @@ export async function listenOnSocket(server: Server, path: string): Promise<void
   await mkdir(dirname(path), { recursive: true, mode: 0o750 }).catch((error: unknown) => {
     throw refusal(path, errorText(error));
   });
-  await removeDeadSocket(path);
+  await refuseWhatIsAlive(path);
+  await rm(`${path}${NEW}`, { force: true });
   const listening = whenListening(server, path);
   // Node binds a path before `listen` returns: nothing else is created under this umask.
   const usual = process.umask(SOCKET_UMASK);
   try {
-    server.listen({ path });
+    server.listen({ path: `${path}${NEW}` });
   } finally {
     process.umask(usual);
   }
   await listening;
+  const { ino } = await lstat(`${path}${NEW}`);
+  await rename(`${path}${NEW}`, path);
+  server.once('close', () => {
+    if (lstatSync(path, { throwIfNoEntry: false })?.ino === ino) unlinkSync(path);
+  });
 }
 
-async function removeDeadSocket(path: string): Promise<void> {
+async function refuseWhatIsAlive(path: string): Promise<void> {
   const found = await lstat(path).catch(() => null);
   if (found === null) return;
   if (!found.isSocket()) throw refusal(path, 'there is something that is no socket');
   if (await isAnswered(path)) throw refusal(path, 'another process listens there');
-  await unlink(path);
 }
 
 function isAnswered(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect({ path });
     const end = (answer: boolean): void => {
+      clearTimeout(patience);
       socket.destroy();
       resolve(answer);
     };
-    socket.once('connect', () => end(true));
+    const patience = setTimeout(() => end(false), ANSWERS_WITHIN_MS);
+    socket.once('data', () => end(true));
+    socket.once('end', () => end(true));
+    socket.write('GET /healthz HTTP/1.0\r\n\r\n');
     // A full backlog, or no permission to ask: somebody may well be there.
     socket.once('error', (error: NodeJS.ErrnoException) =>
       end(error.code !== 'ECONNREFUSED' && error.code !== 'ENOENT'),

@@ -77,6 +77,19 @@ describe('the unix socket', () => {
     expect(world.errors).toEqual([]);
   });
 
+  test('of a process that answers nobody is replaced, and outlives that one', async () => {
+    const path = join(folder, 'agent.sock');
+    // As of one that is stopped: the kernel takes connections on its behalf.
+    const silent = createServer((connection) => connection.resume());
+    await listenOnSocket(silent, path);
+    await using world = await openControlWorld({ addresses: { socket: path } });
+    silent.close();
+    await once(silent, 'close');
+    await using client = connectToAgent(path);
+    await expect(client.call(API.getHealth)).resolves.toEqual({ status: 'ok' });
+    expect(world.errors).toEqual([]);
+  });
+
   test('of a live agent, or what is no socket, is refused and left alone', async () => {
     await using world = await openControlWorld();
     const file = join(folder, 'file');
