@@ -5,22 +5,46 @@
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { OpKind } from '../../src/reconcile/op.ts';
+
+/** Where a line stands: it ends at that byte of that segment. */
+export interface Place {
+  readonly segment: string;
+  readonly endByte: number;
+}
+
+/** A numbered record that is no op's. */
+export interface NoteLine {
+  readonly seq: number;
+  readonly at: string;
+  readonly type: string;
+  readonly vmid?: number;
+  readonly until_ms?: number | null;
+  readonly pid?: number;
+}
 
 export interface OpLine {
+  readonly type: 'op';
   readonly seq: number;
+  readonly at: string;
   readonly op_id: string;
   readonly vmid: number;
-  readonly kind: string;
+  readonly kind: OpKind;
   readonly state: 'received' | 'started' | 'task_running' | 'succeeded' | 'failed';
   readonly attempt: number;
-  readonly origin: string;
+  readonly origin: 'reconcile' | 'hub' | 'operator';
+  readonly params?: Readonly<Record<string, unknown>>;
+  readonly idemp_key?: string;
   readonly parent_op_id?: string;
   readonly upid?: string;
+  readonly exit_status?: string;
+  readonly observed?: { readonly power?: 'running' | 'stopped'; readonly note?: string };
   readonly error?: { readonly code: string; readonly message: string };
 }
 
 export interface ContractReading {
-  readonly ops: readonly OpLine[];
+  readonly ops: readonly (OpLine & Place)[];
+  readonly notes: readonly (NoteLine & Place)[];
   /** What breaks the format's rules, with place. */
   readonly problems: readonly string[];
 }
@@ -29,45 +53,78 @@ const SUM = /^(.*),"sum":"([0-9a-f]{32})"\}$/s;
 const AT = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
 
 export function readByContract(folder: string): ContractReading {
-  const problems: string[] = [];
-  const ops: OpLine[] = [];
-  let sum = '0'.repeat(32);
-  let seq = 1;
   const names = readdirSync(folder).filter((name) => /^\d{8}\.jsonl$/.test(name));
-  for (const name of names.sort()) {
-    const text = readFileSync(join(folder, name), 'utf8');
-    if (!text.endsWith('\n')) problems.push(`${name}: the last line is not whole`);
-    let isRestated = true;
-    for (const [index, line] of text.split('\n').slice(0, -1).entries()) {
-      const place = `${name}:${index + 1}`;
-      const match = SUM.exec(line);
-      if (match?.[1] === undefined || match[2] === undefined) {
-        problems.push(`${place}: no sum`);
-        continue;
-      }
-      const wanted = createHash('sha256').update(sum).update(match[1]).digest('hex').slice(0, 32);
-      if (wanted !== match[2]) problems.push(`${place}: the sum is ${match[2]}, not ${wanted}`);
-      sum = match[2];
-      const record = JSON.parse(line);
-      if (JSON.stringify(record) !== line) problems.push(`${place}: not compact`);
-      if (index === 0 && (record.type !== 'segment' || record.format !== 1)) {
-        problems.push(`${place}: a segment opens with its header`);
-      }
-      if (index === 0 && record.first_seq !== seq) problems.push(`${place}: first_seq`);
-      if (isRestated && 'seq' in record) problems.push(`${place}: a restated record has a seq`);
-      if (isRestated && record.type === 'op') problems.push(`${place}: op in the restated part`);
-      if (record.type === 'live_end') isRestated = false;
-      if ('seq' in record) {
-        if (record.seq !== seq) problems.push(`${place}: seq ${record.seq}, not ${seq}`);
-        seq += 1;
-      }
-      if (record.type === 'op') {
-        if (!AT.test(record.at)) problems.push(`${place}: at is ${record.at}`);
-        ops.push(record);
-      }
-    }
+  const texts = names.sort().map((name) => ({
+    name,
+    text: readFileSync(join(folder, name), 'utf8'),
+  }));
+  const reading: Reading = { problems: [], ops: [], notes: [], sum: '0'.repeat(32), seq: 1 };
+  for (const [index, { name, text }] of texts.entries()) {
+    if (!text.endsWith('\n')) reading.problems.push(`${name}: the last line is not whole`);
+    const next = texts[index + 1]?.text;
+    readSegment(name, text.split('\n').slice(0, -1), sumBefore(next), reading);
   }
-  return { ops, problems: [...problems, ...checkOps(ops)] };
+  const { ops, notes, problems } = reading;
+  return { ops, notes, problems: [...problems, ...checkOps(ops)] };
+}
+
+interface Reading {
+  readonly problems: string[];
+  readonly ops: (OpLine & Place)[];
+  readonly notes: (NoteLine & Place)[];
+  /** Of the last line that counts. */
+  sum: string;
+  /** Of the next numbered record. */
+  seq: number;
+}
+
+/** The sum that the next segment follows from: what stands behind that line came too late (J8). */
+function sumBefore(next: string | undefined): string | null {
+  return next === undefined ? null : (/"prev_sum":"([0-9a-f]{32})"/.exec(next)?.[1] ?? null);
+}
+
+function readSegment(
+  name: string,
+  lines: readonly string[],
+  lastSum: string | null,
+  reading: Reading,
+): void {
+  const { problems } = reading;
+  let isRestated = true;
+  let endByte = 0;
+  for (const [index, line] of lines.entries()) {
+    endByte += Buffer.byteLength(line) + 1;
+    const place = `${name}:${index + 1}`;
+    const match = SUM.exec(line);
+    if (match?.[1] === undefined || match[2] === undefined) {
+      problems.push(`${place}: no sum`);
+      continue;
+    }
+    const summed = createHash('sha256').update(reading.sum).update(match[1]);
+    const wanted = summed.digest('hex').slice(0, 32);
+    if (wanted !== match[2]) problems.push(`${place}: the sum is ${match[2]}, not ${wanted}`);
+    reading.sum = match[2];
+    const record = JSON.parse(line);
+    if (JSON.stringify(record) !== line) problems.push(`${place}: not compact`);
+    if (index === 0 && (record.type !== 'segment' || record.format !== 1)) {
+      problems.push(`${place}: a segment opens with its header`);
+    }
+    if (index === 0 && record.first_seq !== reading.seq) problems.push(`${place}: first_seq`);
+    if (isRestated && 'seq' in record) problems.push(`${place}: a restated record has a seq`);
+    if (isRestated && record.type === 'op') problems.push(`${place}: op in the restated part`);
+    if (record.type === 'live_end') isRestated = false;
+    if ('seq' in record) {
+      if (record.seq !== reading.seq) {
+        problems.push(`${place}: seq ${record.seq}, not ${reading.seq}`);
+      }
+      reading.seq += 1;
+      if (!AT.test(record.at)) problems.push(`${place}: at is ${record.at}`);
+      const placed = { ...record, segment: name, endByte };
+      if (record.type === 'op') reading.ops.push(placed);
+      else reading.notes.push(placed);
+    }
+    if (match[2] === lastSum) return;
+  }
 }
 
 /** The order of states, and that an end belongs to its latest attempt (J2, J9). */
