@@ -4,8 +4,9 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Answer } from './evidence.ts';
 
 const TIMEOUT_MS = 8_000;
-const PATIENCE_MS = 5_000;
-const TRY_AGAIN_MS = 100;
+/** An agent that was killed is up again by then, on a busy machine too. */
+const PATIENCE_MS = 12_000;
+const TRY_AGAIN_MS = 200;
 
 export interface Reply {
   readonly status: number;

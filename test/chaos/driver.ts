@@ -6,7 +6,7 @@ import type { Ask, Interval, Wishes } from './evidence.ts';
 import type { ChaosEvent, Script } from './script.ts';
 import { AGENT_ID, type Stage } from './stage.ts';
 
-/** How long a moment is waited for before the agent is killed anyway. */
+/** How long a moment is waited for: the agent is killed anyway, one that is not up is let be. */
 const MOMENT_MS = 4_000;
 const HUB_LIFETIME_MS = 30 * 60_000;
 const HOLD_TAG = 'reconcile-hold';
@@ -46,13 +46,13 @@ export class Driver {
       case 'kill':
         return this.#kill(event, signal);
       case 'terminate':
-        return agent.terminate();
+        return (await agent.isUpWithin(MOMENT_MS)) && agent.terminate();
       case 'pause_process':
         return agent.pause(event.forMs);
       case 'take_over':
-        return agent.takeOver();
+        return (await agent.isUpWithin(MOMENT_MS)) && agent.takeOver();
       case 'fill_disk':
-        if (disk === null) return false;
+        if (disk === null || !(await agent.isUpWithin(MOMENT_MS))) return false;
         agent.burden('full_disk');
         disk.fill();
         await delay(event.forMs);
@@ -156,7 +156,10 @@ export class Driver {
   async #kill({ at, afterMs }: Of<'kill'>, signal: AbortSignal): Promise<boolean> {
     const { journal, agent } = this.#stage;
     const limit = AbortSignal.any([signal, AbortSignal.timeout(MOMENT_MS)]);
-    if (at !== 'now') await journal.appended(`"state":"${at}"`, limit);
+    if (at !== 'now') {
+      if (!(await agent.isUpWithin(MOMENT_MS))) return false;
+      await journal.appended(`"state":"${at}"`, limit);
+    }
     // Timers count in milliseconds, and nothing is between a record and what follows it.
     if (afterMs > 0) await delay(afterMs);
     return agent.kill();

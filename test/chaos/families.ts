@@ -86,10 +86,10 @@ function writeNodeFault(dice: Dice): NodeFault {
 export const FAMILIES: readonly Family[] = [
   {
     name: 'kill',
-    weight: 10,
+    weight: 8,
     write: ({ dice }) => ({
       kind: 'kill',
-      at: dice.pick(['now', 'now', 'started', 'started', 'started', 'task_running', 'succeeded']),
+      at: dice.pick(['now', 'started', 'started', 'started', 'task_running', 'succeeded']),
       afterMs: dice.pick([0, 0, 1, 2, 5, 10, 30, 100]),
     }),
   },
@@ -102,7 +102,7 @@ export const FAMILIES: readonly Family[] = [
   { name: 'take over', weight: 2, write: () => ({ kind: 'take_over' }) },
   {
     name: 'full disk',
-    weight: 4,
+    weight: 2,
     write: ({ dice }) => ({ kind: 'fill_disk', forMs: dice.whole(500, 4_000) }),
   },
   {
