@@ -10,6 +10,7 @@ import type { Interval, Life, Suffering } from './evidence.ts';
 const RESTART_MS = 100;
 /** Until the lock of a stopped process is stale, each start is refused. */
 const REFUSED_MS = 500;
+const STEADY_MS = 2_500;
 const UP = '"agent is up"';
 /** A lock is stale after 10 s, watched for 3 more, and the machine may be busy. */
 const TAKE_OVER_MS = 45_000;
@@ -22,6 +23,8 @@ interface Process {
   readonly up: Promise<void>;
   readonly ended: Promise<void>;
   isUp: boolean;
+  /** It has been up for a while, and worked. */
+  isSteady: boolean;
 }
 
 export interface AgentCommand {
@@ -70,12 +73,22 @@ export class AgentHost {
     this.lives.push(life);
     const up = Promise.withResolvers<void>();
     const ended = Promise.withResolvers<void>();
-    const own: Process = { life, child, up: up.promise, ended: ended.promise, isUp: false };
+    const own: Process = {
+      life,
+      child,
+      up: up.promise,
+      ended: ended.promise,
+      isUp: false,
+      isSteady: false,
+    };
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
       appendFileSync(this.#command.logFile, text);
       if (!text.includes(UP)) return;
       own.isUp = true;
       up.resolve();
+      setTimeout(() => {
+        own.isSteady = true;
+      }, STEADY_MS).unref();
     });
     child.once('close', (exit, signal) => {
       Object.assign(life, { endedMs: Date.now(), exit, signal });
@@ -174,6 +187,13 @@ export class AgentHost {
   async isUpWithin(limitMs: number): Promise<boolean> {
     await Promise.race([this.#whenUp(), delay(limitMs)]);
     return this.#current?.isUp === true;
+  }
+
+  /** So that a fault meets one at work, not the start that the last fault made necessary. */
+  async isSteadyWithin(limitMs: number): Promise<boolean> {
+    const endMs = Date.now() + limitMs;
+    while (Date.now() < endMs && this.#current?.isSteady !== true) await delay(RESTART_MS);
+    return this.#current?.isSteady === true;
   }
 
   /** From now on each of its processes may end of it, until `relieve`. */

@@ -46,13 +46,13 @@ export class Driver {
       case 'kill':
         return this.#kill(event, signal);
       case 'terminate':
-        return (await agent.isUpWithin(MOMENT_MS)) && agent.terminate();
+        return (await agent.isSteadyWithin(MOMENT_MS)) && agent.terminate();
       case 'pause_process':
         return agent.pause(event.forMs);
       case 'take_over':
-        return (await agent.isUpWithin(MOMENT_MS)) && agent.takeOver();
+        return (await agent.isSteadyWithin(MOMENT_MS)) && agent.takeOver();
       case 'fill_disk':
-        if (disk === null || !(await agent.isUpWithin(MOMENT_MS))) return false;
+        if (disk === null || !(await agent.isSteadyWithin(MOMENT_MS))) return false;
         agent.burden('full_disk');
         disk.fill();
         await delay(event.forMs);
@@ -157,7 +157,7 @@ export class Driver {
     const { journal, agent } = this.#stage;
     const limit = AbortSignal.any([signal, AbortSignal.timeout(MOMENT_MS)]);
     if (at !== 'now') {
-      if (!(await agent.isUpWithin(MOMENT_MS))) return false;
+      if (!(await agent.isSteadyWithin(MOMENT_MS))) return false;
       await journal.appended(`"state":"${at}"`, limit);
     }
     // Timers count in milliseconds, and nothing is between a record and what follows it.

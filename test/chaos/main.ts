@@ -110,4 +110,5 @@ function describeCounts(counts: ReadonlyMap<string, number>): string {
   return parts.map(([kind, count]) => `${kind} ${count}`).join(', ');
 }
 
-process.exitCode = await main();
+// Not by itself: after an interruption something may still be waiting for its time.
+process.exit(await main());

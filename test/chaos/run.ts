@@ -26,6 +26,7 @@ export async function runScript(stage: Stage, script: Script, signal: AbortSigna
   const { agent } = stage;
   agent.start();
   if (!(await agent.isUpWithin(FIRST_UP_MS))) throw new Error('the agent does not come up');
+  signal.throwIfAborted();
   await playEvents(script, driver, signal);
   signal.throwIfAborted();
   await endFaults(stage, script.guests);
@@ -56,7 +57,8 @@ async function playEvents(script: Script, driver: Driver, signal: AbortSignal): 
   const restMs = beganMs + script.seconds * 1_000 - Date.now();
   if (restMs > 0) await Promise.race([sleep(restMs, signal), failed.promise]);
   over.abort(new Error('the script is over'));
-  await Promise.all(playing);
+  // Interrupted, nobody waits for what is under way: the stage goes from under it.
+  if (!signal.aborted) await Promise.all(playing);
 }
 
 async function sleep(ms: number, signal: AbortSignal): Promise<void> {
