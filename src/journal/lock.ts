@@ -70,7 +70,9 @@ async function clearStale(request: LockRequest, self: Owner): Promise<TakenFrom 
 async function isRefreshed(path: string, { clock, staleMs }: LockRequest): Promise<boolean> {
   const seenMs = modifiedMs(path);
   const limitMs = staleMs ?? LOCK_STALE_MS;
-  if (seenMs !== null && clock.now() - seenMs < limitMs) return true;
+  const ageMs = seenMs === null ? limitMs : clock.now() - seenMs;
+  // One from the future says only that the clock was set back since.
+  if (ageMs >= 0 && ageMs < limitMs) return true;
   await clock.sleep(refreshMs(limitMs) * 1.5, new AbortController().signal);
   return modifiedMs(path) !== seenMs;
 }

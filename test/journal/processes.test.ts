@@ -165,6 +165,17 @@ test('a process that was stopped longer than its lock lives halts when it goes o
   expect(report.problems).toEqual([]);
 });
 
+test('a clock that was set back does not keep the lock of a stopped process', async () => {
+  const stopped = startWriter();
+  await nextLine(stopped);
+  stopped.process.kill('SIGSTOP');
+  const future = new Date(realClock.now() + 3_600_000);
+  fs.utimesSync(join(stateDir, 'journal.lock'), future, future);
+  const journal = await until(openIfFree);
+  expect(journal.report.takenFrom).toContain(`process ${stopped.process.pid} on `);
+  await journal.close();
+});
+
 async function openIfFree(): Promise<Journal | null> {
   try {
     return await openOnDisk(stateDir, { lockStaleMs: STALE_MS });
