@@ -13,7 +13,7 @@ const REFUSED_MS = 500;
 const STEADY_MS = 2_500;
 const UP = '"agent is up"';
 /** A lock is stale after 10 s, watched for 3 more, and the machine may be busy. */
-const TAKE_OVER_MS = 45_000;
+const TAKE_OVER_MS = 60_000;
 /** How long a process that has lost its lock may take to notice. */
 const HALT_MS = 20_000;
 

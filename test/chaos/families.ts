@@ -86,7 +86,7 @@ function writeNodeFault(dice: Dice): NodeFault {
 export const FAMILIES: readonly Family[] = [
   {
     name: 'kill',
-    weight: 8,
+    weight: 6,
     write: ({ dice }) => ({
       kind: 'kill',
       at: dice.pick(['now', 'started', 'started', 'started', 'task_running', 'succeeded']),
@@ -99,7 +99,7 @@ export const FAMILIES: readonly Family[] = [
     weight: 2,
     write: ({ dice }) => ({ kind: 'pause_process', forMs: dice.whole(200, 6_000) }),
   },
-  { name: 'take over', weight: 2, write: () => ({ kind: 'take_over' }) },
+  { name: 'take over', weight: 1, write: () => ({ kind: 'take_over' }) },
   {
     name: 'full disk',
     weight: 2,

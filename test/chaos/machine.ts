@@ -12,6 +12,7 @@ import {
   writeFileSync,
   writeSync,
 } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 /** Set for the run itself, which is started again inside the namespace. */
@@ -32,7 +33,7 @@ export function findMountAbility(): MountAbility {
   if (process.env[INSIDE] !== undefined) return { kind: 'inside' };
   let why = 'unshare is not there';
   for (const flags of NAMESPACES) {
-    const trial = ['sh', '-c', 'mount -t tmpfs -o size=1m tmpfs /mnt'];
+    const trial = ['mount', '-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', tmpdir()];
     const { status, stderr, error } = spawnSync('unshare', [...flags, ...trial]);
     if (status === 0) return { kind: 'possible', flags };
     if (error === undefined) why = stderr.toString().trim().split('\n')[0] ?? why;

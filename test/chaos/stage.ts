@@ -71,11 +71,14 @@ export class Stage {
     });
     const proxy = await ChaosProxy.start(Number(new URL(node.url).port));
     const keys = [makeKey('hub-1'), makeKey('hub-2')];
+    // A build meanwhile changes nothing for this run.
+    const program = join(dir, 'pve-reconciler.mjs');
+    cpSync(PROGRAM, program);
     writeDesired(dir, script.wishes);
     const { clockLibrary } = abilities;
     const clock = clockLibrary === null ? null : new MovableClock(clockLibrary, join(dir, 'clock'));
     const agent = new AgentHost({
-      program: PROGRAM,
+      program,
       configFile: writeConfig(dir, { script, node, proxy, keys }),
       logFile: join(dir, 'agent.log'),
       env: clock?.env ?? {},
@@ -85,7 +88,7 @@ export class Stage {
   }
 
   get program(): string {
-    return PROGRAM;
+    return join(this.dir, 'pve-reconciler.mjs');
   }
 
   get socket(): string {
