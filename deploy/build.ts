@@ -1,46 +1,104 @@
 /**
- * Builds dist/pve-reconciler.js: one readable file with all packages in it, so that a host needs
- * nothing but Node. Not minified, with a source map. Run by `npm run build` and on `npm ci`.
+ * Builds dist/pve-reconciler.js and, beside it, parts/: all packages are in it, so that a host
+ * needs nothing but Node. Not minified, with source maps. Run by `npm run build` and on `npm ci`.
+ *
+ * What is run is the small file alone; a command then loads the parts it needs. One file would be
+ * read and parsed whole by every `--help`, and kept in memory whole by the agent.
  */
 import { chmod } from 'node:fs/promises';
+import { basename, dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { build, type Plugin } from 'esbuild';
+import { type Plugin, rolldown } from 'rolldown';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
-// CommonJS packages in the bundle call `require` for Node's own modules.
-const banner = `#!/usr/bin/env node
-import { createRequire as createBundleRequire } from 'node:module';
-const require = createBundleRequire(import.meta.url);`;
+/**
+ * What is loaded together: each with all it imports that no part above has taken. To open a file
+ * takes longer than to read it, so a handful of parts is faster than one for every module.
+ */
+const PARTS: readonly (readonly [string, RegExp])[] = [
+  ['cli', /\/agent\/(?:cli|op-ref|op-text|table)\.ts$|\/control\/op-document\.ts$/],
+  ['config', /\/agent\/(?:config|system)\.ts$|\/reconcile\/desired\.ts$/],
+  ['journal-reader', /\/journal\/(?:reader|tail)\.ts$/],
+  ['journal', /\/journal\/(?:journal|repair|verify)\.ts$|\/agent\/state-owner\.ts$/],
+  ['values', /\/proxmox\/same-value\.ts$|\/desired\/file\.ts$/],
+  ['signing', /\/hub\/(?:agent-key|envelope-file)\.ts$/],
+  ['agent-client', /\/control\/find-agent\.ts$|\/agent\/(?:watch-op|op-wait)\.ts$/],
+  ['session', /\/agent\/(?:session|guest-view)\.ts$|\/commands\/(?:apply|plan)\.ts$/],
+];
 
+/** `outfile` ends in `.js`; the parts go into the folder it is in. */
 export async function buildProgram(outfile: string): Promise<void> {
-  await build({
-    absWorkingDir: root,
-    entryPoints: ['src/agent/main.ts'],
-    outfile,
-    bundle: true,
+  const bundle = await rolldown({
+    cwd: root,
+    input: 'src/agent/main.ts',
     platform: 'node',
-    format: 'esm',
-    // The file must parse on Node 20, to say that it needs 24.
-    target: 'node20',
-    banner: { js: banner },
-    sourcemap: 'linked',
-    legalComments: 'inline',
-    logLevel: 'warning',
-    plugins: [embedPage],
+    plugins: [embedPage, clientOfUndici, leaveOut],
   });
+  await bundle.write({
+    dir: dirname(outfile),
+    format: 'esm',
+    sourcemap: true,
+    comments: { legal: true, annotation: false, jsdoc: false },
+    banner: ({ isEntry }) => (isEntry ? '#!/usr/bin/env node' : ''),
+    entryFileNames: basename(outfile),
+    // Without a package.json beside them, only the name says that they are modules.
+    chunkFileNames: 'parts/[name].mjs',
+    codeSplitting: { groups: PARTS.map(([name, test]) => ({ name, test })) },
+  });
+  await bundle.close();
   await chmod(outfile, 0o755);
 }
 
 /** The web page's files, as text in place of the module that reads them from beside itself. */
 const embedPage: Plugin = {
   name: 'embed-page',
-  setup(bundle) {
-    bundle.onLoad({ filter: /\/page\/files\.ts$/ }, async ({ path }) => {
-      const { PAGE_FILES } = await import(path);
-      const contents = `export const PAGE_FILES = ${JSON.stringify(PAGE_FILES, null, 2)};`;
-      return { contents, loader: 'js', watchFiles: [path] };
-    });
+  load: {
+    filter: { id: /\/page\/files\.ts$/ },
+    async handler(id) {
+      const { PAGE_FILES } = await import(id);
+      return {
+        code: `export const PAGE_FILES = ${JSON.stringify(PAGE_FILES, null, 2)};`,
+        moduleType: 'js',
+      };
+    },
+  },
+};
+
+/**
+ * Of undici its HTTP client alone: the index pulls in fetch, web sockets, caches and mocks, a
+ * megabyte that an agent would keep in memory.
+ */
+const UNDICI_CLIENT = `
+  import * as api from 'undici/lib/api/index.js';
+  import Agent from 'undici/lib/dispatcher/agent.js';
+  import Dispatcher from 'undici/lib/dispatcher/dispatcher.js';
+  import Pool from 'undici/lib/dispatcher/pool.js';
+  Object.assign(Dispatcher.prototype, api);
+  export { Agent, Pool };
+  export const request = (url, { dispatcher, ...options }) =>
+    dispatcher.request({ ...options, origin: url.origin, path: url.pathname + url.search });
+`;
+
+const clientOfUndici: Plugin = {
+  name: 'client-of-undici',
+  resolveId: { filter: { id: /^undici$/ }, handler: (id) => `\0${id}` },
+  load: {
+    filter: { id: /^\0undici$/ },
+    handler: () => ({ code: UNDICI_CLIENT, moduleType: 'js' }),
+  },
+};
+
+/** Packages that Fastify loads for JSON schemas of its own, and for `inject`: it is given neither. */
+const LEFT_OUT =
+  /^(?:@fastify\/ajv-compiler|@fastify\/fast-json-stringify-compiler|light-my-request)$/;
+
+const leaveOut: Plugin = {
+  name: 'leave-out',
+  resolveId: { filter: { id: LEFT_OUT }, handler: (id) => `\0left-out:${id}` },
+  load: {
+    filter: { id: /^\0left-out:/ },
+    handler: () => ({ code: `throw new Error('left out of the bundle');`, moduleType: 'js' }),
   },
 };
 

@@ -1,21 +1,13 @@
 /** The commands that talk to the running agent, and shell completion: names, options and help. */
 import type { Command } from 'commander';
-import { parseDurationMs } from '../reconcile/desired.ts';
-import { usageError } from './command.ts';
-import type { Run } from './command-line.ts';
+import type { Run } from './command.ts';
+import type { GuestCommandOptions } from './commands/guest.ts';
 
 export function addAgentCommands(program: Command, run: Run): void {
   addGuestCommands(program, run);
   addPauseCommands(program, run);
   addOpCommands(program, run);
   addCompletion(program, run);
-}
-
-interface GuestOptions {
-  readonly hold?: string;
-  readonly hard?: boolean;
-  readonly timeout?: string;
-  readonly wait?: boolean;
 }
 
 const HOLD = 'reconciling leaves it alone for so long (1h)';
@@ -29,10 +21,9 @@ function addGuestCommands(program: Command, run: Run): void {
       .option('--hold <duration>', `then ${HOLD}`)
       .option('--wait', 'watch it to its end; exit 1 if it failed')
       .action(
-        run(async (context, ref: string, { timeout, ...options }: GuestOptions) => {
+        run(async (context, ref: string, options: GuestCommandOptions) => {
           const { runGuestOp } = await import('./commands/guest.ts');
-          const within = timeout === undefined ? {} : { timeout: parseSeconds(timeout) };
-          return runGuestOp(context, { kind, ref, ...options, ...within });
+          return runGuestOp(context, { kind, ref, ...options });
         }),
       );
     if (kind === 'start') continue;
@@ -60,12 +51,6 @@ function addGuestCommands(program: Command, run: Run): void {
       }),
     );
   guest.addHelpText('after', '\nExample:\n  pve-reconciler guest stop web --hold 1h --wait');
-}
-
-function parseSeconds(text: string): number {
-  const ms = parseDurationMs(text);
-  if (ms === null) throw usageError('--timeout: expected a duration like 60s or 5m');
-  return Math.ceil(ms / 1000);
 }
 
 function addPauseCommands(program: Command, run: Run): void {

@@ -1,22 +1,20 @@
 /**
  * The commands: names, arguments, options and help, as CONTRACT 2 has them. What a command does
- * is in commands/, and is loaded only when it runs.
+ * is in commands/, and is loaded only when it runs: nothing that takes long to load (zod, yaml,
+ * undici) may be imported from here.
  */
 import { Command, Option } from 'commander';
 import packageJson from '../../package.json' with { type: 'json' };
 import { addAgentCommands } from './agent-commands.ts';
-import type { CommandContext } from './command.ts';
+import type { Run } from './command.ts';
 import type { OpsListOptions } from './commands/ops-list.ts';
 import type { PushOptions } from './commands/push.ts';
 import type { SignOptions } from './commands/sign.ts';
-import { DEFAULT_CONFIG_FILE } from './config.ts';
-import type { ExitCode } from './errors.ts';
 import { addHostCommands } from './host-commands.ts';
+import { preferLittleMemory } from './memory-thrift.ts';
 import type { Terminal } from './terminal.ts';
 
-export type Run = <Args extends unknown[]>(
-  body: (context: CommandContext, ...args: Args) => Promise<ExitCode>,
-) => (...args: Args) => Promise<void>;
+const DEFAULT_CONFIG_FILE = '/etc/pve-reconciler/config.yaml';
 
 export function createProgram({
   terminal,
@@ -58,6 +56,7 @@ function addReconcileCommands(program: Command, run: Run): void {
     .option('--once', 'passes until everything has settled, then end')
     .action(
       run(async (context, options: { once?: boolean }) => {
+        if (options.once !== true) preferLittleMemory();
         const { runAgent } = await import('./commands/agent.ts');
         return runAgent(context, options);
       }),
@@ -102,7 +101,7 @@ function addOpsCommands(program: Command, run: Run): void {
     .option('--failed', 'only those that failed')
     .option('--guest <ref>', 'only those of one guest')
     .option('--since <time>', 'only those since a time (RFC 3339) or for a duration (1h)')
-    .option('--limit <count>', 'at most so many')
+    .option('--limit <count>', 'at most so many', '50')
     .action(
       run(async (context, options: OpsListOptions) => {
         const { runOpsList } = await import('./commands/ops-list.ts');

@@ -15,6 +15,11 @@ export interface CommandContext {
   readonly signal: AbortSignal;
 }
 
+/** Makes a commander action of a command: gives it its context, and its exit status to the process. */
+export type Run = <Args extends unknown[]>(
+  body: (context: CommandContext, ...args: Args) => Promise<ExitCode>,
+) => (...args: Args) => Promise<void>;
+
 export interface Failure {
   readonly code: ReconcilerError['code'];
   readonly message: string;

@@ -22,8 +22,6 @@ import {
 import type { KeyPath } from './schema-issue.ts';
 import { type FileGuard, readTextFile } from './text-file.ts';
 
-export const DEFAULT_CONFIG_FILE = '/etc/pve-reconciler/config.yaml';
-
 const CONFIG_MAX_BYTES = 256 * 1024;
 /** A token, a public key, a CA bundle. */
 const KEY_FILE_MAX_BYTES = 1024 * 1024;

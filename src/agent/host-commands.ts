@@ -1,6 +1,6 @@
 /** The commands for setting an agent up on its host: names, options and help. */
 import type { Command } from 'commander';
-import type { Run } from './command-line.ts';
+import type { Run } from './command.ts';
 import type { AdoptCommandOptions } from './commands/adopt.ts';
 import type { SetupCommandOptions } from './commands/setup.ts';
 

@@ -1,6 +1,8 @@
 /** `guest start|stop|restart REF`: an operator's op, through the running agent. */
+
+import { parseDurationMs } from '../../reconcile/desired.ts';
 import { assertNever } from '../../reconcile/errors.ts';
-import { type CommandContext, printJson } from '../command.ts';
+import { type CommandContext, printJson, usageError } from '../command.ts';
 import { API } from '../control/api.ts';
 import type { ControlClient } from '../control/client.ts';
 import type { OpAnswer } from '../control/documents.ts';
@@ -9,15 +11,18 @@ import { EXIT, type ExitCode } from '../errors.ts';
 import { watchOp } from '../watch-op.ts';
 import { showOpEnd } from './ops-wait.ts';
 
-export interface GuestOpOptions {
-  readonly kind: 'start' | 'stop' | 'restart';
-  readonly ref: string;
+export interface GuestCommandOptions {
   readonly hold?: string;
   /** `stop` and `restart`: cut the power. */
   readonly hard?: boolean;
-  /** Seconds a shutdown may take. */
-  readonly timeout?: number;
+  /** How long a shutdown may take: `60s`. */
+  readonly timeout?: string;
   readonly wait?: boolean;
+}
+
+interface GuestOpOptions extends GuestCommandOptions {
+  readonly kind: 'start' | 'stop' | 'restart';
+  readonly ref: string;
 }
 
 export async function runGuestOp(
@@ -25,8 +30,9 @@ export async function runGuestOp(
   options: GuestOpOptions,
 ): Promise<ExitCode> {
   const { terminal, isJson } = context;
+  const how = howToStop(options);
   await using agent = await requireAgent(context);
-  const op = await submit(agent, options);
+  const op = await submit(agent, options, how);
   if (options.wait === true) return showOpEnd(context, await watchOp(context, agent, op));
   if (isJson) printJson(terminal, op);
   else terminal.out.line(`${op.op_id}  ${op.kind} of ${op.vmid}: ${op.state}`);
@@ -34,14 +40,13 @@ export async function runGuestOp(
   return EXIT.ok;
 }
 
-function submit(agent: ControlClient, options: GuestOpOptions): Promise<OpAnswer> {
-  const { kind, ref, hold, hard = false, timeout } = options;
+function submit(
+  agent: ControlClient,
+  { kind, ref, hold }: GuestOpOptions,
+  how: ReturnType<typeof howToStop>,
+): Promise<OpAnswer> {
   const params = { ref };
   const asked = { ...claimedActor(process.env), ...(hold === undefined ? {} : { hold }) };
-  const how = {
-    ...(hard ? { mode: 'stop' as const } : {}),
-    ...(timeout === undefined ? {} : { timeout_s: timeout }),
-  };
   switch (kind) {
     case 'start':
       return agent.call(API.startGuest, { params, body: asked });
@@ -52,4 +57,18 @@ function submit(agent: ControlClient, options: GuestOpOptions): Promise<OpAnswer
     default:
       return assertNever(kind);
   }
+}
+
+/** Throws a usage error, before anything is asked of the agent. */
+function howToStop({ hard = false, timeout }: GuestOpOptions) {
+  return {
+    ...(hard ? { mode: 'stop' as const } : {}),
+    ...(timeout === undefined ? {} : { timeout_s: parseSeconds(timeout) }),
+  };
+}
+
+function parseSeconds(text: string): number {
+  const ms = parseDurationMs(text);
+  if (ms === null) throw usageError('--timeout: expected a duration like 60s or 5m');
+  return Math.ceil(ms / 1000);
 }

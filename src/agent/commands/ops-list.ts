@@ -8,18 +8,16 @@ import { loadConfig } from '../config.ts';
 import { describeOp } from '../control/op-document.ts';
 import { EXIT, type ExitCode } from '../errors.ts';
 import { actionText, STATE_COLOURS } from '../op-text.ts';
-import { openSession } from '../session.ts';
 import { systemClock } from '../system.ts';
 import { type Column, formatTable } from '../table.ts';
 import { printable } from '../terminal.ts';
-import { resolveRefs } from './plan.ts';
 
 export interface OpsListOptions {
   readonly inFlight?: boolean;
   readonly failed?: boolean;
   readonly guest?: string;
   readonly since?: string;
-  readonly limit?: string;
+  readonly limit: string;
 }
 
 const COLUMNS: readonly Column[] = [
@@ -41,16 +39,20 @@ export async function runOpsList(
     throw usageError('--in-flight and --failed exclude each other');
   }
   const since = options.since === undefined ? {} : { sinceMs: parseSince(options.since) };
-  const limit = options.limit === undefined ? {} : { limit: parseLimit(options.limit) };
+  const limit = parseLimit(options.limit);
   const { stateDir } = await loadConfig(context.configFile);
   const guest = options.guest === undefined ? {} : { vmid: await findVmid(context, options.guest) };
   const ops = await openReader(stateDir).listOps({
     state: options.inFlight === true ? 'in_flight' : options.failed === true ? 'failed' : 'all',
     ...since,
-    ...limit,
     ...guest,
+    // One more says whether there are others.
+    limit: limit + 1,
   });
-  show(context, ops);
+  show(context, ops.slice(0, limit));
+  if (ops.length > limit) {
+    context.terminal.err.line(`the newest ${limit}; older ones with --limit N, or see --since`);
+  }
   return EXIT.ok;
 }
 
@@ -96,6 +98,8 @@ function parseLimit(text: string): number {
 async function findVmid(context: CommandContext, ref: string): Promise<Vmid> {
   const vmid = parseVmid(ref);
   if (vmid !== null) return vmid;
+  const { openSession } = await import('../session.ts');
+  const { resolveRefs } = await import('./plan.ts');
   await using session = await openSession(context.configFile, { access: 'read' });
   const [found] = (await resolveRefs(session, [ref], context.signal)) ?? [];
   if (found === undefined) throw usageError(`--guest: ${JSON.stringify(ref)} names no guest`);

@@ -36,6 +36,8 @@ export function createApp(
     logger: false,
     clientErrorHandler: answerNoRequest,
     http: { connectionsCheckingInterval: CHECK_INTERVAL_MS },
+    // Requests are parsed by their route's zod schemas: ajv, once loaded, is 5 MiB.
+    schemaController: { compilersFactory: { buildValidator: refuse, buildSerializer: refuse } },
     return503OnClosing: true,
   });
   boundConnections(app.server, CONNECTIONS_MAX);
@@ -58,6 +60,10 @@ export function createApp(
   });
   for (const route of routes) addRoute(app, listener, route);
   return app;
+}
+
+function refuse(): never {
+  throw new Error('routes have no schemas for Fastify');
 }
 
 function addRoute(app: FastifyInstance, listener: Listener, { route, answer }: ServedRoute): void {

@@ -99,7 +99,7 @@ describe('guest', () => {
   test('stop --json is the op; hard and timeout reach it', async () => {
     await using world = await setUp();
     const { context, out } = await sitDown(world, { isJson: true });
-    await runGuestOp(context, { kind: 'stop', ref: '101', hard: true, timeout: 5 });
+    await runGuestOp(context, { kind: 'stop', ref: '101', hard: true, timeout: '5s' });
     expect(JSON.parse(out.text)).toMatchObject({
       vmid: 101,
       params: { mode: 'stop', timeout_s: 5, force: false },
