@@ -17,13 +17,18 @@ const SGR: Readonly<Record<Colour, number>> = {
 
 /** A terminal that does not say: what most people have at least. */
 const DEFAULT_COLUMNS = 100;
+const DEFAULT_ROWS = 24;
 
 export interface Channel {
   readonly isTerminal: boolean;
   /** Infinity where nobody looks: files and pipes get lines in full. */
   readonly columns: number;
+  /** Of the screen; Infinity where there is none. */
+  readonly rows: number;
   /** One line, or several; the newline at the end is added. */
   line(text: string): void;
+  /** As it is, with what moves the cursor. */
+  text(text: string): void;
   paint(colour: Colour, text: string): string;
   /** Ended by the reader; followers stop on it. */
   readonly closed: AbortSignal;
@@ -34,7 +39,7 @@ export interface Terminal {
   readonly err: Channel;
 }
 
-type Stream = NodeJS.WritableStream & Partial<Pick<WriteStream, 'isTTY' | 'columns'>>;
+type Stream = NodeJS.WritableStream & Partial<Pick<WriteStream, 'isTTY' | 'columns' | 'rows'>>;
 
 export function createTerminal(
   streams: { readonly out: Stream; readonly err: Stream },
@@ -42,26 +47,38 @@ export function createTerminal(
 ): Terminal {
   // NO_COLOR counts when it is set to anything but nothing (no-color.org).
   const mayColour = (env['NO_COLOR'] ?? '') === '' && env['TERM'] !== 'dumb';
+  const isUnicode = /utf-?8/i.test(env['LC_ALL'] || env['LC_CTYPE'] || env['LANG'] || '');
   return {
-    out: createChannel(streams.out, mayColour),
-    err: createChannel(streams.err, mayColour),
+    out: createChannel(streams.out, { mayColour, isUnicode }),
+    err: createChannel(streams.err, { mayColour, isUnicode }),
   };
 }
 
-function createChannel(stream: Stream, mayColour: boolean): Channel {
+interface Habits {
+  readonly mayColour: boolean;
+  /** Else a terminal is sent ASCII; a file or a pipe always gets UTF-8. */
+  readonly isUnicode: boolean;
+}
+
+function createChannel(stream: Stream, { mayColour, isUnicode }: Habits): Channel {
   const closed = new AbortController();
   const isTerminal = stream.isTTY === true;
   // EPIPE and its kin: nobody reads any more, and that is all it means.
   stream.on('error', () => closed.abort());
+  const write = (text: string): void => {
+    if (!closed.signal.aborted) stream.write(isTerminal && !isUnicode ? inAscii(text) : text);
+  };
   return {
     isTerminal,
     closed: closed.signal,
     get columns() {
       return isTerminal ? (stream.columns ?? DEFAULT_COLUMNS) : Number.POSITIVE_INFINITY;
     },
-    line(text) {
-      if (!closed.signal.aborted) stream.write(`${text}\n`);
+    get rows() {
+      return isTerminal ? (stream.rows ?? DEFAULT_ROWS) : Number.POSITIVE_INFINITY;
     },
+    line: (text) => write(`${text}\n`),
+    text: write,
     paint(colour, text) {
       return isTerminal && mayColour ? `\u001B[${SGR[colour]}m${text}\u001B[0m` : text;
     },
@@ -87,4 +104,24 @@ function escapeCharacter(character: string): string {
   return code < 0x100
     ? `\\x${code.toString(16).padStart(2, '0')}`
     : `\\u${code.toString(16).padStart(4, '0')}`;
+}
+
+/** Our own signs, each as one ASCII character, so that tables stay straight. */
+const ASCII: Readonly<Record<string, string>> = {
+  '→': '>',
+  '…': '~',
+  '✓': '+',
+  '✗': 'x',
+  '·': '.',
+  '–': '-',
+};
+const SPINNER = '|/-\\';
+
+/** For a terminal whose locale is not UTF-8: `?` for what is not our own. */
+function inAscii(text: string): string {
+  return text.replaceAll(/[^\p{ASCII}]/gu, (character) => {
+    const isSpinner = character >= '\u2800' && character <= '\u28FF';
+    const turn = (character.codePointAt(0) ?? 0) % SPINNER.length;
+    return isSpinner ? (SPINNER[turn] ?? '') : (ASCII[character] ?? '?');
+  });
 }

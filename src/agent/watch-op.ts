@@ -25,7 +25,8 @@ export async function watchOp(
   const { terminal, signal } = context;
   const names = await namesOf(agent);
   const nameOf = (vmid: Vmid): string | null => names.get(vmid) ?? null;
-  const view = createOpView({ err: terminal.err, clock: systemClock, nameOf });
+  const lastLine = (record: OpRecord): Promise<string | null> => askLastLine(agent, record);
+  const view = createOpView({ err: terminal.err, clock: systemClock, nameOf, lastLine });
   let isLost = false;
   const events = followEvents(agent, {
     types: ['op', 'guest'],
@@ -34,7 +35,7 @@ export async function watchOp(
     clock: systemClock,
     signal,
     onLost() {
-      if (!isLost) terminal.err.line('the agent is gone; waiting for it to come back');
+      if (!isLost) view.note('the agent is gone; waiting for it to come back');
       isLost = true;
     },
   });
@@ -58,6 +59,15 @@ export async function watchOp(
     hint: `watch it again: pve-reconciler ops wait ${op.op_id}`,
     context: { op_id: op.op_id },
   });
+}
+
+/** The last line of its running task's log; null where the agent cannot say: a nicety, no more. */
+export async function askLastLine(
+  agent: ControlClient,
+  { op_id }: OpRecord,
+): Promise<string | null> {
+  const answer = await agent.call(API.getTaskLog, { params: { op_id } }).catch(() => null);
+  return answer?.last_line ?? null;
 }
 
 /** Of the agent's guests, for people. */

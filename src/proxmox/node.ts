@@ -1,6 +1,7 @@
 /** One PVE node, put together: the `GuestApi` of the core and what doctor and metrics ask. */
 import type { Clock, Random } from '../reconcile/clock.ts';
 import type { Problem } from '../reconcile/errors.ts';
+import type { Upid } from '../reconcile/ids.ts';
 import type { GuestApi } from '../reconcile/ports.ts';
 import { Access } from './access.ts';
 import { version } from './answers.ts';
@@ -14,7 +15,7 @@ import { NodeClock } from './node-clock.ts';
 import type { Permissions } from './permissions.ts';
 import { readRequest } from './request.ts';
 import { TaskWatcher } from './task-watcher.ts';
-import { TaskReader } from './tasks.ts';
+import { type TaskLogPage, TaskReader } from './tasks.ts';
 import type { PveToken } from './token.ts';
 import type { TlsTrust } from './trust.ts';
 
@@ -46,6 +47,8 @@ export interface Proxmox {
   permissions(signal: AbortSignal): Promise<Asked<Permissions>>;
   /** The node's clock minus ours in ms; null where the token may not read it (Sys.Audit). */
   clockOffsetMs(signal: AbortSignal): Promise<number | null>;
+  /** A task's log from the line `start` on, a page of it; null where it cannot be read. */
+  taskLog(upid: Upid, start: number, signal: AbortSignal): Promise<TaskLogPage | null>;
   /** Cuts what is under way; afterwards nothing is left open. */
   close(): Promise<void>;
 }
@@ -79,6 +82,7 @@ export function createProxmox(options: ProxmoxOptions): Proxmox {
     version: (signal) => api.ask(version, readRequest('/version'), signal),
     permissions: (signal) => access.permissions(clock.monotonicMs(), signal),
     clockOffsetMs: (signal) => nodeClock.offsetMs(signal),
+    taskLog: (upid, start, signal) => tasks.logFrom(upid, start, signal),
     close: async () => {
       closed.abort();
       watcher.close();

@@ -74,6 +74,11 @@ function isBulkType(type: string): type is BulkTask['type'] {
   return BULK_TYPES.has(type);
 }
 
+export interface TaskLogPage {
+  readonly lines: readonly string[];
+  readonly total: number;
+}
+
 export interface TaskReaderOptions {
   readonly api: PveApi;
   readonly nodeClock: NodeClock;
@@ -108,6 +113,14 @@ export class TaskReader {
     }
     if (result.value.status === 'running') return { kind: 'running' };
     return { kind: 'ended', end: await this.#end(upid, result.value, signal) };
+  }
+
+  /** Lines from `start` on, a page of them, and how many there are; null: not to be read. */
+  async logFrom(upid: Upid, start: number, signal: AbortSignal): Promise<TaskLogPage | null> {
+    const page = await this.#logPage(upid, start, signal);
+    if (page.kind === 'failure') return null;
+    const lines = page.value.map(({ t }) => shorten(t, LOG_LINE_MAX_CHARS));
+    return isMadeUp(lines) ? { lines: [], total: 0 } : { lines, total: page.total };
   }
 
   /** UPIDs of all running tasks that the token may see; null: could not be read. */
@@ -238,10 +251,7 @@ export class TaskReader {
       if (tail.kind === 'value')
         lines.push(...tail.value.map(({ t }) => shorten(t, LOG_LINE_MAX_CHARS)));
     }
-    // PVE's words for an empty log and for a missing one [task_log_paging, task_status_errors].
-    const isMadeUp =
-      lines.length === 1 && /^(?:no content|unable to open file)/.test(lines[0] ?? '');
-    return isMadeUp ? [] : lines;
+    return isMadeUp(lines) ? [] : lines;
   }
 
   #logPage(
@@ -254,6 +264,11 @@ export class TaskReader {
     const request = readRequest('/nodes/{node}/tasks/{upid}/log', values, query);
     return this.#api.ask(taskLog, request, signal);
   }
+}
+
+/** PVE's words for an empty log and for a missing one [task_log_paging, task_status_errors]. */
+function isMadeUp(lines: readonly string[]): boolean {
+  return lines.length === 1 && /^(?:no content|unable to open file)/.test(lines[0] ?? '');
 }
 
 function exitKind(exitStatus: string): 'ok' | 'warning' | 'error' | 'unknown' {

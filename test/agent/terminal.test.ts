@@ -28,6 +28,19 @@ describe('colour is for somebody who sees it and wants it', () => {
   });
 });
 
+test('a terminal without a UTF-8 locale is sent ASCII of the same width, a pipe never', () => {
+  const text = '⠋ Grüße → 日…';
+  const written = (tty: boolean, env: Record<string, string>): string => {
+    const { out, terminal } = fakeTerminal(tty, env);
+    terminal.out.line(text);
+    return String(out.read());
+  };
+  expect(written(true, { LANG: 'C' })).toMatch(/^[|/\\-] Gr\?\?e > \?~\n$/);
+  expect(written(true, { LANG: 'C', LC_ALL: 'de_DE.utf8' })).toBe(`${text}\n`);
+  expect(written(true, { LANG: 'en_GB.UTF-8', LC_ALL: 'C' })).not.toContain('→');
+  expect(written(false, { LANG: 'C' })).toBe(`${text}\n`);
+});
+
 test('after the reader has gone nothing is written, and nothing fails', () => {
   const { out, terminal } = fakeTerminal(false);
   terminal.out.line('one');

@@ -64,6 +64,7 @@ export async function startIntakeAgent(
       engine,
       ledger: journal.ledger,
       history: openReader(stateDir),
+      lastLogLine: async () => null,
       looks,
       events,
       wake: () => undefined,

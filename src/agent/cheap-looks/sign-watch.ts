@@ -8,6 +8,8 @@ import { readHostSigns } from './host-signs.ts';
 
 /** Of the 2 s within which a guest's end is to be noticed. */
 const LOOK_EVERY_MS = 1_000;
+/** Where there are none: they come with a unit that somebody installs. */
+const LOOK_FOR_THEM_EVERY_MS = 5_000;
 
 export function createSignWatch(): StartService {
   return async ({ config, loop, log }) => {
@@ -22,7 +24,8 @@ export function createSignWatch(): StartService {
         // Also where they are back: what happened meanwhile was not seen.
         if (signs !== null && signs.stamp !== stamp) loop.wake();
         stamp = signs?.stamp ?? null;
-        await systemClock.sleep(LOOK_EVERY_MS, over.signal);
+        const pauseMs = stamp === null ? LOOK_FOR_THEM_EVERY_MS : LOOK_EVERY_MS;
+        await systemClock.sleep(pauseMs, over.signal);
       }
     };
     const watching = watch();

@@ -4,6 +4,7 @@
  */
 import { type ErrorCode, ReconcilerError } from '../../reconcile/errors.ts';
 import type { Vmid } from '../../reconcile/ids.ts';
+import type { OpRecord } from '../../reconcile/op.ts';
 import type { Plan } from '../../reconcile/plan.ts';
 import { type CommandContext, printFailure, printJson } from '../command.ts';
 import { API } from '../control/api.ts';
@@ -15,7 +16,7 @@ import { EXIT, type ExitCode } from '../errors.ts';
 import { createOpView } from '../op-view.ts';
 import { planLines } from '../plan-text.ts';
 import { systemClock } from '../system.ts';
-import { namesOf, readRecord, showWait } from '../watch-op.ts';
+import { askLastLine, namesOf, readRecord, showWait } from '../watch-op.ts';
 
 export interface AgentApplyOptions {
   readonly refs: readonly string[];
@@ -55,7 +56,8 @@ async function runPass(
   let next = events.next();
   const body = refs.length === 0 ? {} : { refs: [...refs] };
   const { pass_id: passId } = await agent.call(API.reconcile, { body });
-  const view = createOpView({ err: terminal.err, clock: systemClock, nameOf });
+  const lastLine = (record: OpRecord): Promise<string | null> => askLastLine(agent, record);
+  const view = createOpView({ err: terminal.err, clock: systemClock, nameOf, lastLine });
   let failures = 0;
   try {
     for (let step = await next; step.done !== true; step = await next) {

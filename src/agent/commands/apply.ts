@@ -11,10 +11,13 @@ import type { CommandContext } from '../command.ts';
 import { loadConfig } from '../config.ts';
 import { findAgent } from '../control/find-agent.ts';
 import { EXIT, type ExitCode } from '../errors.ts';
+import { createOpView, type OpView } from '../op-view.ts';
 import { openingNotes } from '../open-ledger.ts';
 import { planLines } from '../plan-text.ts';
-import { createProgress } from '../progress.ts';
 import { assertSighted, openSession, type Session } from '../session.ts';
+import { systemClock } from '../system.ts';
+import { createTaskLog } from '../task-log.ts';
+import { printable } from '../terminal.ts';
 import { applyThroughAgent } from './apply-agent.ts';
 import { resolveRefs, showOutcome } from './plan.ts';
 
@@ -50,16 +53,15 @@ export async function convergeOnce(
   session: Session,
   options: { readonly only?: ReadonlySet<Vmid> },
 ): Promise<ExitCode> {
-  const { engine, events, looks, journal } = session;
+  const { engine, journal } = session;
   const { err } = context.terminal;
   for (const note of journal === null ? [] : openingNotes(journal)) err.line(`note: ${note}`);
-  const nameOf = (vmid: Vmid): string | null => looks.actual?.guests.get(vmid)?.name ?? null;
   const outcome = watchOutcome(session);
-  events.subscribe(createProgress(err, nameOf));
+  const view = showOps(session, context);
   const stop = (): void => void engine.stop();
   context.signal.addEventListener('abort', stop);
   try {
-    const plan = await engine.converge(options);
+    const plan = await engine.converge(options).finally(() => view.close());
     outcome.halted.throwIfAborted();
     assertSighted(session);
     const failed = showOutcome(context, session, plan);
@@ -72,6 +74,31 @@ export async function convergeOnce(
   } finally {
     context.signal.removeEventListener('abort', stop);
   }
+}
+
+function showOps(
+  { events, looks, proxmox }: Session,
+  { terminal: { err } }: CommandContext,
+): OpView {
+  const readLine = createTaskLog({ proxmox, clock: systemClock });
+  const view = createOpView({
+    err,
+    clock: systemClock,
+    nameOf: (vmid) => looks.actual?.guests.get(vmid)?.name ?? null,
+    lastLine: async ({ upid }) => (upid === undefined ? null : readLine(upid)),
+  });
+  events.subscribe((event) => {
+    if (event.kind === 'op') view.record(event.record);
+    if (event.kind === 'waiting') {
+      const { vmid, wait } = event;
+      view.wait(vmid, wait === null ? null : { code: wait.code, message: wait.message });
+    }
+    if (event.kind === 'problem') {
+      const { code, message } = event.problem;
+      view.note(`${err.paint('yellow', code)}: ${printable(message)}`);
+    }
+  });
+  return view;
 }
 
 function watchOutcome({ events }: Session): { halted: AbortSignal; hasFailure: () => boolean } {

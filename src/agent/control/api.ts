@@ -14,6 +14,7 @@ import {
   resumeBody,
   startBody,
   stopBody,
+  taskLogDocument,
   vmidText,
 } from './documents.ts';
 import { defineRoute, WHO } from './route.ts';
@@ -51,6 +52,15 @@ export const API = {
     listeners: WHO.readers,
     params: opParams,
     answer: opDocument,
+  }),
+  getTaskLog: defineRoute({
+    method: 'GET',
+    path: '/v1/ops/{op_id}/task-log',
+    summary:
+      "The last line of its running task's log: PVE is asked, at most every 2 s for one task",
+    listeners: WHO.operators,
+    params: opParams,
+    answer: taskLogDocument,
   }),
   listGuests: defineRoute({
     method: 'GET',

@@ -157,6 +157,12 @@ export const opList = z.looseObject({
   next: opId.nullable().describe('`after` of the next page; null: this was the last'),
 });
 
+export const taskLogDocument = z.looseObject({
+  op_id: opId,
+  upid: z.string().nullable().describe('null: no task of it runs now'),
+  last_line: z.string().nullable(),
+});
+
 const reversibility = z.enum(['benign', 'disruptive', 'irreversible']);
 
 const change = z.looseObject({

@@ -65,6 +65,15 @@ function opReaders({ ports }: HandlerParts): ServedRoute[] {
       const body = describeWholeOp(records, ports);
       return { body: { ...body, receipt: receiptDocument(receipt) } };
     }),
+    serve(API.getTaskLog, async ({ params: { op_id: ref } }) => {
+      const op = ports.ledger.opsInFlight().find(({ opId }) => opId === ref);
+      const running = op?.latest.state === 'task_running' ? op.latest : null;
+      const [{ op_id }] =
+        running === null ? recordsOf(ref, await ports.history.readOp(ref)) : [running];
+      const upid = running?.upid ?? null;
+      const lastLine = upid === null ? null : await ports.lastLogLine(upid);
+      return { body: { op_id, upid, last_line: lastLine } };
+    }),
   ];
 }
 

@@ -10,6 +10,7 @@ import type { OpLedger } from '../../reconcile/ports.ts';
 import type { EventHub } from '../event-hub.ts';
 import type { EnvelopeJson } from '../hub/dsse.ts';
 import type { LastLook } from '../last-look.ts';
+import type { ReadLastLine } from '../task-log.ts';
 import type { AgentDocument } from './documents.ts';
 
 export type ReadinessReason = Pick<Problem, 'code' | 'message'>;
@@ -36,6 +37,7 @@ export interface ControlPorts {
   /** The journal, read beside its writer. */
   readonly history: JournalReader;
   readonly looks: Pick<LastLook, 'desired' | 'actual'>;
+  readonly lastLogLine: ReadLastLine;
   readonly events: Pick<EventHub, 'subscribe'>;
   /** A pass soon. */
   readonly wake: () => void;

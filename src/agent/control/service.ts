@@ -6,6 +6,7 @@ import type { Agent, Service, StartService } from '../daemon.ts';
 import { blindness, desiredProblems } from '../last-look.ts';
 import { createMetrics, type HubState, type Metrics } from '../metrics.ts';
 import { systemClock, systemRandom } from '../system.ts';
+import { createTaskLog } from '../task-log.ts';
 import type { ControlPorts, PartHealth, ReadinessReason } from './ports.ts';
 import { startControlServer } from './server.ts';
 
@@ -55,6 +56,7 @@ export function createControlService(options: ControlServiceOptions = {}): Start
         ledger: agent.ledger,
         history: openReader(config.stateDir),
         looks: agent.looks,
+        lastLogLine: createTaskLog({ proxmox: agent.proxmox, clock: systemClock }),
         events,
         wake: loop.wake,
         readiness,

@@ -73,7 +73,7 @@ async function sitDown(
   const err = new Recorder();
   err.isTTY = options.isTerminal ?? false;
   const interrupt = new AbortController();
-  const terminal = createTerminal({ out, err }, { NO_COLOR: '1' });
+  const terminal = createTerminal({ out, err }, { NO_COLOR: '1', LANG: 'C.UTF-8' });
   const isJson = options.isJson ?? false;
   return {
     world,
@@ -148,7 +148,7 @@ describe('ops', () => {
     await expect.poll(() => err.text).toContain('101 web');
     expect(await untilAnswered(world, waiting)).toBe(0);
     expect(err.text).toContain('\u001B[1A\r\u001B[J');
-    expect(err.text).toMatch(/✓ succeeded {5}101 web {2}stop/);
+    expect(err.text).toMatch(/✓ succeeded {5}101 web {2}stop \(60 s\)/);
     expect(out.text).toContain('succeeded after');
   });
 

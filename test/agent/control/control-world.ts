@@ -103,6 +103,7 @@ export async function openControlWorld(setup: WorldSetup = {}): Promise<ControlW
     ledger: journal.ledger,
     history: new JournalReader(disk),
     looks,
+    lastLogLine: async (upid) => `log of ${upid}`,
     events,
     wake: () => undefined,
     readiness: () => reasons,
