@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import type { Run } from './command.ts';
 import type { GuestCommandOptions } from './commands/guest.ts';
+import { examples } from './help-text.ts';
 
 export function addAgentCommands(program: Command, run: Run): void {
   addGuestCommands(program, run);
@@ -50,7 +51,10 @@ function addGuestCommands(program: Command, run: Run): void {
         return runGuestResume(context, { ref });
       }),
     );
-  guest.addHelpText('after', '\nExample:\n  pve-reconciler guest stop web --hold 1h --wait');
+  guest.addHelpText(
+    'after',
+    examples('guest stop web --hold 1h --wait', 'guest hold 101 --for 30m'),
+  );
 }
 
 function addPauseCommands(program: Command, run: Run): void {
@@ -58,6 +62,7 @@ function addPauseCommands(program: Command, run: Run): void {
     .command('pause')
     .description('stop reconciling; operators and signatures still act')
     .option('--for <duration>', 'for so long (1h); without it until `resume`')
+    .addHelpText('after', examples('pause --for 2h'))
     .action(
       run(async (context, options: { for?: string }) => {
         const { runPause } = await import('./commands/hold.ts');
@@ -80,6 +85,7 @@ function addOpCommands(program: Command, run: Run): void {
   ops
     .command('wait <id>')
     .description('watch an op to its end; exit 1 if it failed')
+    .addHelpText('after', examples('ops wait 7k2m'))
     .action(
       run(async (context, id: string) => {
         const { runOpsWait } = await import('./commands/ops-wait.ts');
@@ -90,6 +96,7 @@ function addOpCommands(program: Command, run: Run): void {
     .command('log <id>')
     .description("an op's steps, with the time between them")
     .option('--follow', 'and those that come, until it ends')
+    .addHelpText('after', examples('ops log 7k2m --follow'))
     .action(
       run(async (context, id: string, options: { follow?: boolean }) => {
         const { runOpsLog } = await import('./commands/ops-log.ts');

@@ -10,6 +10,7 @@ import type { Run } from './command.ts';
 import type { OpsListOptions } from './commands/ops-list.ts';
 import type { PushOptions } from './commands/push.ts';
 import type { SignOptions } from './commands/sign.ts';
+import { examples } from './help-text.ts';
 import { addHostCommands } from './host-commands.ts';
 import { preferLittleMemory } from './memory-thrift.ts';
 import type { Terminal } from './terminal.ts';
@@ -54,6 +55,7 @@ function addReconcileCommands(program: Command, run: Run): void {
     .command('agent')
     .description('the daemon, in the foreground')
     .option('--once', 'passes until everything has settled, then end')
+    .addHelpText('after', examples('agent', 'agent --once --json'))
     .action(
       run(async (context, options: { once?: boolean }) => {
         if (options.once !== true) preferLittleMemory();
@@ -64,6 +66,7 @@ function addReconcileCommands(program: Command, run: Run): void {
   program
     .command('plan [refs...]')
     .description('show what differs and what would be done; changes nothing (exit 2: differences)')
+    .addHelpText('after', examples('plan', 'plan web 102 --json'))
     .action(
       run(async (context, refs: string[]) => {
         const { runPlan } = await import('./commands/plan.ts');
@@ -74,6 +77,7 @@ function addReconcileCommands(program: Command, run: Run): void {
     .command('apply [refs...]')
     .description('one pass now, with progress per op')
     .option('--yes', 'do not ask')
+    .addHelpText('after', examples('apply', 'apply web --yes'))
     .action(
       run(async (context, refs: string[], options: { yes?: boolean }) => {
         const { runApply } = await import('./commands/apply.ts');
@@ -84,6 +88,7 @@ function addReconcileCommands(program: Command, run: Run): void {
     .command('status [refs...]')
     .description('a row per guest: desired, actual, drift, phase, conditions, last op')
     .option('--watch', 'again and again, until interrupted')
+    .addHelpText('after', examples('status', 'status web --watch', 'status --json | jq .guests'))
     .action(
       run(async (context, refs: string[], options: { watch?: boolean }) => {
         const { runStatus } = await import('./commands/status.ts');
@@ -102,6 +107,10 @@ function addOpsCommands(program: Command, run: Run): void {
     .option('--guest <ref>', 'only those of one guest')
     .option('--since <time>', 'only those since a time (RFC 3339) or for a duration (1h)')
     .option('--limit <count>', 'at most so many', '50')
+    .addHelpText(
+      'after',
+      examples('ops list --failed --since 2h', 'ops list --guest web --limit 200'),
+    )
     .action(
       run(async (context, options: OpsListOptions) => {
         const { runOpsList } = await import('./commands/ops-list.ts');
@@ -111,6 +120,7 @@ function addOpsCommands(program: Command, run: Run): void {
   ops
     .command('show <id>')
     .description('one op, from its first record to its last')
+    .addHelpText('after', examples('ops show 7k2m'))
     .action(
       run(async (context, id: string) => {
         const { runOpsShow } = await import('./commands/ops-show.ts');
@@ -144,6 +154,7 @@ function addJournalCommands(program: Command, run: Run): void {
     .description('the newest records')
     .option('--lines <count>', 'so many to begin with', '20')
     .option('--follow', 'and those that come, until interrupted')
+    .addHelpText('after', examples('journal tail --follow'))
     .action(
       run(async (context, options: { follow?: boolean; lines: string }) => {
         const { runJournalTail } = await import('./commands/journal-tail.ts');
@@ -156,6 +167,7 @@ function addOfflineCommands(program: Command, run: Run): void {
   program
     .command('validate <files...>')
     .description('check desired-state files, offline')
+    .addHelpText('after', examples('validate desired.d/*.yaml'))
     .action(
       run(async (context, files: string[]) => {
         const { runValidate } = await import('./commands/validate.ts');
@@ -165,6 +177,7 @@ function addOfflineCommands(program: Command, run: Run): void {
   program
     .command('schema')
     .description('print the JSON Schema of desired-state files')
+    .addHelpText('after', examples('schema > desired.schema.json'))
     .action(
       run(async (context) => {
         const { runSchema } = await import('./commands/schema.ts');
@@ -181,6 +194,7 @@ function addSigningCommands(program: Command, run: Run): void {
     .description('a key pair for whoever signs ops: KEYID.key.pem and KEYID.pub.pem')
     .argument('[keyid]', 'its name in `signers`', 'signer')
     .option('--out <folder>', 'where to write them', '.')
+    .addHelpText('after', examples('keys generate hub-1 --out keys'))
     .action(
       run(async (context, keyid: string, options: { out: string }) => {
         const { runKeysGenerate } = await import('./commands/keys.ts');
@@ -205,6 +219,7 @@ function addSigningCommands(program: Command, run: Run): void {
     .option('--ca <file>', 'the CA of an https agent')
     .option('--wait', 'until the op has its receipt; exit 1 if it failed')
     .option('--agent-key <file>', "the receipt must be signed with it: the agent's `keys show`")
+    .addHelpText('after', examples('push op.json --to https://pve1:8788 --ca ca.pem --wait'))
     .action(
       run(async (context, file: string, options: PushOptions) => {
         const { runPush } = await import('./commands/push.ts');
@@ -235,6 +250,13 @@ function addSign(program: Command, run: Run): void {
     .option('--correlation-id <id>')
     .option('--if-power <state>', 'only if the guest is running or stopped')
     .option('--if-digest <digest>', 'only if its config still has this digest')
+    .addHelpText(
+      'after',
+      examples(
+        'sign start 101 --agent pve1 --key hub-1.key.pem > op.json',
+        'sign --add op.json --key hub-2.key.pem > both.json',
+      ),
+    )
     .action(
       run(
         async (

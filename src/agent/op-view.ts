@@ -59,6 +59,7 @@ const ROOM_MIN = 24;
 /** Below the ops: the line that says how many more there are, and the cursor's own. */
 const ROWS_KEPT = 2;
 const STATE_CHARS = 'task_running'.length;
+const TOOK_CHARS = ' 12 m 03 s'.length;
 
 interface Line {
   record: OpRecord;
@@ -160,7 +161,7 @@ class LiveView implements OpView {
     const end = state === 'succeeded' ? '✓' : '✗';
     const sign = isOver ? end : (FRAMES[this.#frame % FRAMES.length] ?? '');
     const head = `${sign} ${state.padEnd(STATE_CHARS)}`;
-    const rest = `  ${guest}  ${does}  ${took}${why === '' ? '' : `  ${why}`}`;
+    const rest = `${took.padStart(TOOK_CHARS)}  ${guest}  ${does}${why === '' ? '' : `  ${why}`}`;
     return (
       err.paint(STATE_COLOURS[state], head) +
       cut(rest, Math.max(ROOM_MIN, err.columns - head.length - 1))

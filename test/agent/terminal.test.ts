@@ -76,6 +76,12 @@ describe('a table', () => {
     ]);
   });
 
+  test('leaves columns out where even cut ones do not fit, in their order', () => {
+    const some = [{ title: 'ID' }, { title: 'KIND', leftOut: 1 }, { title: 'STATE', leftOut: 2 }];
+    const titles = [60, 15, 12, 3].map((width) => formatTable(some, [], { width })[0]);
+    expect(titles).toEqual(['ID  KIND  STATE', 'ID  KIND  STATE', 'ID  STATE', 'ID']);
+  });
+
   test('fits the terminal: what may be cut is cut, the widest first', () => {
     expect(formatTable(columns, rows, { width: 40 })).toEqual(
       [

@@ -23,11 +23,11 @@ export interface OpsListOptions {
 const COLUMNS: readonly Column[] = [
   { title: 'OP' },
   { title: 'GUEST' },
-  { title: 'DOES', isFlexible: true },
-  { title: 'ORIGIN' },
+  { title: 'DOES', isFlexible: true, leftOut: 4 },
+  { title: 'ORIGIN', leftOut: 1 },
   { title: 'STATE' },
-  { title: 'SINCE' },
-  { title: 'WHY', isFlexible: true },
+  { title: 'SINCE', leftOut: 2 },
+  { title: 'WHY', isFlexible: true, leftOut: 3 },
 ];
 const STATE_COLUMN = 4;
 

@@ -26,12 +26,12 @@ const CLEAR = '\u001B[H\u001B[J';
 const COLUMNS: readonly Column[] = [
   { title: 'VMID' },
   { title: 'NAME', isFlexible: true },
-  { title: 'KIND' },
-  { title: 'DESIRED' },
-  { title: 'ACTUAL' },
+  { title: 'KIND', leftOut: 1 },
+  { title: 'DESIRED', leftOut: 3 },
+  { title: 'ACTUAL', leftOut: 5 },
   { title: 'DRIFT' },
-  { title: 'PHASE' },
-  { title: 'LAST OP' },
+  { title: 'PHASE', leftOut: 4 },
+  { title: 'LAST OP', leftOut: 2 },
   { title: 'CONDITIONS', isFlexible: true },
 ];
 const DRIFT_COLUMN = 5;
