@@ -1,7 +1,8 @@
 /**
  * Which blocks of the program a run went through, and roughly how often, from V8's own counters:
  * no instrumented build, no native code. V8 tells only of functions called since it was last
- * asked, so asking after every run is affordable.
+ * asked, so asking after every run is affordable. It counts the blocks of what is compiled after it
+ * has begun; of code that ran before, only the functions.
  */
 import { type Profiler, Session } from 'node:inspector';
 

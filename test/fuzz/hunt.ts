@@ -3,22 +3,22 @@
  * kept, again. The same seed over the same code tries the same inputs, as far as time allows.
  */
 import { seededRandom } from '../support/seeded-random.ts';
-import { BlockCoverage } from './block-coverage.ts';
+import type { BlockCoverage } from './block-coverage.ts';
 import { mutate } from './mutation.ts';
 import { BrokenLaw, type FuzzTarget } from './target.ts';
 
 /** CPU time of one input of 64 KiB at most; what a busy machine does besides is not counted. */
 export const RUN_MAX_MS = 2_000;
-/** Node's own code, and the search, are nobody's progress. */
-const WATCHED = /^file:(?!.*\/test\/fuzz\/)/;
 /** Tries at making a finding smaller. */
 const SHRINK_RUNS = 400;
 
 export interface HuntOptions {
   readonly seed: number;
   readonly seconds: number;
-  /** The URLs of the scripts to come further in. */
-  readonly watched?: RegExp;
+  /** Ends it too, where the same seed is to be the same search. */
+  readonly runs?: number;
+  /** Begun before the target was loaded. */
+  readonly coverage: BlockCoverage;
   /** Before it runs, so that an input that ends the process is known. */
   readonly onInput?: (input: Buffer) => void;
 }
@@ -36,17 +36,18 @@ export interface HuntResult {
 }
 
 export async function hunt(target: FuzzTarget, options: HuntOptions): Promise<HuntResult> {
-  using coverage = new BlockCoverage(options.watched ?? WATCHED);
+  const { coverage } = options;
   const corpus: Buffer[] = [];
   const random = seededRandom(options.seed);
   const endMs = performance.now() + options.seconds * 1_000;
+  const { onInput = () => undefined, runs: runsMax = Number.POSITIVE_INFINITY } = options;
   let runs = 0;
   const meet = async (input: Buffer): Promise<Finding | null> => {
     runs += 1;
-    options.onInput?.(input);
+    onInput(input);
     const error = await tryInput(target, input);
     if (coverage.take() > 0) corpus.push(input);
-    return error === null ? null : { input: await shrink(target, input, error), error };
+    return error === null ? null : { input: await shrink(target, input, error, onInput), error };
   };
   const result = (finding: Finding | null): HuntResult => {
     return { runs, corpus: corpus.length, blocks: coverage.size, finding };
@@ -55,7 +56,7 @@ export async function hunt(target: FuzzTarget, options: HuntOptions): Promise<Hu
     const finding = await meet(Buffer.from(seed));
     if (finding !== null) return result(finding);
   }
-  while (performance.now() < endMs) {
+  while (performance.now() < endMs && runs < runsMax) {
     // The newest more often: they are the least tried.
     const index = Math.floor(corpus.length * Math.sqrt(random.next()));
     const parent = corpus[index] ?? Buffer.alloc(0);
@@ -79,15 +80,27 @@ export async function tryInput(target: FuzzTarget, input: Buffer): Promise<Error
 }
 
 /** A smaller input that fails in the same way: pieces are taken out, large ones first. */
-async function shrink(target: FuzzTarget, input: Buffer, { name }: Error): Promise<Buffer> {
+async function shrink(
+  target: FuzzTarget,
+  input: Buffer,
+  error: Error,
+  onInput: (input: Buffer) => void,
+): Promise<Buffer> {
   let smallest = input;
   let runs = 0;
   for (let size = Math.ceil(input.length / 2); size >= 1; size = size === 1 ? 0 : size >> 1) {
     for (let at = 0; at < smallest.length && runs < SHRINK_RUNS; runs++) {
       const shorter = Buffer.concat([smallest.subarray(0, at), smallest.subarray(at + size)]);
-      if ((await tryInput(target, shorter))?.name === name) smallest = shorter;
+      onInput(shorter);
+      const other = await tryInput(target, shorter);
+      if (other !== null && kindOf(other) === kindOf(error)) smallest = shorter;
       else at += size;
     }
   }
   return smallest;
+}
+
+/** The law, or the text of the error, without what is only of this input. */
+function kindOf({ name, message }: Error): string {
+  return `${name} ${message.replaceAll(/\d+|:.*/gs, '')}`;
 }

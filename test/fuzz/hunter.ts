@@ -1,15 +1,21 @@
 /** The process that hunts: what it is at stands in a file, for when it does not come back. */
 import { openSync, writeSync } from 'node:fs';
+import { BlockCoverage } from './block-coverage.ts';
 import { hunt } from './hunt.ts';
 import { HEAD_BYTES, type HunterReport } from './hunter-report.ts';
 import type { FuzzTarget } from './target.ts';
 
+/** Node's own code, and the search, are nobody's progress. */
+const WATCHED = /^file:(?!.*\/test\/fuzz\/)/;
+
 const [, , file = '', seed, seconds, inputFile = ''] = process.argv;
 process.once('disconnect', () => process.exit(1));
+const coverage = new BlockCoverage(WATCHED);
 const { target }: { readonly target: FuzzTarget } = await import(file);
 const fd = openSync(inputFile, 'w');
 const head = Buffer.alloc(HEAD_BYTES);
 const { finding, ...counts } = await hunt(target, {
+  coverage,
   seed: Number(seed),
   seconds: Number(seconds),
   onInput: (input) => {
