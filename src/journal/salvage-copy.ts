@@ -7,7 +7,7 @@ import type { OpId } from '../reconcile/ids.ts';
 import type { OpView } from '../reconcile/ports.ts';
 import { Ledger } from './ledger.ts';
 import { sealLine, ZERO_SUM } from './line.ts';
-import type { SealedOp } from './op-record.ts';
+import { isAt, type SealedOp } from './op-record.ts';
 import { FORMAT, type JournalRecord, type Live, liveBody, type SegmentHeader } from './records.ts';
 import type { SegmentDraft } from './segments.ts';
 
@@ -24,6 +24,7 @@ export class SalvageCopy {
   #sum = ZERO_SUM;
   #nextSeq = 1;
   #at = new Date(0).toISOString();
+  #epoch = 1;
   /** Nothing before this number is sure to be all there was. */
   #lossSeq = 0;
   readonly #journal: string;
@@ -58,7 +59,8 @@ export class SalvageCopy {
       this.#nextSeq = from.header.first_seq;
     }
     if (from.header !== null) this.#fillTo(from.header.first_seq);
-    const { at } = from.header ?? { at: this.#at };
+    const { at, epoch } = from.header ?? { at: this.#at, epoch: 1 };
+    this.#epoch = Math.max(this.#epoch, epoch);
     this.#header = {
       type: 'segment',
       format: FORMAT,
@@ -66,7 +68,7 @@ export class SalvageCopy {
       first_seq: this.#nextSeq,
       segment,
       journal: this.#journal,
-      epoch: Math.max(from.header?.epoch ?? 1, this.#header?.epoch ?? 1),
+      epoch: this.#epoch,
       at,
       repaired: true,
     };
@@ -108,14 +110,17 @@ export class SalvageCopy {
     if (record.seq < this.#nextSeq || record.seq - this.#nextSeq > GAP_MAX) {
       return `its seq ${record.seq} does not follow ${this.#nextSeq - 1}`;
     }
+    const at = record.kind === 'op' ? record.op.at : this.#atOf(record);
+    if (!isAt(at)) return 'its time is none';
     this.#fillTo(record.seq);
-    this.#at = record.kind === 'op' ? record.op.at : this.#atOf(record);
+    this.#at = at;
     const refusal = record.kind === 'op' ? this.#refuse(record.op) : null;
     if (refusal !== null) {
       this.markLoss();
       this.#lose();
       return refusal;
     }
+    if (record.kind === 'opened') this.#epoch = Math.max(this.#epoch, record.opened.epoch);
     if (record.kind === 'note') {
       this.#known.applyNote(record.note);
       this.#told.applyNote(record.note);

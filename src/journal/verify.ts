@@ -71,6 +71,11 @@ class Verifier {
         return undefined;
       });
       await this.#checkEnd(file, pass, end, next === null);
+      // Whatever its end may be taken for: no crash leaves a segment without its beginning.
+      if (pass.fold.isRestating) {
+        const message = 'it ends within its restated part';
+        this.#add(number, end.lines + 1, { rule: 'J10', message });
+      }
       this.#checkBeginning(number, pass);
       this.#records += pass.records;
       this.#before = pass.fold;
@@ -93,9 +98,6 @@ class Verifier {
     isNewest: boolean,
   ): Promise<void> {
     const line = end.lines + 1;
-    if (pass.fold.isRestating) {
-      this.#add(pass.number, line, { rule: 'J10', message: 'it ends within its restated part' });
-    }
     if (pass.hasMissedLink) {
       const message = `no line here is what ${segmentName(pass.number + 1)} follows from`;
       this.#add(pass.number, line, { rule: 'J10', message });

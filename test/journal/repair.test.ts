@@ -102,6 +102,17 @@ test('a record that cannot follow what is lost still counts', async () => {
   await journal.close();
 });
 
+test('a journal that was opened more than once is repaired to one that verifies', async () => {
+  const disk = new MemoryDisk();
+  for (const op of [1, 2]) {
+    const journal = await startOn(disk, { segmentBytes: 1024 * 1024 });
+    for (const record of opStory(op)) await journal.ledger.append(record);
+    await journal.close();
+  }
+  const { disk: copy } = await repaired(disk.files());
+  expect((await verifyJournal(new JournalReader(copy))).problems).toEqual([]);
+});
+
 test('notes survive, and segments in the wrong order are put right', async () => {
   const [a = '', b = ''] = segments.slice(-2);
   const swapped = new Map(files);
