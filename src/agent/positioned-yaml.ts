@@ -48,6 +48,7 @@ export type PositionedDocument<Value> =
 const TOKENS_MAX = 1_000_000;
 /** Nobody nests this deep by hand; the parser recurses. */
 const FLOW_DEPTH_MAX = 64;
+const TOO_DEEP = 'nested too deeply';
 /** More findings than this help nobody. */
 const FINDINGS_MAX = 50;
 
@@ -59,15 +60,8 @@ export function parsePositioned<Value>(
   if (whole !== null) return { kind: 'invalid', findings: [wholeFile(file, whole)] };
 
   const lines = new LineCounter();
-  const document = parseDocument(text, {
-    version: '1.2',
-    lineCounter: lines,
-    prettyErrors: false,
-    // Its check is quadratic; `toPlain` has its own.
-    uniqueKeys: false,
-    // `silent` would also swallow a second document.
-    logLevel: 'error',
-  });
+  const document = parseYaml(text, lines);
+  if (document === null) return { kind: 'invalid', findings: [wholeFile(file, TOO_DEEP)] };
   const found: Found[] = syntaxFindings(document);
   let value: unknown;
   if (found.length === 0) value = toPlain(document, found);
@@ -91,6 +85,24 @@ export function parsePositioned<Value>(
       message,
     })),
   };
+}
+
+/** Null where it is nested deeper than the parser can follow: it recurses for blocks, too. */
+function parseYaml(text: string, lineCounter: LineCounter): Document.Parsed | null {
+  try {
+    return parseDocument(text, {
+      version: '1.2',
+      lineCounter,
+      prettyErrors: false,
+      // Its check is quadratic; `toPlain` has its own.
+      uniqueKeys: false,
+      // `silent` would also swallow a second document.
+      logLevel: 'error',
+    });
+  } catch (error) {
+    if (error instanceof RangeError) return null;
+    throw error;
+  }
 }
 
 /** `file:line:column path: message`, as editors and people read it. */
@@ -131,7 +143,7 @@ function syntaxFindings(document: Document.Parsed): Found[] {
   // The parser says so once for every level.
   const tooDeep = document.errors.find(({ code }) => code === 'RESOURCE_EXHAUSTION');
   if (tooDeep !== undefined) {
-    return [{ offset: tooDeep.pos[0], path: [], message: 'nested too deeply' }];
+    return [{ offset: tooDeep.pos[0], path: [], message: TOO_DEEP }];
   }
   return [...document.errors, ...document.warnings].map(({ code, message, pos }) => ({
     offset: pos[0],

@@ -167,6 +167,7 @@ describe('what a text may expand to is bounded', () => {
     ],
     ['nested lists', '['.repeat(100_000)],
     ['nested block lists', '- '.repeat(20_000)],
+    ['blocks that end all at once', `${'n: ""'.repeat(5_000)}}`],
     ['a million tokens', `[${'a,'.repeat(700_000)}]`],
   ])('%s is refused', (_name, text) => {
     const before = process.memoryUsage().heapUsed;
