@@ -177,7 +177,8 @@ function readReply(request: PveRequest, exchange: Exchange): Reply {
   const refusal = readRefusal(request, exchange, body);
   if (refusal !== null) return refusal;
   if (!/^application\/json\b/i.test(exchange.contentType)) {
-    return unusable(request, exchange, `content type ${exchange.contentType || 'missing'}`);
+    const type = shorten(exchange.contentType, BODY_SHOWN_CHARS) || 'missing';
+    return unusable(request, exchange, `content type ${type}`);
   }
   if (body === null) return unusable(request, exchange, 'not a JSON object');
   if (!('data' in body)) return unusable(request, exchange, 'no `data` in it');
