@@ -54,6 +54,7 @@ export async function openDoor(ring: TestRing): Promise<Door> {
       readiness: () => [],
       parts: () => [],
       metrics: async () => ({ type: 'text/plain', text: '' }),
+      lastLogLine: async () => null,
       reportError: (error) => errors.push(error),
       acceptEnvelope: (bytes) => {
         accepted += 1;

@@ -1,6 +1,10 @@
 /** Values of guest options: kind, key, and two texts to compare, a line each. */
 import { readFileSync } from 'node:fs';
-import { createValueSemantics, hasDrift, isSameValue } from '../../../src/proxmox/same-value.ts';
+import {
+  createValueSemantics,
+  hasDrift,
+  isSameValue,
+} from '../../../src/proxmox/values/same-value.ts';
 import { type FuzzTarget, insist } from '../target.ts';
 
 const VECTORS = new URL('../../fixtures/vectors/', import.meta.url);
