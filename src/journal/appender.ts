@@ -6,14 +6,9 @@
 import type { Clock } from '../reconcile/clock.ts';
 import { ReconcilerError } from '../reconcile/errors.ts';
 import type { Ledger } from './ledger.ts';
-import { MAX_RECORD_BYTES, sealBody } from './line.ts';
+import { LineMaker, MAX_RECORD_BYTES } from './line.ts';
 import { draftSegment } from './segments.ts';
 import type { Writer } from './writer.ts';
-
-/** What type, seq, at and the sum add to a record's fields: about, for the size of segments. */
-const PLACE_BYTES = 110;
-/** UTF-8 bytes of one UTF-16 unit, at most. */
-const BYTES_PER_UNIT = 3;
 
 export interface ChainState {
   readonly journal: string;
@@ -51,6 +46,7 @@ export class Appender {
   readonly #ledger: Ledger;
   readonly #clock: Clock;
   readonly #segmentBytes: number;
+  readonly #line = new LineMaker();
   readonly #journal: string;
   readonly #epoch: number;
   #segment: number;
@@ -123,19 +119,18 @@ export class Appender {
    */
   append(type: string, fields: object): Appended {
     const json = JSON.stringify(fields);
-    const lineBytes = requireShort(json) + PLACE_BYTES;
-    if (this.#writer.poison !== null) throw this.#writer.poison;
-    if (this.#isSegmentDue(lineBytes)) this.beginSegment();
+    requireShort(json.length);
     const [seq, at] = [this.#nextSeq, this.#at];
-    // The text of { type, seq, at, ...fields } without its brace, and without making that object.
-    const rest = json === '{}' ? '' : `,${json.slice(1, -1)}`;
-    const body = `{"type":"${type}","seq":${seq},"at":"${at}"${rest}`;
-    const { text, sum } = sealBody(body, this.#lastSum);
+    this.#line.begin(`{"type":"${type}","seq":${seq},"at":"${at}"}`, json);
+    requireShort(this.#line.bytes);
+    if (this.#writer.poison !== null) throw this.#writer.poison;
+    if (this.#isSegmentDue(this.#line.bytes)) this.beginSegment();
+    const sum = this.#line.seal(this.#lastSum);
     this.#nextSeq = seq + 1;
     this.#lastSum = sum;
-    this.#bytes += lineBytes;
+    this.#bytes += this.#line.bytes;
     this.#records += 1;
-    return { seq, at, sum, done: this.#writer.push(text) };
+    return { seq, at, sum, done: this.#writer.push(this.#line) };
   }
 
   /**
@@ -148,8 +143,8 @@ export class Appender {
     return this.#bytes + nextBytes > this.#segmentBytes;
   }
 
+  /** At the time last asked for. */
   beginSegment(): void {
-    const nowMs = this.now();
     const draft = draftSegment(
       {
         prev_sum: this.#lastSum,
@@ -159,7 +154,7 @@ export class Appender {
         epoch: this.#epoch,
         at: this.#at,
       },
-      this.#ledger.restate(nowMs),
+      this.#ledger.restate(this.#atMs),
     );
     this.#writer.beginSegment(draft);
     this.#segment = draft.number;
@@ -169,14 +164,12 @@ export class Appender {
   }
 }
 
-/** The text's bytes. */
-function requireShort(json: string): number {
-  const isSurelyShort = json.length * BYTES_PER_UNIT <= MAX_RECORD_BYTES;
-  const bytes = Buffer.byteLength(json);
-  if (isSurelyShort || bytes <= MAX_RECORD_BYTES) return bytes;
+/** Asked of the text first: it has no more characters than bytes. */
+function requireShort(size: number): void {
+  if (size <= MAX_RECORD_BYTES) return;
   throw new ReconcilerError(
     'invalid_request',
-    `a journal record of ${bytes} bytes is more than the ${MAX_RECORD_BYTES} allowed`,
+    `a journal record of ${size} bytes is more than the ${MAX_RECORD_BYTES} allowed`,
     { hint: 'Shorten the values that are to be set.' },
   );
 }

@@ -213,10 +213,10 @@ export class Journal {
   /** Writes that the journal is open; durable when it resolves. */
   async begin(): Promise<void> {
     const { opener } = this.#options;
+    this.#appender.now();
     if (this.#start.needsSegment) this.#appender.beginSegment();
     const { pid, host, boot_id, started_at } = opener;
     const { epoch } = this.#appender.stats;
-    this.#appender.now();
     const fields: Omit<Opened, 'type' | 'seq' | 'at'> = { epoch, pid, host, boot_id, started_at };
     await this.#appender.append('opened', fields).done;
   }

@@ -33,14 +33,23 @@ export class JournalLedger implements OpLedger {
    * follow, `queue_full` or `invalid_request` (too long); then nothing was changed or written. The
    * returned record also has its `sum`.
    */
-  async append(draft: OpRecordDraft): Promise<SealedOp> {
+  append(draft: OpRecordDraft): Promise<SealedOp> {
+    try {
+      const { record, done } = this.#place(draft);
+      // No `await`: with very many appenders that costs a tenth of all.
+      return done.then(() => record);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  #place(draft: OpRecordDraft): { readonly record: SealedOp; readonly done: Promise<void> } {
     const refusal = this.#ledger.refuse(draft, this.#appender.now());
     if (refusal !== null) throw refused(refusal);
     const { seq, at, sum, done } = this.#appender.append('op', draft);
     const record: SealedOp = { ...draft, type: 'op', seq, at, sum };
     this.#ledger.applyOp(record);
-    await done;
-    return record;
+    return { record, done };
   }
 
   async note(note: Note): Promise<void> {

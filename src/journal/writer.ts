@@ -9,14 +9,9 @@
  *   pages, so a second one that succeeds would prove nothing.
  */
 import { ReconcilerError } from '../reconcile/errors.ts';
+import { Batch, type Line } from './batch.ts';
 import { type AppendFile, appendAll, type Disk, errnoOf } from './disk.ts';
 import { createSegment, type SegmentDraft, segmentName } from './segments.ts';
-
-/**
- * A batch is closed at this size: with very many appenders the next batch is then made while this
- * one is written. It bounds what a crash may tear, too.
- */
-const BATCH_BYTES = 160 * 1024;
 
 export interface WriterEvents {
   /** Throws where the lock is not ours any more (J8): asked before every call to the disk. */
@@ -35,12 +30,6 @@ export interface SyncedBatch {
   readonly durationMs: number;
 }
 
-interface Batch {
-  readonly kind: 'lines';
-  text: string;
-  readonly done: PromiseWithResolvers<void>;
-}
-
 type Work = Batch | { readonly kind: 'segment'; readonly draft: SegmentDraft };
 
 export class Writer {
@@ -50,6 +39,8 @@ export class Writer {
   #queue: Work[] = [];
   /** The last of the queue, while lines may still join it. */
   #open: Batch | null = null;
+  /** A buffer that was written and is free again. */
+  #spare: Buffer | null = null;
   #running: Promise<void> | null = null;
   #poison: ReconcilerError | null = null;
 
@@ -64,20 +55,19 @@ export class Writer {
     return this.#poison;
   }
 
-  /** Resolves when the line is durable; rejects with `journal_poisoned`. */
-  push(line: string): Promise<void> {
+  /** Copies the line. Resolves when it is durable; rejects with `journal_poisoned`. */
+  push(line: Line): Promise<void> {
     if (this.#poison !== null) return Promise.reject(this.#poison);
     let batch = this.#open;
-    if (batch === null || batch.text.length + line.length > BATCH_BYTES) {
-      batch = { kind: 'lines', text: '', done: Promise.withResolvers() };
-      // Whoever waits sees the failure; a batch nobody waits for must not end the process.
-      batch.done.promise.catch(() => undefined);
+    if (batch === null || !batch.hasRoomFor(line)) {
+      batch = new Batch(this.#spare);
+      this.#spare = null;
       this.#open = batch;
       this.#queue.push(batch);
     }
-    batch.text += line;
+    batch.add(line);
     this.#start();
-    return batch.done.promise;
+    return batch.done;
   }
 
   /** All lines pushed so far go to the old segment, all later ones to this. */
@@ -108,7 +98,7 @@ export class Writer {
     const waiting = this.#queue;
     this.#queue = [];
     this.#open = null;
-    for (const work of waiting) if (work.kind === 'lines') work.done.reject(this.#poison);
+    for (const work of waiting) if (work.kind === 'lines') work.reject(this.#poison);
   }
 
   #start(): void {
@@ -133,7 +123,7 @@ export class Writer {
 
   async #do(work: Work): Promise<void> {
     if (work.kind === 'lines') {
-      const bytes = Buffer.from(work.text);
+      const { bytes } = work;
       const sinceMs = this.#events.monotonicMs();
       this.#events.assertStillOwner();
       await appendAll(this.#file, bytes);
@@ -141,7 +131,7 @@ export class Writer {
       if (this.#poison !== null) throw this.#poison;
       const durationMs = this.#events.monotonicMs() - sinceMs;
       this.#events.onSynced({ bytes: bytes.length, durationMs });
-      work.done.resolve();
+      this.#spare = work.resolve();
       return;
     }
     const { draft } = work;
@@ -157,7 +147,7 @@ export class Writer {
     const isFirst = this.#poison === null;
     const poison = this.#poison ?? toPoison(error);
     this.poisonWith(poison);
-    if (work.kind === 'lines') work.done.reject(poison);
+    if (work.kind === 'lines') work.reject(poison);
     if (isFirst) this.#events.onPoisoned(poison);
   }
 }
