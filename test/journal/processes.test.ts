@@ -12,6 +12,7 @@ import type { Readable } from 'node:stream';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import type { Journal } from '../../src/journal/journal.ts';
 import { openReader } from '../../src/journal/reader.ts';
+import { tailJournal } from '../../src/journal/tail.ts';
 import { verifyJournal } from '../../src/journal/verify.ts';
 import { ReconcilerError } from '../../src/reconcile/errors.ts';
 import { bundleScript } from '../support/bundle.ts';
@@ -76,11 +77,12 @@ async function restOf(writer: Writer): Promise<string[]> {
   return lines;
 }
 
-/** `SEQ SUM` of every numbered record in the journal. */
+/** `SEQ SUM` of every numbered record in the journal, in their order. */
 function recordsOnDisk(): Set<string> {
   const journal = join(stateDir, 'journal');
   const found = new Set<string>();
-  for (const name of fs.readdirSync(journal).filter((file) => file.endsWith('.jsonl'))) {
+  for (const name of fs.readdirSync(journal).sort()) {
+    if (!name.endsWith('.jsonl')) continue;
     const lines = fs.readFileSync(join(journal, name), 'utf8').split('\n').slice(0, -1);
     for (const line of lines) {
       const { seq, sum } = JSON.parse(line);
@@ -123,6 +125,27 @@ test(
   },
   KILLS * 2000 + 10_000,
 );
+
+test('the tail follows a process that writes, over its changes of segment, and misses nothing', async () => {
+  const writer = startWriter();
+  await nextLine(writer);
+  const aborter = new AbortController();
+  const request = { lines: 0, follow: true, clock: realClock, signal: aborter.signal };
+  const seen: string[] = [];
+  const segments = new Set<number>();
+  for await (const { segment, record, text } of tailJournal(openReader(stateDir), request)) {
+    expect(record.kind).not.toBe('unreadable');
+    if ('seq' in record) seen.push(`${record.seq} ${JSON.parse(text).sum}`);
+    segments.add(segment);
+    if (segments.size > 8) aborter.abort();
+  }
+  writer.process.kill('SIGKILL');
+  await restOf(writer);
+  const found = [...recordsOnDisk()];
+  const from = found.indexOf(seen[0] ?? '');
+  expect(seen.length).toBeGreaterThan(50);
+  expect(seen).toEqual(found.slice(from, from + seen.length));
+});
 
 test('of processes that start at once on a stale lock, one gets it and the others name it', async () => {
   const dead = startWriter();

@@ -55,6 +55,24 @@ describe('is refused as it is, and nothing is changed', () => {
     expect(fs.existsSync(inState('journal.lock'))).toBe(false);
   });
 
+  // Who is not root cannot give files away, and meets none that are another's.
+  test.skipIf(process.geteuid?.() !== 0).each([
+    ['state_dir', (): string => stateDir],
+    ['the journal folder', (): string => inState('journal')],
+    ['a segment', (): string => segment()],
+    ['the key', (): string => inState('journal.key')],
+  ])('%s of another owner (only root can try)', async (_, path) => {
+    await openAndClose();
+    const bytes = fs.readFileSync(segment());
+    fs.chownSync(path(), 12_345, 12_345);
+    await expect(openOnDisk(stateDir)).rejects.toMatchObject({
+      code: 'config_invalid',
+      message: expect.stringContaining('belongs to uid 12345'),
+    });
+    expect(fs.readFileSync(segment())).toEqual(bytes);
+    expect(fs.existsSync(inState('journal.lock'))).toBe(false);
+  });
+
   test('a state_dir that is a file', async () => {
     fs.writeFileSync(stateDir, '');
     await expect(openOnDisk(stateDir)).rejects.toMatchObject({ code: 'config_invalid' });
