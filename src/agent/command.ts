@@ -46,6 +46,11 @@ const ID_NAMES: readonly string[] = ['op_id', 'request_id', 'vmid', 'upid'];
 
 export function failureOf(error: unknown): Failure {
   if (!(error instanceof ReconcilerError)) {
+    const denied = deniedPath(error);
+    if (denied !== null) {
+      const hint = 'run it as root, or as the user whose files these are';
+      return { code: 'forbidden', message: `no permission for ${denied}`, hint };
+    }
     const message = error instanceof Error ? (error.stack ?? error.message) : String(error);
     return { code: 'internal_error', message };
   }
@@ -56,6 +61,13 @@ export function failureOf(error: unknown): Failure {
     hint: error.hint,
     ids: Object.fromEntries(ids),
   };
+}
+
+/** The file that the system would not let us have; null: it was something else. */
+function deniedPath(error: unknown): string | null {
+  if (!(error instanceof Error && 'code' in error && 'path' in error)) return null;
+  const isDenied = error.code === 'EACCES' || error.code === 'EPERM';
+  return isDenied && typeof error.path === 'string' ? error.path : null;
 }
 
 export function usageError(message: string, hint?: string): ReconcilerError {

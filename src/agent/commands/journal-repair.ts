@@ -18,9 +18,15 @@ export async function runJournalRepair({
   const { stateDir } = await loadConfig(configFile);
   actAsOwner(stateDir);
   const report = await repairJournal(stateDir, systemClock);
-  if (isJson) printJson(terminal, report);
+  if (isJson) printJson(terminal, reportDocument(report));
   else describe(report, terminal);
   return EXIT.ok;
+}
+
+function reportDocument(report: RepairReport): object {
+  if (report.kind === 'sound') return { repaired: false };
+  const { original, kept, leftOut, ended } = report;
+  return { repaired: true, original, kept, left_out: leftOut, ended };
 }
 
 function describe(report: RepairReport, terminal: Terminal): void {
