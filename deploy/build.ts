@@ -5,8 +5,8 @@
  * What is run is the small file alone; a command then loads the parts it needs. One file would be
  * read and parsed whole by every `--help`, and kept in memory whole by the agent.
  */
-import { chmod } from 'node:fs/promises';
-import { basename, dirname } from 'node:path';
+import { chmod, rm } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Plugin, rolldown } from 'rolldown';
 
@@ -29,6 +29,8 @@ const PARTS: readonly (readonly [string, RegExp])[] = [
 
 /** `outfile` ends in `.js`; the parts go into the folder it is in. */
 export async function buildProgram(outfile: string): Promise<void> {
+  const folder = dirname(outfile);
+  await rm(join(folder, 'parts'), { recursive: true, force: true });
   const bundle = await rolldown({
     cwd: root,
     input: 'src/agent/main.ts',
@@ -36,7 +38,7 @@ export async function buildProgram(outfile: string): Promise<void> {
     plugins: [embedPage, clientOfUndici, leaveOut],
   });
   await bundle.write({
-    dir: dirname(outfile),
+    dir: folder,
     format: 'esm',
     sourcemap: true,
     comments: { legal: true, annotation: false, jsdoc: false },
