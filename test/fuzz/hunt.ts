@@ -56,7 +56,8 @@ export async function hunt(target: FuzzTarget, options: HuntOptions): Promise<Hu
     const finding = await meet(Buffer.from(seed));
     if (finding !== null) return result(finding);
   }
-  while (performance.now() < endMs && runs < runsMax) {
+  const isOver = (): boolean => performance.now() >= endMs || runs >= runsMax;
+  while (!isOver()) {
     // The newest more often: they are the least tried.
     const index = Math.floor(corpus.length * Math.sqrt(random.next()));
     const parent = corpus[index] ?? Buffer.alloc(0);
