@@ -1,7 +1,7 @@
 /** From nothing to a first plan, as an administrator does it, and what is then where. */
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
-import { parse, stringify } from 'yaml';
+import { type Document, parse, parseDocument, stringify } from 'yaml';
 import type { BootedRoot } from './booted-root.ts';
 import { OTHER_RUNNING_GUEST, putStandIns, RUNNING_GUEST, SLOW_GUEST } from './standing-node.ts';
 
@@ -70,6 +70,12 @@ export function tryFolders(root: BootedRoot): void {
   say('notified; every folder has its owner and mode; never in www-data');
 }
 
+export function editDocument(root: BootedRoot, edit: (document: Document) => void): void {
+  const document = parseDocument(readFileSync(root.at(DOCUMENT), 'utf8'));
+  edit(document);
+  writeFileSync(root.at(DOCUMENT), document.toString());
+}
+
 /** Faster passes, the API on loopback, and three guests of the document to be enforced. */
 export function configure(root: BootedRoot): void {
   const config = parse(readFileSync(root.at(CONFIG), 'utf8'));
@@ -77,9 +83,10 @@ export function configure(root: BootedRoot): void {
   config.control = { listen: '127.0.0.1:8787' };
   config.look = { cgroup: '/run/pve-cgroup' };
   writeFileSync(root.at(CONFIG), stringify(config));
-  const document = parse(readFileSync(root.at(DOCUMENT), 'utf8'));
-  for (const vmid of [RUNNING_GUEST, OTHER_RUNNING_GUEST, SLOW_GUEST])
-    delete document.guests[vmid].mode;
-  writeFileSync(root.at(DOCUMENT), stringify(document));
+  editDocument(root, (document) => {
+    for (const vmid of [RUNNING_GUEST, OTHER_RUNNING_GUEST, SLOW_GUEST]) {
+      document.deleteIn(['guests', vmid, 'mode']);
+    }
+  });
   root.run('systemctl', 'restart', UNIT);
 }
