@@ -61,7 +61,7 @@ function isNobody(error: Error): boolean {
 
 export function answerOf(reply: Reply | null): Answer {
   if (reply === null) return { kind: 'unanswered' };
-  const { op_id: opId, code } = reply.body;
+  const { op_id: opId, code, detail } = reply.body;
   if (reply.status < 300 && typeof opId === 'string') return { kind: 'taken', opId };
-  return { kind: 'refused', code: String(code) };
+  return { kind: 'refused', code: String(code), message: String(detail) };
 }

@@ -215,7 +215,8 @@ const PLANTED: Readonly<Record<CheckName, Readonly<Record<string, (draft: Draft)
       recordOf(draft, 'stop', 'succeeded').error = { code: 'internal_error', message: 'oh' };
     },
     'in an answer': (draft) => {
-      for (const ask of draft.asks) ask.answer = { kind: 'refused', code: 'internal_error' };
+      for (const ask of draft.asks)
+        ask.answer = { kind: 'refused', code: 'internal_error', message: 'oh' };
     },
   },
 };

@@ -24,7 +24,7 @@ export interface Ask {
 
 export type Answer =
   | { readonly kind: 'taken'; readonly opId: string }
-  | { readonly kind: 'refused'; readonly code: string }
+  | { readonly kind: 'refused'; readonly code: string; readonly message: string }
   | { readonly kind: 'unanswered' };
 
 export interface Wish {

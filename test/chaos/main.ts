@@ -95,7 +95,8 @@ function summarize(
   say(`not taken: ${describeCounts(countEach(refusals))}`);
   say(`done: ${describeCounts(driver.done)}`);
   say(`in vain: ${describeCounts(driver.skipped)}`);
-  say(`all came right within ${(convergedMs / 1_000).toFixed(1)} s of calm`);
+  const isRight = evidence.leftOver.length === 0;
+  say(`${isRight ? 'all' : 'not all'} came right in ${(convergedMs / 1_000).toFixed(1)} s of calm`);
   for (const { check, message } of violations.slice(0, SHOWN_MAX))
     say(`VIOLATION ${check}: ${message}`);
   say(`${violations.length} violations`);
