@@ -197,7 +197,7 @@ test('a clock that was set back does not keep the lock of a stopped process', as
   const journal = await until(openIfFree);
   expect(journal.report.takenFrom).toContain(`process ${stopped.process.pid} on `);
   await journal.close();
-});
+}, 60_000);
 
 async function openIfFree(): Promise<Journal | null> {
   try {
