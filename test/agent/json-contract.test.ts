@@ -17,7 +17,7 @@ import { type Host, makeHost } from './program.ts';
 const DOCS = readFileSync(new URL('../../docs/CLI.md', import.meta.url), 'utf8');
 
 /** What is data, a contract of its own, or the journal's: only its name is of the contract. */
-const OPAQUE = new Set(['params', 'records', 'document']);
+const OPAQUE = new Set(['params', 'records', 'document', 'observed']);
 
 interface Section {
   readonly example: unknown;

@@ -3,7 +3,7 @@
  * lines say is searched too, and not only what a wrong sum leads to. A segment begins where a line
  * says so.
  */
-import { sealBody, ZERO_SUM } from '../../../src/journal/line.ts';
+import { sealLine, ZERO_SUM } from '../../../src/journal/line.ts';
 import { JournalReader } from '../../../src/journal/reader.ts';
 import { salvage } from '../../../src/journal/salvage.ts';
 import { segmentName } from '../../../src/journal/segments.ts';
@@ -43,7 +43,7 @@ function toFiles(input: Buffer): MemoryDisk {
     let bytes = line;
     if (text.endsWith(`${UNSEALED}\n`)) {
       text = text.replace(/"prev_sum":"[0-9a-f]*"/, `"prev_sum":"${sum}"`);
-      const sealed = sealBody(text.slice(0, -UNSEALED.length - 1), sum);
+      const sealed = sealLine(`${text.slice(0, -UNSEALED.length - 1)}}`, sum);
       bytes = Buffer.from(sealed.text);
       sum = sealed.sum;
     }
