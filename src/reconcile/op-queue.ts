@@ -7,6 +7,7 @@ import type { Problem } from './errors.ts';
 import type { OpId, Vmid } from './ids.ts';
 import { holdForOp } from './intake.ts';
 import { isTerminal, type OpRecordDraft } from './op.ts';
+import { opFromRecord, recordBase } from './op-shape.ts';
 import { runOpTurn } from './op-turn.ts';
 import type { OpView } from './ports.ts';
 import type { Workroom } from './workroom.ts';
@@ -98,8 +99,12 @@ export class OpQueue {
     progress.cancel.abort();
     if (progress.isAtWork) return null; // its lane writes the record
     const error: Problem = { code: 'cancelled', message: 'cancelled before it began' };
-    const { type: _type, seq: _seq, at: _at, ...first } = view.first;
-    await room.record({ ...first, state: 'failed', error });
+    await room.record({
+      ...recordBase(opFromRecord(view.first)),
+      attempt: 0,
+      state: 'failed',
+      error,
+    });
     return null;
   }
 

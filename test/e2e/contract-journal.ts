@@ -54,10 +54,15 @@ const AT = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
 
 export function readByContract(folder: string): ContractReading {
   const names = readdirSync(folder).filter((name) => /^\d{8}\.jsonl$/.test(name));
-  const texts = names.sort().map((name) => ({
-    name,
-    text: readFileSync(join(folder, name), 'utf8'),
-  }));
+  return readTextsByContract(
+    names.sort().map((name) => ({ name, text: readFileSync(join(folder, name), 'utf8') })),
+  );
+}
+
+/** The same of segments that are in memory, in their order. */
+export function readTextsByContract(
+  texts: readonly { readonly name: string; readonly text: string }[],
+): ContractReading {
   const reading: Reading = { problems: [], ops: [], notes: [], sum: '0'.repeat(32), seq: 1 };
   for (const [index, { name, text }] of texts.entries()) {
     if (!text.endsWith('\n')) reading.problems.push(`${name}: the last line is not whole`);

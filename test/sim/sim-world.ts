@@ -4,6 +4,7 @@ import { JournalReader } from '../../src/journal/reader.ts';
 import { verifyJournal } from '../../src/journal/verify.ts';
 import type { OpRecord } from '../../src/reconcile/op.ts';
 import type { OpLedger } from '../../src/reconcile/ports.ts';
+import { readTextsByContract } from '../e2e/contract-journal.ts';
 import type { MemoryDisk } from '../support/memory-disk.ts';
 import { ModelApi } from '../support/model/api.ts';
 import { ModelNode } from '../support/model/node.ts';
@@ -113,11 +114,19 @@ export class SimWorld {
     this.asked.checkAcknowledged(this.archive.ops);
   }
 
-  /** The whole history is sound. */
+  /** The whole history is sound, also to a reader who knows the format's description alone. */
   async verify(memory: MemoryDisk): Promise<void> {
-    const report = await verifyJournal(new JournalReader(this.archive.history(memory)));
+    const history = this.archive.history(memory);
+    const report = await verifyJournal(new JournalReader(history));
     for (const { segment, line, rule, message } of report.problems) {
       this.verdicts.fail('journal_verifies', `${segment}:${line} ${rule} ${message}`);
+    }
+    const texts = [...history.files()]
+      .filter(([name]) => name.endsWith('.jsonl'))
+      .map(([name, bytes]) => ({ name, text: bytes.toString('utf8') }))
+      .sort((a, b) => (a.name < b.name ? -1 : 1));
+    for (const problem of readTextsByContract(texts).problems) {
+      this.verdicts.fail('journal_verifies', problem);
     }
   }
 }

@@ -32,6 +32,7 @@ test.each([
   [350, 'a clock set back brought starts back that no segment restates'],
   [11_069, 'a clock set back made the pause after a failure an hour long'],
   [6_297, 'an op ended while its task ran on, and the next began beside it'],
+  [79, 'the record of a cancelled op had two sums'],
   [107_711_684, 'the model did not heed that the agent was told to stop'],
   [11_470, 'a repeat that waited until its key was forgotten became another op'],
 ])('seed %i: %s', async (seed) => {
