@@ -40,7 +40,10 @@ export async function openForWriting(
 export function openingNotes({ report }: Journal): string[] {
   const { torn, takenFrom } = report;
   const notes: string[] = [];
-  if (takenFrom !== null) notes.push(`took the journal over from ${takenFrom}, which has ended`);
+  if (takenFrom !== null)
+    notes.push(
+      `took the journal over from ${takenFrom}: it has ended, or stood still for too long`,
+    );
   if (torn !== null) {
     notes.push(`${torn.bytes} torn bytes at the end of segment ${torn.segment} are kept aside`);
   }

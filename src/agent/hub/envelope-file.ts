@@ -1,5 +1,4 @@
 /** An envelope from a file or from stdin (`-`), for the commands of the hub's side. */
-import { buffer } from 'node:stream/consumers';
 import { ReconcilerError } from '../../reconcile/errors.ts';
 import { readTextFile } from '../text-file.ts';
 import { ENVELOPE_MAX_BYTES, type Envelope, parseEnvelope } from './dsse.ts';
@@ -28,8 +27,21 @@ function notAnEnvelope(source: string, reason: string): ReconcilerError {
 }
 
 async function readBytes(source: string): Promise<Buffer> {
-  if (source === '-') return await buffer(process.stdin);
+  if (source === '-') return await readStdin();
   const read = await readTextFile(source, { maxBytes: ENVELOPE_MAX_BYTES });
   if (read.kind === 'read') return Buffer.from(read.text);
   throw notAnEnvelope(source, read.problem.message);
+}
+
+/** Nothing longer is an envelope, whatever goes on coming. */
+async function readStdin(): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of process.stdin) {
+    chunks.push(Buffer.from(chunk));
+    bytes += chunk.length;
+    if (bytes > ENVELOPE_MAX_BYTES)
+      throw notAnEnvelope('-', `longer than ${ENVELOPE_MAX_BYTES} bytes`);
+  }
+  return Buffer.concat(chunks);
 }
