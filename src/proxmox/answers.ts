@@ -55,6 +55,7 @@ export const guestRow = z.object({
   name: label,
   status: z.enum(['running', 'stopped']),
   uptime: integer.optional(),
+  pid: integer.optional(),
   template: flag.optional(),
   lock: label,
   tags: label,

@@ -23,6 +23,7 @@ export function readGuest(kind: GuestKind, row: GuestRow, nowMs: number): Guest 
     lock: row.lock === '' ? null : row.lock,
     tags: row.tags.split(/[;,\s]+/).filter((tag) => tag !== ''),
     bootedAtMs: row.status === 'running' ? nowMs - (row.uptime ?? 0) * 1000 : null,
+    pid: (row.status === 'running' ? row.pid : undefined) ?? null,
     ha: readGuestHa(row),
     config: { kind: 'not_read' },
   };

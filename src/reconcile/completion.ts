@@ -9,7 +9,7 @@ import type { Action, Before, Observed, OpRecordDraft, SetConfigParams } from '.
 import type { TaskEnd, ValueSemantics } from './ports.ts';
 
 /** PVE derives boot time from an uptime in whole seconds: two readings differ by a few. */
-export const BOOT_TIME_SLACK_MS = 5_000;
+const BOOT_TIME_SLACK_MS = 5_000;
 
 /** What became of the request, as far as PVE told. */
 export type Evidence =
@@ -44,12 +44,14 @@ export function judgeFulfilment(
     case 'start':
       return judgePower(guest, 'running', 'started');
     case 'stop':
-      if (guest.power === 'running' && hasBootedSince(guest, before)) {
+      if (guest.power === 'running' && compareBoots(guest, before) === 'later') {
         return { kind: 'yes', note: 'it was stopped, and has been started again since' };
       }
       return judgePower(guest, 'stopped', 'stopped');
     case 'restart':
-      return hasBootedSince(guest, before) ? { kind: 'yes' } : { kind: 'no', saw: guest.power };
+      return compareBoots(guest, before) === 'later'
+        ? { kind: 'yes' }
+        : { kind: 'no', saw: guest.power };
     case 'set_config':
       return judgeConfig(action.params, guest, semantics);
     default:
@@ -72,9 +74,24 @@ function judgePower(
   return { kind: 'yes' };
 }
 
-export function hasBootedSince(guest: Guest, before: Before): boolean {
-  if (guest.bootedAtMs === null || before.booted_at_ms === null) return false;
-  return guest.bootedAtMs > before.booted_at_ms + BOOT_TIME_SLACK_MS;
+/**
+ * Is it the boot that was there before? Its time is an uptime taken from our clock, which may step;
+ * its process may get the same pid again after the host's own boot. So `later` takes another
+ * process or, where no pid is told, a later time; and `same` takes both. What is neither is
+ * `unclear`, and then nothing is claimed and nothing repeated.
+ */
+export function compareBoots(
+  { bootedAtMs, pid }: Pick<Guest, 'bootedAtMs' | 'pid'>,
+  before: Before,
+): 'same' | 'later' | 'unclear' {
+  if (bootedAtMs === null || before.booted_at_ms === null) {
+    return bootedAtMs === before.booted_at_ms ? 'same' : 'unclear';
+  }
+  const laterMs = bootedAtMs - before.booted_at_ms;
+  const isKnown = pid !== null && before.pid !== undefined;
+  if (isKnown && pid !== before.pid) return 'later';
+  if (Math.abs(laterMs) <= BOOT_TIME_SLACK_MS) return 'same';
+  return isKnown || laterMs < 0 ? 'unclear' : 'later';
 }
 
 function judgeConfig(params: SetConfigParams, guest: Guest, semantics: ValueSemantics): Fulfilment {

@@ -55,8 +55,10 @@ export interface Guest {
   /** PVE's lock (`backup`, `migrate`, …), or null. */
   readonly lock: string | null;
   readonly tags: readonly string[];
-  /** When it booted, from its uptime: good to a few seconds. Null while stopped. */
+  /** When it booted, from its uptime: good to a few seconds, and moves with the wall clock. */
   readonly bootedAtMs: number | null;
+  /** Its process on the host (of a container: its init); null while stopped, or not told. */
+  readonly pid: number | null;
   readonly ha: HaLook;
   readonly config: ConfigLook;
 }

@@ -110,7 +110,9 @@ export function maskedParams(op: Op, semantics: ValueSemantics): Action['params'
 
 /** What is there before the request: recovery compares the guest with it. */
 export function describeBefore(op: Op, guest: Guest, lastUpid: Upid | null): Before {
-  const before = { power: guest.power, booted_at_ms: guest.bootedAtMs, last_upid: lastUpid };
+  const process = guest.pid === null ? {} : { pid: guest.pid };
+  const { power, bootedAtMs } = guest;
+  const before = { power, booted_at_ms: bootedAtMs, ...process, last_upid: lastUpid };
   if (op.action.kind !== 'set_config' || guest.config.kind !== 'known') return before;
   const { current, digest } = guest.config.config;
   const keys = [...Object.keys(op.action.params.set), ...op.action.params.delete];

@@ -52,6 +52,8 @@ export interface Before {
   readonly power: Power;
   /** Ms since 1970; null while stopped. */
   readonly booted_at_ms: number | null;
+  /** Its process then, where it ran: a clock that steps makes no other boot of it. */
+  readonly pid?: number;
   /** For set_config. */
   readonly digest?: string;
   /** Old values of the keys to be changed; null: was not set. */

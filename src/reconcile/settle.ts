@@ -3,7 +3,7 @@
  * did, or PVE said 596 (PVE-FACTS 5). Settled by looking at the tasks and the guest, never by
  * blind repetition (J5).
  */
-import { BOOT_TIME_SLACK_MS, judgeFulfilment } from './completion.ts';
+import { compareBoots, judgeFulfilment } from './completion.ts';
 import {
   type Attempt,
   type AttemptEnd,
@@ -172,15 +172,12 @@ async function settleByLook(attempt: Watched, room: Workroom): Promise<AttemptEn
   };
 }
 
-/** Power, boot time and digest are what they were when the request was about to go out. */
+/** Power, boot and digest are what they were when the request was about to go out. */
 export function isUnchanged(guest: AttemptEnd['seen'], before: Before): boolean {
   if (typeof guest === 'string' || guest.power !== before.power) return false;
   const digest = guest.config.kind === 'known' ? guest.config.config.digest : undefined;
   if (before.digest !== undefined && digest !== before.digest) return false;
-  if (guest.bootedAtMs === null || before.booted_at_ms === null) {
-    return guest.bootedAtMs === before.booted_at_ms;
-  }
-  return Math.abs(guest.bootedAtMs - before.booted_at_ms) <= BOOT_TIME_SLACK_MS;
+  return compareBoots(guest, before) === 'same';
 }
 
 async function waitForTask(attempt: Watched, room: Workroom): Promise<void> {

@@ -91,6 +91,7 @@ function makeWorld(): World {
       lock: null,
       tags: ['prod', 'web'],
       bootedAtMs: power === 'running' ? 1_795_000_000_000 + index : null,
+      pid: power === 'running' ? 10_000 + index : null,
       ha: { kind: 'not_read' },
     } as const;
     const config = { digest: DIGEST, current, pending: new Map(), readAtMs: 1_795_000_000_000 };

@@ -147,10 +147,10 @@ export function isGuestAsAsked(
   const actual: ActualGuest = {
     power: guest.status,
     haState: guest.ha_state ?? undefined,
-    bootedAtMs: guest.booted_at === null ? null : Date.parse(guest.booted_at),
     config: new Map(Object.entries(guest.config).map(([key, text]) => [key, plainValue(text)])),
   };
-  return isAsAsked(op, actual, (bootedAtMs) => bootedAtMs === null || bootedAtMs < sinceMs);
+  const isSameBoot = guest.booted_at === null || Date.parse(guest.booted_at) < sinceMs;
+  return isAsAsked(op, actual, isSameBoot);
 }
 
 function slownessOf({ at, ms, fault }: LoggedRequest): Interval[] {

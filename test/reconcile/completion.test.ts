@@ -1,6 +1,11 @@
 /** "Done" means seen: what was told against what is there. */
 import { describe, expect, it } from 'vitest';
-import { decideOutcome, type Evidence, judgeFulfilment } from '../../src/reconcile/completion.ts';
+import {
+  compareBoots,
+  decideOutcome,
+  type Evidence,
+  judgeFulfilment,
+} from '../../src/reconcile/completion.ts';
 import type { Guest } from '../../src/reconcile/guest.ts';
 import { parseUpid } from '../../src/reconcile/ids.ts';
 import { type Action, type Before, DEFAULT_STOP } from '../../src/reconcile/op.ts';
@@ -96,6 +101,30 @@ const config = (set: Record<string, string>, ...remove: string[]): Action => {
 const seen = (...args: Parameters<typeof guestConfig>): Partial<Guest> => {
   return { config: { kind: 'known', config: guestConfig(...args) } };
 };
+
+describe('whether a boot is the one that was there before', () => {
+  const before: Before = { power: 'running', booted_at_ms: NOW_MS, pid: 700, last_upid: null };
+  it.each([
+    ['the same time and process', 1_000, 700, 'same'],
+    ['another process', 60_000, 701, 'later'],
+    ['another process within seconds', 1_000, 701, 'later'],
+    ['another process, the clock set back', -60_000, 701, 'later'],
+    ['the same process a minute later: the clock was set', 60_000, 700, 'unclear'],
+    ['the same process a minute earlier: the clock was set', -60_000, 700, 'unclear'],
+    ['no pid is told, the same time', 1_000, null, 'same'],
+    ['no pid is told, a later time', 60_000, null, 'later'],
+    ['no pid is told, an earlier time', -60_000, null, 'unclear'],
+  ])('%s', (_name, laterMs, pid, expected) => {
+    expect(compareBoots({ bootedAtMs: NOW_MS + laterMs, pid }, before)).toBe(expected);
+  });
+
+  it('a stopped guest has none', () => {
+    const stopped: Before = { power: 'stopped', booted_at_ms: null, last_upid: null };
+    expect(compareBoots({ bootedAtMs: null, pid: null }, stopped)).toBe('same');
+    expect(compareBoots({ bootedAtMs: null, pid: null }, before)).toBe('unclear');
+    expect(compareBoots({ bootedAtMs: NOW_MS, pid: 700 }, stopped)).toBe('unclear');
+  });
+});
 
 describe('a guest is as the op wants it', () => {
   const before: Before = { power: 'running', booted_at_ms: NOW_MS - 90_000, last_upid: null };

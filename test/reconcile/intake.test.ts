@@ -140,7 +140,7 @@ it(`an op is tried ${OP_ATTEMPTS_MAX} times, a restart's start ${RESTART_STARTS_
   await makeWorld(101, 102);
   const refused = { kind: 'refuse', code: 'guest_locked', message: 'VM is locked' } as const;
   for (let count = 0; count < 9; count++) world.api.faults.plan('start', refused);
-  world.node.guest(102).powerOn(world.clock.now());
+  world.node.guest(102).powerOn(world.clock.elapsedMs);
   await submit(start(101));
   await world.clock.advanceTo(60_000);
   const restart: OpRequest = { ...start(102), action: { kind: 'restart', params: DEFAULT_STOP } };

@@ -264,6 +264,7 @@ function plan(scene: {
     lock: null,
     tags: [],
     bootedAtMs: null,
+    pid: null,
     ha: { kind: 'not_read' },
     config: {
       kind: 'known',

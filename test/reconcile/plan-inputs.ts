@@ -66,6 +66,7 @@ export function seenGuest(fields: Partial<Guest> = {}): Guest {
     lock: null,
     tags: [],
     bootedAtMs: null,
+    pid: null,
     ha: { kind: 'unmanaged' },
     config: { kind: 'known', config: guestConfig({}) },
     ...fields,

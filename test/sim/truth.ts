@@ -11,7 +11,7 @@ export interface GuestTruth {
   readonly atMs: number;
   readonly power: Power;
   readonly haState: string | null | undefined;
-  readonly bootedAtMs: number | null;
+  readonly pid: number | null;
   /** With what is pending applied. */
   readonly config: ReadonlyMap<string, string>;
 }
@@ -43,7 +43,7 @@ export class Truth {
 
   #watch(guest: ModelGuest): void {
     const note = (): void => this.#note(guest.vmid);
-    for (const key of ['power', 'haState', 'bootedAtMs'] as const) watchField(guest, key, note);
+    for (const key of ['power', 'haState', 'pid'] as const) watchField(guest, key, note);
     for (const changes of [guest.config, guest.pending]) watchMap<unknown>(changes, note);
   }
 
@@ -64,11 +64,7 @@ export class Truth {
 }
 
 /** The field as before, and a call after each time it is set. */
-function watchField(
-  guest: ModelGuest,
-  key: 'power' | 'haState' | 'bootedAtMs',
-  onSet: () => void,
-): void {
+function watchField(guest: ModelGuest, key: 'power' | 'haState' | 'pid', onSet: () => void): void {
   let value: unknown = guest[key];
   Object.defineProperty(guest, key, {
     configurable: true,
@@ -101,6 +97,6 @@ function describe(guest: ModelGuest, atMs: number): GuestTruth {
     if (change.kind === 'set') config.set(key, change.value);
     else config.delete(key);
   }
-  const { power, haState, bootedAtMs } = guest;
-  return { atMs, power, haState, bootedAtMs, config };
+  const { power, haState, pid } = guest;
+  return { atMs, power, haState, pid, config };
 }

@@ -185,10 +185,9 @@ export class Witness {
       if (!wasOff) this.#fail(draft, 'it was never stopped');
       return;
     }
-    const bootedMs = before?.booted_at_ms ?? null;
-    const isSameBoot = (atMs: number | null): boolean => atMs === bootedMs;
     const isSo = (guest: GuestTruth | null): boolean =>
-      guest !== null && isAsAsked({ kind: draft.kind, params }, guest, isSameBoot);
+      guest !== null &&
+      isAsAsked({ kind: draft.kind, params }, guest, guest.pid === (before?.pid ?? null));
     // A restart cut off after its parts had ended says what they did.
     const sinceMs = draft.kind === 'restart' ? beganMs : this.#sinceMs();
     if (!truth.wasEver(draft.vmid, sinceMs, isSo)) this.#fail(draft, 'it is not so');
@@ -208,7 +207,7 @@ export class Witness {
     const { kind } = draft;
     const { params } = started.record;
     const isSo = (guest: GuestTruth | null): boolean =>
-      guest === null || !isAsAsked({ kind, params }, guest, () => true);
+      guest === null || !isAsAsked({ kind, params }, guest, true);
     if (kind !== 'restart' && !truth.wasEver(draft.vmid, sinceMs, isSo)) {
       this.#fail(draft, 'all the time it was as asked');
     }

@@ -6,7 +6,6 @@ export interface ActualGuest {
   readonly power: 'running' | 'stopped';
   /** Undefined: HA does not manage it. */
   readonly haState?: string | null | undefined;
-  readonly bootedAtMs: number | null;
   /** With what is pending applied. */
   readonly config: ReadonlyMap<string, string>;
 }
@@ -16,11 +15,11 @@ export interface Asked {
   readonly params?: object | undefined;
 }
 
-/** `isSameBoot`: has the guest not been started since the op began? */
+/** `isSameBoot`: the guest has not been started since the op began. */
 export function isAsAsked(
   { kind, params }: Asked,
   guest: ActualGuest,
-  isSameBoot: (bootedAtMs: number | null) => boolean,
+  isSameBoot: boolean,
 ): boolean {
   switch (kind) {
     case 'start':
@@ -28,7 +27,7 @@ export function isAsAsked(
     case 'stop':
       return guest.power === 'stopped' && isHaState(guest, 'stopped');
     case 'restart':
-      return guest.power === 'running' && !isSameBoot(guest.bootedAtMs);
+      return guest.power === 'running' && !isSameBoot;
     case 'set_config': {
       const change = { set: {}, delete: [], ...params };
       const isSet = Object.entries(change.set).every(

@@ -80,6 +80,7 @@ function guestOf(known: Pick<Guest, 'vmid' | 'kind' | 'power'>, { current }: Gue
     lock: null,
     tags: [],
     bootedAtMs: null,
+    pid: null,
     ha: { kind: 'not_read' },
     config: { kind: 'not_read' },
   };

@@ -84,6 +84,7 @@ function stoppedGuest(id: Vmid): Guest {
     lock: null,
     tags: [],
     bootedAtMs: null,
+    pid: null,
     ha: { kind: 'unmanaged' },
     config: { kind: 'known', config },
   };

@@ -235,7 +235,7 @@ export class ModelApi implements GuestApi {
   #take(guest: ModelGuest, kind: 'start' | 'stop'): void {
     const isStart = kind === 'start';
     if (guest.haState !== undefined) this.node.ha.request(guest, isStart ? 'started' : 'stopped');
-    else if (isStart) guest.powerOn(this.node.clock.now());
+    else if (isStart) guest.powerOn(this.node.clock.elapsedMs);
     else guest.powerOff();
   }
 

@@ -9,6 +9,7 @@ import type {
   Power,
 } from '../../../src/reconcile/guest.ts';
 import type { Vmid } from '../../../src/reconcile/ids.ts';
+import type { VirtualClock } from '../virtual-clock.ts';
 
 /** The scripted misbehaviour of a guest; each entry is used once. */
 export interface Behaviour {
@@ -44,7 +45,9 @@ export class ModelGuest {
   qmpStatus: string | null = null;
   isTemplate = false;
   lock: string | null = null;
+  /** Ms since the beginning of virtual time: no step of the wall clock moves it. */
   bootedAtMs: number | null = null;
+  pid: number | null = null;
   /** Its service's state in the HA manager; undefined: not managed. */
   haState: string | null | undefined = undefined;
   /** A shutdown that waits holds the guest's config lock (PVE-FACTS 19). */
@@ -68,12 +71,13 @@ export class ModelGuest {
     return createHash('sha1').update(lines.join('\n')).digest('hex');
   }
 
-  powerOn(nowMs: number): void {
+  powerOn(elapsedMs: number): void {
     this.applyPending();
     this.power = 'running';
     this.qmpStatus = this.kind === 'qemu' ? 'running' : null;
-    this.bootedAtMs = nowMs;
+    this.bootedAtMs = elapsedMs;
     this.starts += 1;
+    this.pid = this.vmid * 1_000 + this.starts;
   }
 
   powerOff(): void {
@@ -82,6 +86,7 @@ export class ModelGuest {
     this.power = 'stopped';
     this.qmpStatus = null;
     this.bootedAtMs = null;
+    this.pid = null;
   }
 
   applyPending(): void {
@@ -116,7 +121,7 @@ export class ModelGuest {
   }
 
   /** As a list shows it; `isDetailed`: as its own status does. */
-  look(isDetailed: boolean): Guest {
+  look(isDetailed: boolean, clock: VirtualClock): Guest {
     const ha: HaLook =
       this.haState === undefined ? { kind: 'unmanaged' } : { kind: 'managed', state: this.haState };
     return {
@@ -128,7 +133,10 @@ export class ModelGuest {
       template: this.isTemplate,
       lock: this.lock,
       tags: (this.config.get('tags') ?? '').split(';').filter((tag) => tag !== ''),
-      bootedAtMs: this.bootedAtMs,
+      // PVE tells an uptime; what that makes of the boot's time is the reader's clock's work.
+      bootedAtMs:
+        this.bootedAtMs === null ? null : clock.now() - (clock.elapsedMs - this.bootedAtMs),
+      pid: this.pid,
       ha: isDetailed ? ha : { kind: 'not_read' },
       config: { kind: 'not_read' },
     };

@@ -53,7 +53,8 @@ export class ModelNode {
       guest.power = 'running';
       guest.qmpStatus = setup.qmp_status ?? (guest.kind === 'qemu' ? 'running' : null);
       // It has been up for a day.
-      guest.bootedAtMs = this.clock.now() - 86_400_000;
+      guest.bootedAtMs = this.clock.elapsedMs - 86_400_000;
+      guest.pid = vmid * 1_000;
     }
     guest.isTemplate = setup.template ?? false;
     guest.lock = setup.lock ?? null;

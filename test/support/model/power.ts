@@ -24,7 +24,7 @@ export class PowerWork {
     // Somebody was faster.
     if (isRunning(guest)) return `${label(guest)} already running`;
     guest.lock = null;
-    guest.powerOn(this.#clock.now());
+    guest.powerOn(this.#clock.elapsedMs);
     void this.#dieLater(guest);
     return end;
   }

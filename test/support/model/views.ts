@@ -48,7 +48,7 @@ export class NodeViews {
   #list(kind: GuestKind): ReadonlyMap<Vmid, Guest> {
     if (this.isBlind) return new Map();
     const ofKind = [...this.#node.guests.values()].filter((guest) => guest.kind === kind);
-    return new Map(ofKind.map((guest) => [guest.vmid, guest.look(false)]));
+    return new Map(ofKind.map((guest) => [guest.vmid, guest.look(false, this.#node.clock)]));
   }
 
   async observe(request: ObserveRequest, signal: AbortSignal): Promise<ActualState> {
@@ -134,7 +134,9 @@ export class NodeViews {
 
   #readDetails(ref: GuestRef, signal: AbortSignal): Promise<Answer<{ guest: Guest | undefined }>> {
     return this.#wire.read('status', signal, () => ({
-      guest: this.isBlind ? undefined : this.#node.guests.get(ref.vmid)?.look(true),
+      guest: this.isBlind
+        ? undefined
+        : this.#node.guests.get(ref.vmid)?.look(true, this.#node.clock),
     }));
   }
 
