@@ -2,7 +2,7 @@
  * What only a real kernel can show: a file system that is full, one that is read-only, and the
  * calls the writer makes, in their order.
  */
-import { spawnSync } from 'node:child_process';
+import { type SpawnSyncReturns, spawnSync } from 'node:child_process';
 import * as fs from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -33,7 +33,7 @@ function confirmedIn(text: string): string[] {
 }
 
 /** In a namespace of its own, where anybody may mount: gone with the shell. */
-function runMounted(commands: string, ...args: string[]): ReturnType<typeof spawnSync> {
+function runMounted(commands: string, ...args: string[]): SpawnSyncReturns<string> {
   const shell = ['--user', '--map-root-user', '--mount', 'bash', '-euc', commands, 'bash'];
   return spawnSync('unshare', [...shell, ...args], { encoding: 'utf8' });
 }
@@ -87,7 +87,7 @@ describe.skipIf(!mounts)(
       "$node" "$program" ops list --config $root/config.yaml --json`;
       const args = [process.execPath, script, programFile(), root];
       const { stdout, stderr } = runMounted(commands, ...args);
-      const [refused, exit, ...read] = String(stdout).trimEnd().split('\n');
+      const [refused, exit, ...read] = stdout.trimEnd().split('\n');
       expect({ refused, exit, stderr }).toEqual({
         refused: 'error config_invalid reject',
         exit: 'exit 70',
