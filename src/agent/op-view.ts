@@ -38,7 +38,7 @@ function createLineView({ err, nameOf }: OpViewOptions): OpView {
   const progress = createProgress(err, nameOf);
   const shown = new Map<Vmid, string>();
   return {
-    record: progress.record,
+    record: (record) => progress.record(record),
     wait(vmid, wait) {
       const text = wait === null ? '' : `${wait.code} ${wait.message}`;
       if (shown.get(vmid) === text || (wait === null && !shown.has(vmid))) return;

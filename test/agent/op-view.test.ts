@@ -23,7 +23,7 @@ function recordOf(number: number, more: Partial<OpRecord>): OpRecord {
     attempt: 1,
     origin: 'reconcile',
     ...more,
-  } as OpRecord;
+  };
 }
 
 function draw(
@@ -60,7 +60,10 @@ test('an op that has ended is printed once, above those under way', () => {
   view.record(recordOf(1, { state: 'succeeded' }));
   view.record(recordOf(2, { attempt: 2 }));
   const [, first = '', second = ''] = read().split('\u001B[J');
-  expect(first).toMatch(/^✓ succeeded .*101 web[^\n]*\n. started .*102 web[^\n]*\n\u001B\[1A\r$/);
+  const [ended, running, back] = first.split('\n');
+  expect(ended).toMatch(/^✓ succeeded .*101 web/);
+  expect(running).toMatch(/^. started .*102 web/);
+  expect(back).toBe('\u001B[1A\r');
   expect(second).not.toContain('101 web');
   view.close();
 });
@@ -72,7 +75,7 @@ test('no line is wider than the terminal, whatever the log of a task says', asyn
   view.close();
   const lines = read()
     .split('\n')
-    .map((line) => line.replace(/^[^]*\u001B\[J/, ''));
+    .map((line) => line.split('\u001B[J').at(-1) ?? '');
   expect(lines.some((line) => line.includes('xxx…'))).toBe(true);
   expect(Math.max(...lines.map((line) => line.length))).toBeLessThan(60);
 });
