@@ -30,10 +30,10 @@ export class DebianRoot {
     return execFileSync('chroot', [this.dir, ...argv], { encoding: 'utf8', stdio: 'pipe' });
   }
 
-  /** Out of dpkg's own temporary folders: a booted root has its own /tmp. */
+  /** Returns all that dpkg says. Not from /tmp: a booted root has its own. */
   install(file: string): string {
     copyFileSync(file, this.at('/root/package.deb'));
-    return this.run('dpkg', '-i', '/root/package.deb');
+    return this.run('sh', '-c', 'dpkg -i /root/package.deb 2>&1');
   }
 
   ownerOf(path: string): string {

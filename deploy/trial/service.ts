@@ -25,7 +25,7 @@ export async function tryWatchdog(root: BootedRoot): Promise<void> {
   const stuck = root.property(UNIT, 'MainPID');
   root.run('kill', '-STOP', stuck);
   await root.until('the watchdog begins it again', () => isUpAs(root, stuck), 60_000);
-  assert.match(root.run('journalctl', '-u', UNIT, '-o', 'cat'), /Watchdog timeout/);
+  assert.match(root.run('journalctl', '-b', '-u', UNIT, '-o', 'cat'), /Watchdog timeout/);
   const pid = root.property(UNIT, 'MainPID');
   root.run('kill', '-KILL', pid);
   await root.until('it is begun again after a kill', () => isUpAs(root, pid));
@@ -81,7 +81,7 @@ export async function tryFullDisk(root: BootedRoot, pve: Simulator, vmid: number
   });
   const halted = (): boolean => root.property(UNIT, 'ExecMainStatus') === '70';
   await root.until('the agent halts', halted);
-  assert.match(root.run('journalctl', '-u', UNIT, '-o', 'cat'), /journal_poisoned/);
+  assert.match(root.run('journalctl', '-b', '-u', UNIT, '-o', 'cat'), /journal_poisoned/);
   assert.deepEqual(await changes(), [], 'nothing is asked of PVE that is not on disk');
   root.run('rm', `${STATE}/filler`);
   await root.until('the change is made', async () => {

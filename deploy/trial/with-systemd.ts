@@ -31,7 +31,7 @@ export async function tryWithSystemd(
       tryRemoval(root, older);
       assert(firstPlanMs < FIRST_PLAN_MAX_MS, `first plan after ${seconds(firstPlanMs)}`);
     } catch (error) {
-      console.error(root.ended('journalctl', '-o', 'cat', '-n', '60').said);
+      console.error(root.ended('journalctl', '-b', '-o', 'cat', '-n', '60').said);
       throw error;
     } finally {
       await root.halt();
