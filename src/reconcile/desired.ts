@@ -64,6 +64,7 @@ const NAME_MAX_CHARS = 255;
 const STOP_TIMEOUT_MAX_S = 24 * 60 * 60;
 
 const DURATION = /^(\d+)(ms|s|m|h|d)$/;
+const DURATION_EXPECTED = 'expected a duration like 500ms, 30s, 5m, 1h or 90d';
 const UNIT_MS: ReadonlyMap<string, number> = new Map([
   ['ms', 1],
   ['s', 1000],
@@ -74,15 +75,15 @@ const UNIT_MS: ReadonlyMap<string, number> = new Map([
 
 /** `500ms`, `30s`, `5m`, `1h`, `90d` in milliseconds, or null. */
 export function parseDurationMs(text: string): number | null {
-  const match = DURATION.exec(text);
-  const unitMs = UNIT_MS.get(match?.[2] ?? '');
-  const ms = Number(match?.[1]) * (unitMs ?? Number.NaN);
+  const unitMs = UNIT_MS.get(text.replace(/^\d+/, '')) ?? Number.NaN;
+  const ms = Number.parseInt(text, 10) * unitMs;
   return Number.isSafeInteger(ms) ? ms : null;
 }
 
 export const durationSchema = z
   .string()
-  .regex(DURATION, 'expected a duration like 500ms, 30s, 5m, 1h or 90d')
+  .regex(DURATION, DURATION_EXPECTED)
+  .refine((text) => parseDurationMs(text) !== null, DURATION_EXPECTED)
   .describe('A duration: 500ms, 30s, 5m, 1h, 90d');
 
 const scalar = z.union([z.string().max(VALUE_MAX_CHARS), z.number(), z.boolean()]);

@@ -45,6 +45,11 @@ describe('every finding names its line, its column, its path and what was expect
       ['f.yaml:5:16 guests.101.stop.timeout: expected a text, found a number'],
     ],
     [
+      'a duration too long to count',
+      GUEST('    stop:\n      timeout: 99999999999999d\n'),
+      ['f.yaml:5:16 guests.101.stop.timeout: expected a duration like 500ms, 30s, 5m, 1h or 90d'],
+    ],
+    [
       'a missing key, at what it is missing from',
       'guests: {}\n',
       ['f.yaml:1:1 version: missing: expected 1'],
