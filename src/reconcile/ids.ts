@@ -61,6 +61,6 @@ export function makeCorrelationId(random: Random): CorrelationId {
 
 function randomText(random: Random): string {
   let text = '';
-  for (let i = 0; i < OP_ID_CHARS; i++) text += CROCKFORD[Math.floor(random.next() * 32)] ?? '0';
+  for (let i = 0; i < OP_ID_CHARS; i++) text += CROCKFORD.charAt(Math.floor(random.next() * 32));
   return text;
 }
