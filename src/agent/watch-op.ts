@@ -50,7 +50,9 @@ export async function watchOp(
       if (record === null || !isOurs) continue;
       view.record(record);
       if (record.op_id !== op.op_id || !isTerminal(record.state)) continue;
-      return await agent.call(API.getOp, { params: { op_id: op.op_id } });
+      // A failed attempt and the next one's beginning come in one write: by now it shows.
+      const latest = await agent.call(API.getOp, { params: { op_id: op.op_id } });
+      if (isTerminal(latest.state)) return latest;
     }
   } finally {
     view.close();

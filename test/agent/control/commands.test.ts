@@ -117,6 +117,16 @@ describe('guest', () => {
     expect(err.text).not.toContain('\u001B');
   });
 
+  test('start --wait does not take a failed try for the end', async () => {
+    await using world = await setUp();
+    world.api.faults.plan('start', { kind: 'refuse', code: 'guest_locked', message: 'locked' });
+    const { context, out, err } = await sitDown(world);
+    const exit = runGuestOp(context, { kind: 'start', ref: 'mail', wait: true });
+    expect(await untilAnswered(world, exit)).toBe(0);
+    expect(out.text).toContain('start of 102: succeeded');
+    expect(err.text).toContain('[guest_locked] locked');
+  });
+
   test('hold and resume say until when', async () => {
     await using world = await setUp();
     const { context, out } = await sitDown(world);
