@@ -16,8 +16,10 @@ const ENDED_KEPT_MAX = 32;
 const FAILED_RESTATED_MAX = 8;
 /** Beyond this no new op begins: the intake's own limit is far below. */
 const OPS_IN_FLIGHT_MAX = 20_000;
+/** A signature is good for a day at most; more keys than this in one are a flood. */
+export const KEYS_MAX = 100_000;
 
-/** `rule`: of CONTRACT 5; `limit`: OPS_IN_FLIGHT_MAX. */
+/** `rule`: of CONTRACT 5; `limit`: OPS_IN_FLIGHT_MAX or KEYS_MAX. */
 export interface Refusal {
   readonly rule: 'J2' | 'J6' | 'limit';
   readonly message: string;
@@ -46,6 +48,8 @@ export class OpBook {
   readonly #keys = new Map<string, KeptKey>();
   readonly #parts = new Map<OpId, OpId[]>();
   #forgottenToMs = 0;
+  /** No key is past its time before this: until then there is nothing to look for. */
+  #nextExpiryMs = Number.POSITIVE_INFINITY;
 
   /** Keys of ops that expired up to then are forgotten: should the clock step back, they are not new. */
   get forgottenToMs(): number {
@@ -68,8 +72,17 @@ export class OpBook {
     const { idemp_key: key } = next;
     const kept = key === undefined ? null : this.findKey(key, atMs);
     if (kept !== null) return refusal('J6', next, `its idempotency key is that of op ${kept.opId}`);
-    if (this.#inFlight.size < OPS_IN_FLIGHT_MAX) return null;
-    return refusal('limit', next, `${OPS_IN_FLIGHT_MAX} ops are in flight already`);
+    if (this.#inFlight.size >= OPS_IN_FLIGHT_MAX) {
+      return refusal('limit', next, `${OPS_IN_FLIGHT_MAX} ops are in flight already`);
+    }
+    if (key === undefined || this.#hasRoomForKey(atMs)) return null;
+    return refusal('limit', next, `${KEYS_MAX} idempotency keys are kept already`);
+  }
+
+  #hasRoomForKey(nowMs: number): boolean {
+    if (this.#keys.size < KEYS_MAX) return true;
+    if (nowMs > this.#nextExpiryMs) this.#forgetKeys(nowMs);
+    return this.#keys.size < KEYS_MAX;
   }
 
   /** Folds a record that `refuse` has nothing against. */
@@ -106,6 +119,7 @@ export class OpBook {
     const { idemp_key: key, payload_hmac: payloadHmac, expires_at_ms: expiresAtMs } = first;
     if (key !== undefined && payloadHmac !== undefined && expiresAtMs !== undefined) {
       this.#keys.set(key, { opId, payloadHmac, expiresAtMs });
+      this.#nextExpiryMs = Math.min(this.#nextExpiryMs, expiresAtMs + KEY_GRACE_MS);
     }
     if (parentId === undefined) return;
     const parts = this.#parts.get(parentId);
@@ -156,11 +170,7 @@ export class OpBook {
 
   /** Forgets what nobody may ask for any more, and what a new segment does not restate. */
   forgetPast(nowMs: number): void {
-    for (const [opId, { story }] of this.#ops) {
-      const key = story?.first.idemp_key;
-      if (key === undefined || this.#inFlight.has(opId)) continue;
-      if (this.findKey(key, nowMs) === null) this.#forget(opId);
-    }
+    this.#forgetKeys(nowMs);
     let failed = 0;
     for (const opId of [...this.#ended].toReversed()) {
       if (this.#isPartInFlight(opId)) continue;
@@ -168,6 +178,17 @@ export class OpBook {
       const mayBeTried = latest?.state === 'failed' && latest.attempt > 0;
       if (mayBeTried) failed += 1;
       if (!mayBeTried || failed > FAILED_RESTATED_MAX) this.#forget(opId);
+    }
+  }
+
+  #forgetKeys(nowMs: number): void {
+    this.#nextExpiryMs = Number.POSITIVE_INFINITY;
+    for (const [opId, { story }] of this.#ops) {
+      const key = story?.first.idemp_key;
+      if (key === undefined || this.#inFlight.has(opId)) continue;
+      const kept = this.findKey(key, nowMs);
+      if (kept === null) this.#forget(opId);
+      else this.#nextExpiryMs = Math.min(this.#nextExpiryMs, kept.expiresAtMs + KEY_GRACE_MS);
     }
   }
 
