@@ -89,7 +89,8 @@ describe('from a fresh host to one that never had an agent', () => {
   beforeAll(async () => {
     freshHost();
     first = await setup();
-  });
+    // A dozen processes: seconds, but on a machine that is busy with other tests.
+  }, 60_000);
   afterAll(leaveHost);
 
   test('roles hold exactly what the policy needs, for user and token, on the path it is for', () => {
