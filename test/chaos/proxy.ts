@@ -53,7 +53,6 @@ export class ChaosProxy {
     const pair = { client, node };
     this.#pairs.add(pair);
     node.on('error', () => client.destroy());
-    node.on('close', () => client.destroy());
     client.on('close', () => this.#pairs.delete(pair));
     this.#pass(pair, 'request');
     this.#pass(pair, 'answer');

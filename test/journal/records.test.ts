@@ -152,7 +152,13 @@ describe('a record of another type', () => {
 
   test('of an op that is restated holds one op only, and at most three records', () => {
     const other = { ...FULL_OP, op_id: opId(9) };
-    for (const records of [[], 'none', [FULL_OP, other], Array(4).fill(FULL_OP), [{}]]) {
+    for (const records of [
+      [],
+      'none',
+      [FULL_OP, other],
+      [FULL_OP, FULL_OP, FULL_OP, FULL_OP],
+      [{}],
+    ]) {
       expect(read({ ...LIVE_OP, records }).kind).toBe('unreadable');
     }
   });

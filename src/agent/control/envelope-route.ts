@@ -3,14 +3,14 @@
  * exactly these bytes; nothing here parses them.
  */
 import type { FastifyInstance } from 'fastify';
-import { recordsOf } from '../op-ref.ts';
 import { sendProblem } from './app.ts';
-import { describeOp, describeWholeOp } from './op-document.ts';
+import { describeOp } from './op-document.ts';
 import type { ControlPorts } from './ports.ts';
 import { problemOf } from './problem.ts';
+import { readWholeOp } from './whole-op.ts';
 
 export function addEnvelopeRoute(app: FastifyInstance, ports: ControlPorts): void {
-  const { acceptEnvelope, history, ledger } = ports;
+  const { acceptEnvelope, ledger } = ports;
   if (acceptEnvelope === undefined) return;
   // In a scope of its own: its parser of bodies is for this route only.
   void app.register(async (scope) => {
@@ -29,8 +29,7 @@ export function addEnvelopeRoute(app: FastifyInstance, ports: ControlPorts): voi
         const view = ledger.findOp(result.opId);
         if (view !== null) return reply.code(202).send(describeOp([view.first], null));
       }
-      const records = recordsOf(result.opId, await history.readOp(result.opId));
-      return reply.send(describeWholeOp(records, ports));
+      return reply.send(await readWholeOp(result.opId, ports));
     });
   });
 }

@@ -20,12 +20,12 @@ import { planDocument } from '../plan-document.ts';
 import { describeAgent, pauseOf } from './agent-view.ts';
 import { API } from './api.ts';
 import type { GuestFeed } from './guest-feed.ts';
-import { describeOp, describeWait, describeWholeOp, type WaitDocument } from './op-document.ts';
-import { readReceipt, receiptDocument } from './op-receipt.ts';
+import { describeOp, describeWait, type WaitDocument } from './op-document.ts';
 import type { PassRunner } from './pass-runner.ts';
 import type { ControlPorts } from './ports.ts';
 import type { RouteInput } from './route.ts';
 import { type Answer, type ServedRoute, serve } from './served-route.ts';
+import { readWholeOp } from './whole-op.ts';
 
 /** An op that is cancelled between two looks ends as soon as its lane wakes. */
 const CANCEL_WAIT_MS = 500;
@@ -59,11 +59,7 @@ function opReaders({ ports }: HandlerParts): ServedRoute[] {
       return { body: { ops: ops.map((record) => describeOp([record], waitOf(record))), next } };
     }),
     serve(API.getOp, async ({ params: { op_id: ref } }) => {
-      const found = await ports.history.readOp(ref);
-      const records = recordsOf(ref, found);
-      const receipt = await readReceipt(records, found, ports.history);
-      const body = describeWholeOp(records, ports);
-      return { body: { ...body, receipt: receiptDocument(receipt) } };
+      return { body: await readWholeOp(ref, ports) };
     }),
     serve(API.getTaskLog, async ({ params: { op_id: ref } }) => {
       const op = ports.ledger.opsInFlight().find(({ opId }) => opId === ref);
@@ -145,8 +141,7 @@ function agentOps({ ports, passes }: HandlerParts): ServedRoute[] {
         });
       }
       await ended;
-      const records = recordsOf(opId, await ports.history.readOp(opId));
-      return { body: describeOp(records, null) };
+      return { body: await readWholeOp(opId, ports) };
     }),
     serve(API.reconcile, ({ body: { refs } }) => {
       const only = refs === undefined ? null : new Set(refs.map((ref) => findVmid(ref, ports)));
@@ -187,7 +182,7 @@ async function submitOp(
   action: Action,
   ports: ControlPorts,
 ): Promise<Answer> {
-  const { engine, ledger, history } = ports;
+  const { engine, ledger } = ports;
   const result = await engine.submit({
     origin: 'operator',
     vmid: findVmid(ref, ports),
@@ -199,13 +194,12 @@ async function submitOp(
   if (result.kind === 'refused') {
     throw new ReconcilerError(result.problem.code, result.problem.message);
   }
-  const flight = { inFlight: ledger.opsInFlight(), waits: engine.waits() };
-  if (result.kind === 'accepted') {
-    const { record } = result;
-    return { body: describeOp([record], describeWait(record.op_id, flight)) };
+  if (result.kind === 'repeat') {
+    return { status: 200, body: await readWholeOp(result.opId, ports) };
   }
-  const records = recordsOf(result.opId, await history.readOp(result.opId));
-  return { status: 200, body: describeOp(records, describeWait(result.opId, flight)) };
+  const { record } = result;
+  const flight = { inFlight: ledger.opsInFlight(), waits: engine.waits() };
+  return { body: describeOp([record], describeWait(record.op_id, flight)) };
 }
 
 function askedBy(what: string, actor: string | undefined): string {

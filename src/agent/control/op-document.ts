@@ -4,8 +4,6 @@ import type { OpId, Vmid } from '../../reconcile/ids.ts';
 import { isTerminal, type OpRecord } from '../../reconcile/op.ts';
 import { leadingOps } from '../../reconcile/phase.ts';
 import type { OpView } from '../../reconcile/ports.ts';
-import type { EnvelopeJson } from '../hub/dsse.ts';
-import type { ControlPorts } from './ports.ts';
 
 export interface WaitDocument {
   readonly code: string;
@@ -27,8 +25,6 @@ export interface OpDocument
   readonly parent_op_id: OpRecord['parent_op_id'] | undefined;
   readonly actor: OpRecord['actor'] | undefined;
   readonly waiting_for?: WaitDocument;
-  /** Its end, signed; there as soon as nothing more can follow. */
-  readonly signed_receipt?: EnvelopeJson;
   /** Oldest first; in a list, the newest alone. */
   readonly records: readonly OpRecord[];
 }
@@ -61,18 +57,6 @@ export function describeOp(
     ...(error === undefined ? {} : { error }),
     records,
   };
-}
-
-/** One op in full: what it waits for, and its receipt as the hub gets it. */
-export function describeWholeOp(
-  records: readonly [OpRecord, ...OpRecord[]],
-  { ledger, engine, sealReceipt }: Pick<ControlPorts, 'ledger' | 'engine' | 'sealReceipt'>,
-): OpDocument {
-  const [first] = records;
-  const flight = { inFlight: ledger.opsInFlight(), waits: engine.waits() };
-  const document = describeOp(records, describeWait(first.op_id, flight));
-  const receipt = sealReceipt?.(records.at(-1) ?? first) ?? null;
-  return receipt === null ? document : { ...document, signed_receipt: receipt };
 }
 
 /** Why an op in flight is not done yet; null where it is at work this moment. */
