@@ -17,14 +17,17 @@ const root = fileURLToPath(new URL('..', import.meta.url));
  * takes longer than to read it, so a handful of parts is faster than one for every module.
  */
 const PARTS: readonly (readonly [string, RegExp])[] = [
-  ['cli', /\/agent\/(?:cli|op-ref|op-text|table)\.ts$|\/control\/op-document\.ts$/],
-  ['config', /\/agent\/(?:config|system)\.ts$|\/reconcile\/desired\.ts$/],
+  [
+    'cli',
+    /\/command-line\/cli\.ts$|\/terminal\/(?:op-text|table)\.ts$|\/control\/op-(?:ref|document)\.ts$/,
+  ],
+  ['config', /\/config\/config\.ts$|\/agent\/system\.ts$|\/reconcile\/desired\.ts$/],
   ['journal-reader', /\/journal\/(?:reader|tail)\.ts$/],
-  ['journal', /\/journal\/(?:journal|repair|verify)\.ts$|\/agent\/state-owner\.ts$/],
-  ['values', /\/proxmox\/same-value\.ts$|\/desired\/file\.ts$/],
+  ['journal', /\/journal\/(?:journal|repair|verify)\.ts$|\/daemon\/state-owner\.ts$/],
+  ['values', /\/values\/same-value\.ts$|\/desired\/file\.ts$/],
   ['signing', /\/hub\/(?:agent-key|envelope-file)\.ts$/],
-  ['agent-client', /\/control\/find-agent\.ts$|\/agent\/(?:watch-op|op-wait)\.ts$/],
-  ['session', /\/agent\/(?:session|guest-view)\.ts$|\/commands\/(?:apply|plan)\.ts$/],
+  ['agent-client', /\/control\/find-agent\.ts$|\/terminal\/(?:watch-op|op-wait)\.ts$/],
+  ['session', /\/daemon\/session\.ts$|\/control\/guest-view\.ts$|\/commands\/(?:apply|plan)\.ts$/],
 ];
 
 /** `outfile` ends in `.js`; the parts go into the folder it is in. */

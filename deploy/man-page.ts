@@ -4,8 +4,8 @@
  * configuration, which has every setting and its default.
  */
 import type { Command, Option } from 'commander';
-import { createProgram } from '../src/agent/command-line.ts';
-import { createTerminal } from '../src/agent/terminal.ts';
+import { createProgram } from '../src/agent/command-line/command-line.ts';
+import { createTerminal } from '../src/agent/terminal/terminal.ts';
 
 export function manPage(version: string, date: string): string {
   const terminal = createTerminal({ out: process.stdout, err: process.stderr }, {});

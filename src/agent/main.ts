@@ -12,6 +12,6 @@ if (isNodeTooOld) {
   );
   process.exitCode = 78;
 } else {
-  const { runCli } = await import('./cli.ts');
+  const { runCli } = await import('./command-line/cli.ts');
   process.exitCode = await runCli(process.argv.slice(2));
 }

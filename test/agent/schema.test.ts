@@ -2,7 +2,7 @@ import { PassThrough } from 'node:stream';
 import { expect, test } from 'vitest';
 import { z } from 'zod';
 import { runSchema } from '../../src/agent/commands/schema.ts';
-import { createTerminal } from '../../src/agent/terminal.ts';
+import { createTerminal } from '../../src/agent/terminal/terminal.ts';
 
 test('the schema takes what is a document, refuses what is none, and offers PVE’s options', async () => {
   const out = new PassThrough();

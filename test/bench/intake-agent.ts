@@ -1,12 +1,12 @@
 /** An agent for measuring its intake: engine, control API and a journal on a real disk. */
 import { join } from 'node:path';
 import { startControlServer } from '../../src/agent/control/server.ts';
-import { createEventHub } from '../../src/agent/event-hub.ts';
+import { createEventHub } from '../../src/agent/daemon/event-hub.ts';
+import { rememberLooks } from '../../src/agent/daemon/last-look.ts';
 import { createAuthority } from '../../src/agent/hub/authority.ts';
 import { createClockGuard } from '../../src/agent/hub/clock-guard.ts';
 import { createIntake } from '../../src/agent/hub/intake.ts';
 import type { Signer } from '../../src/agent/hub/signers.ts';
-import { rememberLooks } from '../../src/agent/last-look.ts';
 import { openReader } from '../../src/journal/reader.ts';
 import { Engine } from '../../src/reconcile/engine.ts';
 import { TestRing } from '../agent/hub/signing.ts';

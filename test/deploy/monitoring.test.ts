@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { parse } from 'yaml';
-import { createMetrics } from '../../src/agent/metrics.ts';
+import { createMetrics } from '../../src/agent/daemon/metrics.ts';
 import { CONDITION_CODES } from '../../src/reconcile/plan.ts';
 
 const root = join(import.meta.dirname, '../..');

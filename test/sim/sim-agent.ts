@@ -2,8 +2,9 @@
  * The agent, life after life, on one disk: it is killed, loses power, is told to stop, ends on a
  * failed write, and is started again, as systemd does. Its journal is the real one.
  */
+
+import { createPassLoop, type PassLoop } from '../../src/agent/daemon/pass-loop.ts';
 import { type ClockGuard, createClockGuard } from '../../src/agent/hub/clock-guard.ts';
-import { createPassLoop, type PassLoop } from '../../src/agent/pass-loop.ts';
 import { type Journal, startJournal } from '../../src/journal/journal.ts';
 import type { Engine } from '../../src/reconcile/engine.ts';
 import type { CorePorts, GuestApi, OpLedger } from '../../src/reconcile/ports.ts';

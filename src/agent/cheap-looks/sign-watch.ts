@@ -2,7 +2,7 @@
  * Looks at the host's signs every second and wakes the loop when they have changed: a config that
  * was written, a guest that has ended, a task that began. Without signs it does nothing.
  */
-import type { StartService } from '../daemon.ts';
+import type { StartService } from '../daemon/daemon.ts';
 import { systemClock } from '../system.ts';
 import { readHostSigns } from './host-signs.ts';
 

@@ -10,13 +10,13 @@ import type { Vmid } from '../../reconcile/ids.ts';
 import { type AdoptedGuest, adoptGuest } from '../adopt/adopted-guest.ts';
 import { extendDocument } from '../adopt/document-text.ts';
 import { replaceFile } from '../adopt/write-file.ts';
-import { type CommandContext, printJson, usageError } from '../command.ts';
+import { type CommandContext, printJson, usageError } from '../command-line/command.ts';
+import { describeIoError, readTextFile } from '../config/text-file.ts';
+import { assertSighted, openSession, type Session } from '../daemon/session.ts';
+import { actAsCaller } from '../daemon/state-owner.ts';
 import { documentProblem, readDesiredFile } from '../desired/document.ts';
 import { EXIT, type ExitCode } from '../errors.ts';
-import { assertSighted, openSession, type Session } from '../session.ts';
-import { actAsCaller } from '../state-owner.ts';
-import { printable } from '../terminal.ts';
-import { describeIoError, readTextFile } from '../text-file.ts';
+import { printable } from '../terminal/terminal.ts';
 import { resolveRefs } from './plan.ts';
 
 /** The limit of a document, as it is read (src/agent/desired/document.ts). */

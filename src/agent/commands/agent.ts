@@ -1,13 +1,13 @@
 /** `agent`: the daemon; with `--once` passes until everything has settled. */
 import { createSignWatch } from '../cheap-looks/sign-watch.ts';
-import type { CommandContext } from '../command.ts';
+import type { CommandContext } from '../command-line/command.ts';
 import { createControlService } from '../control/service.ts';
-import { runDaemon } from '../daemon.ts';
+import { runDaemon } from '../daemon/daemon.ts';
+import { createLog } from '../daemon/log.ts';
+import { createNotifyService } from '../daemon/notify-service.ts';
+import { openSession } from '../daemon/session.ts';
 import { EXIT, type ExitCode } from '../errors.ts';
 import { createSignedOpsPart } from '../hub/daemon-part.ts';
-import { createLog } from '../log.ts';
-import { createNotifyService } from '../notify-service.ts';
-import { openSession } from '../session.ts';
 import { convergeOnce } from './apply.ts';
 
 /** CONTRACT 2: SIGTERM ends it within 5 s, whatever hangs. */

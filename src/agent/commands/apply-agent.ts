@@ -6,17 +6,17 @@ import { type ErrorCode, ReconcilerError } from '../../reconcile/errors.ts';
 import type { Vmid } from '../../reconcile/ids.ts';
 import type { OpRecord } from '../../reconcile/op.ts';
 import type { Plan } from '../../reconcile/plan.ts';
-import { type CommandContext, printFailure, printJson } from '../command.ts';
+import { type CommandContext, printFailure, printJson } from '../command-line/command.ts';
 import { API } from '../control/api.ts';
 import type { ControlClient } from '../control/client.ts';
 import type { PlanDocument } from '../control/documents.ts';
 import { followEvents } from '../control/follow.ts';
 import { planOfDocument } from '../control/plan-answer.ts';
 import { EXIT, type ExitCode } from '../errors.ts';
-import { createOpView } from '../op-view.ts';
-import { planLines } from '../plan-text.ts';
 import { systemClock } from '../system.ts';
-import { askLastLine, namesOf, readRecord, showWait } from '../watch-op.ts';
+import { createOpView } from '../terminal/op-view.ts';
+import { planLines } from '../terminal/plan-text.ts';
+import { askLastLine, namesOf, readRecord, showWait } from '../terminal/watch-op.ts';
 
 export interface AgentApplyOptions {
   readonly refs: readonly string[];

@@ -5,8 +5,8 @@
  */
 import type { Command } from 'commander';
 import { openReader } from '../../journal/reader.ts';
-import { type CommandContext, usageError } from '../command.ts';
-import { loadConfig } from '../config.ts';
+import { type CommandContext, usageError } from '../command-line/command.ts';
+import { loadConfig } from '../config/config.ts';
 import { API } from '../control/api.ts';
 import { findAgent } from '../control/find-agent.ts';
 import { EXIT, type ExitCode } from '../errors.ts';

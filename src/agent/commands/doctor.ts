@@ -1,9 +1,9 @@
 /** `doctor`: looks at everything the agent needs; says what is wrong and how to mend it. */
-import { type CommandContext, printJson } from '../command.ts';
+import { type CommandContext, printJson } from '../command-line/command.ts';
 import { examine } from '../doctor/examine.ts';
 import type { Finding, Level } from '../doctor/finding.ts';
 import { EXIT, type ExitCode } from '../errors.ts';
-import { type Channel, type Colour, printable } from '../terminal.ts';
+import { type Channel, type Colour, printable } from '../terminal/terminal.ts';
 
 const COLOURS: Readonly<Record<Level, Colour>> = { ok: 'green', warning: 'yellow', error: 'red' };
 const LEVEL_WIDTH = 'warning'.length;

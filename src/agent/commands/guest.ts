@@ -2,13 +2,13 @@
 
 import { parseDurationMs } from '../../reconcile/desired.ts';
 import { assertNever } from '../../reconcile/errors.ts';
-import { type CommandContext, printJson, usageError } from '../command.ts';
+import { type CommandContext, printJson, usageError } from '../command-line/command.ts';
 import { API } from '../control/api.ts';
 import type { ControlClient } from '../control/client.ts';
 import type { OpAnswer } from '../control/documents.ts';
 import { claimedActor, requireAgent } from '../control/find-agent.ts';
 import { EXIT, type ExitCode } from '../errors.ts';
-import { watchOp } from '../watch-op.ts';
+import { watchOp } from '../terminal/watch-op.ts';
 import { showOpEnd } from './ops-wait.ts';
 
 export interface GuestCommandOptions {

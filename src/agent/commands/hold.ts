@@ -1,9 +1,9 @@
 /** `guest hold|resume REF`, `pause`, `resume`: who is left alone, and for how long. */
-import { type CommandContext, printJson } from '../command.ts';
+import { type CommandContext, printJson } from '../command-line/command.ts';
 import { API } from '../control/api.ts';
 import { claimedActor, requireAgent } from '../control/find-agent.ts';
 import { EXIT, type ExitCode } from '../errors.ts';
-import { printable } from '../terminal.ts';
+import { printable } from '../terminal/terminal.ts';
 
 interface For {
   readonly for?: string;

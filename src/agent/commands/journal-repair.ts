@@ -3,12 +3,12 @@
  * Takes the journal's lock: a running agent must be stopped first.
  */
 import { type RepairReport, repairJournal } from '../../journal/repair.ts';
-import { type CommandContext, printJson } from '../command.ts';
-import { loadConfig } from '../config.ts';
+import { type CommandContext, printJson } from '../command-line/command.ts';
+import { loadConfig } from '../config/config.ts';
+import { actAsOwner } from '../daemon/state-owner.ts';
 import { EXIT, type ExitCode } from '../errors.ts';
-import { actAsOwner } from '../state-owner.ts';
 import { systemClock } from '../system.ts';
-import { printable, type Terminal } from '../terminal.ts';
+import { printable, type Terminal } from '../terminal/terminal.ts';
 
 export async function runJournalRepair({
   terminal,

@@ -1,12 +1,12 @@
 /** `journal tail`: the newest records, and with `--follow` those that come. */
 import { openReader } from '../../journal/reader.ts';
 import { type TailLine, tailJournal } from '../../journal/tail.ts';
-import { type CommandContext, usageError } from '../command.ts';
-import { loadConfig } from '../config.ts';
+import { type CommandContext, usageError } from '../command-line/command.ts';
+import { loadConfig } from '../config/config.ts';
 import { EXIT, type ExitCode } from '../errors.ts';
-import { actionText, recordText, STATE_COLOURS } from '../op-text.ts';
 import { systemClock } from '../system.ts';
-import { type Channel, printable } from '../terminal.ts';
+import { actionText, recordText, STATE_COLOURS } from '../terminal/op-text.ts';
+import { type Channel, printable } from '../terminal/terminal.ts';
 
 const STATE_CHARS = 'task_running'.length;
 

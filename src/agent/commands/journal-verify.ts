@@ -1,10 +1,10 @@
 /** `journal verify`: every record that is still there. Takes no lock and changes nothing. */
 import { openReader } from '../../journal/reader.ts';
 import { type JournalProblem, verifyJournal } from '../../journal/verify.ts';
-import { type CommandContext, printFailure, printJson } from '../command.ts';
-import { loadConfig } from '../config.ts';
+import { type CommandContext, printFailure, printJson } from '../command-line/command.ts';
+import { loadConfig } from '../config/config.ts';
 import { EXIT, type ExitCode } from '../errors.ts';
-import { printable } from '../terminal.ts';
+import { printable } from '../terminal/terminal.ts';
 
 export async function runJournalVerify({
   terminal,

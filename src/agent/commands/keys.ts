@@ -3,8 +3,9 @@ import { existsSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { ReconcilerError } from '../../reconcile/errors.ts';
-import { type CommandContext, printJson, usageError } from '../command.ts';
-import { loadConfig } from '../config.ts';
+import { type CommandContext, printJson, usageError } from '../command-line/command.ts';
+import { loadConfig } from '../config/config.ts';
+import { describeIoError } from '../config/text-file.ts';
 import { EXIT, type ExitCode } from '../errors.ts';
 import {
   agentKeyFile,
@@ -13,7 +14,6 @@ import {
   privateKeyPem,
   readSigningKey,
 } from '../hub/agent-key.ts';
-import { describeIoError } from '../text-file.ts';
 
 const PUBLIC_KEY_MODE = 0o644;
 const KEYID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;

@@ -1,5 +1,5 @@
 /** `ops cancel ID`: ends an op that has not begun; what is in flight is never stopped in PVE. */
-import { type CommandContext, printJson } from '../command.ts';
+import { type CommandContext, printJson } from '../command-line/command.ts';
 import { API } from '../control/api.ts';
 import { requireAgent } from '../control/find-agent.ts';
 import { EXIT, type ExitCode } from '../errors.ts';

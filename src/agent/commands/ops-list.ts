@@ -3,14 +3,14 @@ import { openReader } from '../../journal/reader.ts';
 import { parseDurationMs } from '../../reconcile/desired.ts';
 import { parseVmid, type Vmid } from '../../reconcile/ids.ts';
 import type { OpRecord } from '../../reconcile/op.ts';
-import { type CommandContext, printJson, usageError } from '../command.ts';
-import { loadConfig } from '../config.ts';
+import { type CommandContext, printJson, usageError } from '../command-line/command.ts';
+import { loadConfig } from '../config/config.ts';
 import { describeOp } from '../control/op-document.ts';
 import { EXIT, type ExitCode } from '../errors.ts';
-import { actionText, STATE_COLOURS } from '../op-text.ts';
 import { systemClock } from '../system.ts';
-import { type Column, formatTable } from '../table.ts';
-import { printable } from '../terminal.ts';
+import { actionText, STATE_COLOURS } from '../terminal/op-text.ts';
+import { type Column, formatTable } from '../terminal/table.ts';
+import { printable } from '../terminal/terminal.ts';
 
 export interface OpsListOptions {
   readonly inFlight?: boolean;
@@ -98,7 +98,7 @@ function parseLimit(text: string): number {
 async function findVmid(context: CommandContext, ref: string): Promise<Vmid> {
   const vmid = parseVmid(ref);
   if (vmid !== null) return vmid;
-  const { openSession } = await import('../session.ts');
+  const { openSession } = await import('../daemon/session.ts');
   const { resolveRefs } = await import('./plan.ts');
   await using session = await openSession(context.configFile, { access: 'read' });
   const [found] = (await resolveRefs(session, [ref], context.signal)) ?? [];

@@ -5,14 +5,14 @@
 import { openReader } from '../../journal/reader.ts';
 import { tailJournal } from '../../journal/tail.ts';
 import { isTerminal, type OpRecord } from '../../reconcile/op.ts';
-import { type CommandContext, printJson } from '../command.ts';
-import { loadConfig } from '../config.ts';
+import { type CommandContext, printJson } from '../command-line/command.ts';
+import { loadConfig } from '../config/config.ts';
+import { recordsOf } from '../control/op-ref.ts';
 import { EXIT, type ExitCode } from '../errors.ts';
-import { recordsOf } from '../op-ref.ts';
-import { atMs, durationText, logLines, recordText, STATE_COLOURS } from '../op-text.ts';
-import { askWhyItWaits, waitText } from '../op-wait.ts';
 import { systemClock } from '../system.ts';
-import type { Channel } from '../terminal.ts';
+import { atMs, durationText, logLines, recordText, STATE_COLOURS } from '../terminal/op-text.ts';
+import { askWhyItWaits, waitText } from '../terminal/op-wait.ts';
+import type { Channel } from '../terminal/terminal.ts';
 
 const STATE_CHARS = 'task_running'.length;
 const STEP_CHARS = 10;

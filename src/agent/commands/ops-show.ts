@@ -2,15 +2,22 @@
 import { openReader } from '../../journal/reader.ts';
 import { isTerminal, type OpRecord } from '../../reconcile/op.ts';
 import type { Receipt } from '../../reconcile/receipt.ts';
-import { type CommandContext, printJson } from '../command.ts';
-import { loadConfig } from '../config.ts';
+import { type CommandContext, printJson } from '../command-line/command.ts';
+import { loadConfig } from '../config/config.ts';
 import { describeOp, type WaitDocument } from '../control/op-document.ts';
 import { readReceipt, receiptDocument } from '../control/op-receipt.ts';
+import { recordsOf } from '../control/op-ref.ts';
 import { ERROR_TABLE, EXIT, type ExitCode } from '../errors.ts';
-import { recordsOf } from '../op-ref.ts';
-import { actionText, atMs, durationText, logLines, recordText, STATE_COLOURS } from '../op-text.ts';
-import { askWhyItWaits, waitText } from '../op-wait.ts';
-import { type Channel, printable } from '../terminal.ts';
+import {
+  actionText,
+  atMs,
+  durationText,
+  logLines,
+  recordText,
+  STATE_COLOURS,
+} from '../terminal/op-text.ts';
+import { askWhyItWaits, waitText } from '../terminal/op-wait.ts';
+import { type Channel, printable } from '../terminal/terminal.ts';
 
 const STATE_CHARS = 'task_running'.length;
 const STEP_CHARS = 10;

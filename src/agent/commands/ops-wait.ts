@@ -1,11 +1,11 @@
 /** `ops wait ID`: shows an op's progress and ends with it. */
-import { type CommandContext, printFailure, printJson } from '../command.ts';
+import { type CommandContext, printFailure, printJson } from '../command-line/command.ts';
 import { API } from '../control/api.ts';
 import type { OpAnswer } from '../control/documents.ts';
 import { requireAgent } from '../control/find-agent.ts';
 import { EXIT, type ExitCode } from '../errors.ts';
-import { durationText } from '../op-text.ts';
-import { watchOp } from '../watch-op.ts';
+import { durationText } from '../terminal/op-text.ts';
+import { watchOp } from '../terminal/watch-op.ts';
 
 export async function runOpsWait(
   context: CommandContext,

@@ -1,13 +1,13 @@
 /** `plan [REF…]`: what differs and what would be done. Changes nothing, notes nothing. */
 import type { Vmid } from '../../reconcile/ids.ts';
 import type { Plan } from '../../reconcile/plan.ts';
-import { type CommandContext, printFailure, printJson } from '../command.ts';
+import { type CommandContext, printFailure, printJson } from '../command-line/command.ts';
+import { type Nameable, resolveRef } from '../control/guest-ref.ts';
+import { planDocument } from '../control/plan-document.ts';
+import { desiredProblems } from '../daemon/last-look.ts';
+import { assertSighted, openSession, type Session } from '../daemon/session.ts';
 import { EXIT, type ExitCode } from '../errors.ts';
-import { type Nameable, resolveRef } from '../guest-ref.ts';
-import { desiredProblems } from '../last-look.ts';
-import { planDocument } from '../plan-document.ts';
-import { planLines } from '../plan-text.ts';
-import { assertSighted, openSession, type Session } from '../session.ts';
+import { planLines } from '../terminal/plan-text.ts';
 
 export async function runPlan(
   context: CommandContext,

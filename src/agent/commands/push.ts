@@ -4,15 +4,20 @@
  * `--agent-key` how it ended is what the agent has signed, whoever is on the way.
  */
 import { ReconcilerError } from '../../reconcile/errors.ts';
-import { type CommandContext, printFailure, printJson, usageError } from '../command.ts';
-import { loadConfig } from '../config.ts';
+import {
+  type CommandContext,
+  printFailure,
+  printJson,
+  usageError,
+} from '../command-line/command.ts';
+import { loadConfig } from '../config/config.ts';
 import { EXIT, type ExitCode } from '../errors.ts';
 import { type AgentApi, openAgentApi, type PushedOp } from '../hub/agent-api.ts';
 import { envelopeText } from '../hub/dsse.ts';
 import { readEnvelope } from '../hub/envelope-file.ts';
 import { openReceipt, readAgentKey } from '../hub/receipt-check.ts';
 import { systemClock } from '../system.ts';
-import { type Channel, printable } from '../terminal.ts';
+import { type Channel, printable } from '../terminal/terminal.ts';
 
 export interface PushOptions {
   readonly to?: string;

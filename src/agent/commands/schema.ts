@@ -6,7 +6,7 @@ import { z } from 'zod';
 import { findOption, optionNames } from '../../proxmox/values/options.ts';
 import { documentSchema } from '../../reconcile/desired.ts';
 import type { GuestKind } from '../../reconcile/guest.ts';
-import { type CommandContext, printJson } from '../command.ts';
+import { type CommandContext, printJson } from '../command-line/command.ts';
 import { EXIT, type ExitCode } from '../errors.ts';
 
 type JsonSchema = z.core.JSONSchema.BaseSchema;

@@ -4,11 +4,11 @@
  */
 import { hostname } from 'node:os';
 import { dirname, join } from 'node:path';
-import { type CommandContext, usageError } from '../command.ts';
+import { type CommandContext, usageError } from '../command-line/command.ts';
 import { listDocuments } from '../desired/file.ts';
 import { EXIT, type ExitCode } from '../errors.ts';
 import { remember, type SetupOptions, setUp, takeDown } from '../setup/setup.ts';
-import { printable } from '../terminal.ts';
+import { printable } from '../terminal/terminal.ts';
 import { runAdopt } from './adopt.ts';
 
 export interface SetupCommandOptions {

@@ -6,13 +6,13 @@ import { randomBytes } from 'node:crypto';
 import { basename } from 'node:path';
 import { parseDurationMs } from '../../reconcile/desired.ts';
 import { ReconcilerError } from '../../reconcile/errors.ts';
-import { type CommandContext, usageError } from '../command.ts';
+import { type CommandContext, usageError } from '../command-line/command.ts';
 import { EXIT, type ExitCode } from '../errors.ts';
 import { readSigningKey } from '../hub/agent-key.ts';
 import { addSignature, type Envelope, envelopeText } from '../hub/dsse.ts';
 import { readEnvelope } from '../hub/envelope-file.ts';
 import { LIFETIME_MAX_MS, OP_PAYLOAD_TYPE, parseOpPayload } from '../hub/op-payload.ts';
-import { type Channel, printable } from '../terminal.ts';
+import { type Channel, printable } from '../terminal/terminal.ts';
 
 export interface SignOptions {
   readonly key: readonly string[];

@@ -4,19 +4,19 @@
  */
 import { openReader } from '../../journal/reader.ts';
 import type { Problem } from '../../reconcile/errors.ts';
-import { type CommandContext, printFailure, printJson } from '../command.ts';
-import { loadConfig } from '../config.ts';
+import { type CommandContext, printFailure, printJson } from '../command-line/command.ts';
+import { loadConfig } from '../config/config.ts';
 import { API } from '../control/api.ts';
 import type { ControlClient } from '../control/client.ts';
 import { findAgent } from '../control/find-agent.ts';
+import { resolveRef } from '../control/guest-ref.ts';
+import { type GuestView, newestByGuest, viewGuests } from '../control/guest-view.ts';
+import { desiredProblems } from '../daemon/last-look.ts';
+import { assertSighted, openSession } from '../daemon/session.ts';
 import { EXIT, type ExitCode } from '../errors.ts';
-import { resolveRef } from '../guest-ref.ts';
-import { type GuestView, newestByGuest, viewGuests } from '../guest-view.ts';
-import { desiredProblems } from '../last-look.ts';
-import { assertSighted, openSession } from '../session.ts';
 import { systemClock } from '../system.ts';
-import { type Column, formatTable } from '../table.ts';
-import { type Channel, type Colour, printable } from '../terminal.ts';
+import { type Column, formatTable } from '../terminal/table.ts';
+import { type Channel, type Colour, printable } from '../terminal/terminal.ts';
 import { resolveRefs } from './plan.ts';
 
 const WATCH_INTERVAL_MS = 2_000;

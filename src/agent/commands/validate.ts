@@ -8,13 +8,19 @@ import { createValueSemantics } from '../../proxmox/values/same-value.ts';
 import type { DesiredGuest } from '../../reconcile/desired.ts';
 import type { Vmid } from '../../reconcile/ids.ts';
 import type { ValueSemantics } from '../../reconcile/ports.ts';
-import { type CommandContext, printFailure, printJson } from '../command.ts';
+import { type CommandContext, printFailure, printJson } from '../command-line/command.ts';
+import {
+  type Finding,
+  findingText,
+  type Place,
+  pathText,
+  wholeFile,
+} from '../config/positioned-yaml.ts';
+import type { KeyPath } from '../config/schema-issue.ts';
 import { readDesiredFile } from '../desired/document.ts';
 import { listDocuments } from '../desired/file.ts';
 import { EXIT, type ExitCode } from '../errors.ts';
-import { type Finding, findingText, type Place, pathText, wholeFile } from '../positioned-yaml.ts';
-import type { KeyPath } from '../schema-issue.ts';
-import { printable } from '../terminal.ts';
+import { printable } from '../terminal/terminal.ts';
 
 interface CheckedFile {
   readonly file: string;

@@ -5,10 +5,9 @@
 import { Pool } from 'undici';
 import { z } from 'zod';
 import { ReconcilerError } from '../../reconcile/errors.ts';
-import { readServerEvents, type ServerEvent } from '../server-events.ts';
 import { problemDocument } from './documents.ts';
-
 import type { Route, RouteCall } from './route.ts';
+import { readServerEvents, type ServerEvent } from './server-events.ts';
 
 /** The agent answers in milliseconds; a plan waits for the node, which may take its time. */
 const ANSWER_TIMEOUT_MS = 60_000;

@@ -1,7 +1,7 @@
 /** The running agent, for commands that talk to it. */
 import { userInfo } from 'node:os';
-import type { CommandContext } from '../command.ts';
-import { loadConfig } from '../config.ts';
+import type { CommandContext } from '../command-line/command.ts';
+import { loadConfig } from '../config/config.ts';
 import { API } from './api.ts';
 import { type ControlClient, connectToAgent, isNoAgent } from './client.ts';
 

@@ -1,8 +1,8 @@
 /** The agent's events, over as many connections as it takes: nothing that is recorded is missed. */
 import type { Clock } from '../../reconcile/clock.ts';
 import { ReconcilerError } from '../../reconcile/errors.ts';
-import type { ServerEvent } from '../server-events.ts';
 import type { ControlClient } from './client.ts';
+import type { ServerEvent } from './server-events.ts';
 
 const RETRY_MS = 1_000;
 

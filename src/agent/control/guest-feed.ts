@@ -8,7 +8,7 @@ import type { ActualState } from '../../reconcile/guest.ts';
 import type { Vmid } from '../../reconcile/ids.ts';
 import type { OpRecord } from '../../reconcile/op.ts';
 import type { Plan } from '../../reconcile/plan.ts';
-import { type GuestView, newestByGuest, viewGuests } from '../guest-view.ts';
+import { type GuestView, newestByGuest, viewGuests } from './guest-view.ts';
 import type { ControlPorts } from './ports.ts';
 
 /** Quicker than anybody sees, slow enough that a flood of events is a few rounds a second. */

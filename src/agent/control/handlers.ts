@@ -14,14 +14,14 @@ import {
   type Vmid,
 } from '../../reconcile/ids.ts';
 import { type Action, DEFAULT_STOP, isTerminal, type OpRecord } from '../../reconcile/op.ts';
-import { type Nameable, resolveRef } from '../guest-ref.ts';
-import { recordsOf } from '../op-ref.ts';
-import { planDocument } from '../plan-document.ts';
 import { describeAgent, pauseOf } from './agent-view.ts';
 import { API } from './api.ts';
 import type { GuestFeed } from './guest-feed.ts';
+import { type Nameable, resolveRef } from './guest-ref.ts';
 import { describeOp, describeWait, type WaitDocument } from './op-document.ts';
+import { recordsOf } from './op-ref.ts';
 import type { PassRunner } from './pass-runner.ts';
+import { planDocument } from './plan-document.ts';
 import type { ControlPorts } from './ports.ts';
 import type { RouteInput } from './route.ts';
 import { type Answer, type ServedRoute, serve } from './served-route.ts';

@@ -7,7 +7,7 @@ import { lstat, mkdir, rename, rm } from 'node:fs/promises';
 import { connect, type Server } from 'node:net';
 import { dirname } from 'node:path';
 import { ReconcilerError } from '../../reconcile/errors.ts';
-import type { ListenAddress } from '../config-schema.ts';
+import type { ListenAddress } from '../config/config-schema.ts';
 
 /** What others may not do with the socket: 0777 less this is 0660. */
 const SOCKET_UMASK = 0o117;

@@ -4,7 +4,7 @@
  */
 import type { CorrelationId, Vmid } from '../../reconcile/ids.ts';
 import type { Plan } from '../../reconcile/plan.ts';
-import { type PlanSummary, summarise } from '../plan-document.ts';
+import { type PlanSummary, summarise } from './plan-document.ts';
 import type { ControlPorts } from './ports.ts';
 
 interface PassRequest {

@@ -7,10 +7,10 @@ import type { ErrorCode, Problem } from '../../reconcile/errors.ts';
 import type { OpId } from '../../reconcile/ids.ts';
 import type { OpRecord } from '../../reconcile/op.ts';
 import type { OpLedger } from '../../reconcile/ports.ts';
-import type { EventHub } from '../event-hub.ts';
+import type { EventHub } from '../daemon/event-hub.ts';
+import type { LastLook } from '../daemon/last-look.ts';
+import type { ReadLastLine } from '../daemon/task-log.ts';
 import type { EnvelopeJson } from '../hub/dsse.ts';
-import type { LastLook } from '../last-look.ts';
-import type { ReadLastLine } from '../task-log.ts';
 import type { AgentDocument } from './documents.ts';
 
 export type ReadinessReason = Pick<Problem, 'code' | 'message'>;

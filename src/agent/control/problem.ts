@@ -3,7 +3,7 @@
  * the status is what HTTP clients act on.
  */
 import { type ErrorCode, ReconcilerError } from '../../reconcile/errors.ts';
-import { failureOf } from '../command.ts';
+import { failureOf } from '../command-line/command.ts';
 import { ERROR_TABLE } from '../errors.ts';
 import type { ProblemDocument } from './documents.ts';
 

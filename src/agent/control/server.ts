@@ -4,7 +4,7 @@
  */
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { ReconcilerError } from '../../reconcile/errors.ts';
-import type { ListenAddress } from '../config-schema.ts';
+import type { ListenAddress } from '../config/config-schema.ts';
 import { addPageRoutes } from '../page/route.ts';
 import { createApp } from './app.ts';
 import { addEnvelopeRoute } from './envelope-route.ts';

@@ -2,11 +2,11 @@
 import packageJson from '../../../package.json' with { type: 'json' };
 import { openReader } from '../../journal/reader.ts';
 import { isTerminal } from '../../reconcile/op.ts';
-import type { Agent, Service, StartService } from '../daemon.ts';
-import { blindness, desiredProblems } from '../last-look.ts';
-import { createMetrics, type HubState, type Metrics } from '../metrics.ts';
+import type { Agent, Service, StartService } from '../daemon/daemon.ts';
+import { blindness, desiredProblems } from '../daemon/last-look.ts';
+import { createMetrics, type HubState, type Metrics } from '../daemon/metrics.ts';
+import { createTaskLog } from '../daemon/task-log.ts';
 import { systemClock, systemRandom } from '../system.ts';
-import { createTaskLog } from '../task-log.ts';
 import type { ControlPorts, PartHealth, ReadinessReason } from './ports.ts';
 import { startControlServer } from './server.ts';
 

@@ -3,10 +3,11 @@
  * there already: its records, what it waits for, its outcome in one place, and its end as the hub
  * gets it.
  */
+
 import type { EnvelopeJson } from '../hub/dsse.ts';
-import { recordsOf } from '../op-ref.ts';
 import { describeOp, describeWait, type OpDocument } from './op-document.ts';
 import { type ReceiptDocument, readReceipt, receiptDocument } from './op-receipt.ts';
+import { recordsOf } from './op-ref.ts';
 import type { ControlPorts } from './ports.ts';
 
 export interface WholeOp extends OpDocument {

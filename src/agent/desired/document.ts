@@ -4,9 +4,14 @@
  */
 import { type DesiredGuest, documentSchema, readDocument } from '../../reconcile/desired.ts';
 import type { Problem } from '../../reconcile/errors.ts';
-import { type Finding, findingText, type Place, parsePositioned } from '../positioned-yaml.ts';
-import type { KeyPath } from '../schema-issue.ts';
-import { readTextFile } from '../text-file.ts';
+import {
+  type Finding,
+  findingText,
+  type Place,
+  parsePositioned,
+} from '../config/positioned-yaml.ts';
+import type { KeyPath } from '../config/schema-issue.ts';
+import { readTextFile } from '../config/text-file.ts';
 
 /** About 4,000 guests with 30 keys each; more go into more files. */
 const DESIRED_MAX_BYTES = 4 * 1024 * 1024;

@@ -3,12 +3,12 @@
 import type { DesiredState } from '../../reconcile/desired.ts';
 import { ReconcilerError } from '../../reconcile/errors.ts';
 import type { ActualState } from '../../reconcile/guest.ts';
-import { type Config, readTlsTrust } from '../config.ts';
+import { type Config, readTlsTrust } from '../config/config.ts';
 import { API } from '../control/api.ts';
 import { findAgent } from '../control/find-agent.ts';
+import { desiredProblems } from '../daemon/last-look.ts';
 import { ERROR_TABLE } from '../errors.ts';
 import { loadSigners } from '../hub/signers.ts';
-import { desiredProblems } from '../last-look.ts';
 import { expiryFinding, fetchCertificate } from './certificate.ts';
 import { type Check, type Finding, failure, ok, warning } from './finding.ts';
 

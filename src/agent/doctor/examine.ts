@@ -8,9 +8,9 @@ import type { PveToken } from '../../proxmox/token.ts';
 import type { TlsTrust } from '../../proxmox/trust.ts';
 import type { DesiredState } from '../../reconcile/desired.ts';
 import type { ActualState } from '../../reconcile/guest.ts';
-import { type Config, loadConfig, readTlsTrust, readToken } from '../config.ts';
+import { type Config, loadConfig, readTlsTrust, readToken } from '../config/config.ts';
+import { actAsOwner } from '../daemon/state-owner.ts';
 import { createConfiguredProvider } from '../desired/configured.ts';
-import { actAsOwner } from '../state-owner.ts';
 import { systemClock, systemRandom } from '../system.ts';
 import {
   desiredFindings,

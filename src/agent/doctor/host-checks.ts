@@ -9,9 +9,9 @@ import { describeOwner, describeSelf, judgeOwner, parseOwner } from '../../journ
 import { openReader } from '../../journal/reader.ts';
 import { ReconcilerError } from '../../reconcile/errors.ts';
 import { readHostSigns } from '../cheap-looks/host-signs.ts';
-import type { Config } from '../config.ts';
-import { readLedger } from '../open-ledger.ts';
-import { describeIoError } from '../text-file.ts';
+import type { Config } from '../config/config.ts';
+import { describeIoError } from '../config/text-file.ts';
+import { readLedger } from '../daemon/open-ledger.ts';
 import { type Finding, failure, ok, warning } from './finding.ts';
 
 const MIB = 1024 ** 2;

@@ -8,7 +8,7 @@ import type { Permissions } from '../../proxmox/permissions.ts';
 import type { TlsTrust } from '../../proxmox/trust.ts';
 import type { ErrorCode, Problem } from '../../reconcile/errors.ts';
 import type { NodeLook } from '../../reconcile/guest.ts';
-import type { Config } from '../config.ts';
+import type { Config } from '../config/config.ts';
 import { ERROR_TABLE } from '../errors.ts';
 import { expiryFinding, fetchCertificate, readCertificates } from './certificate.ts';
 import { type Check, type Finding, failure, ok, warning } from './finding.ts';

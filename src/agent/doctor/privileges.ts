@@ -6,15 +6,15 @@
 import { hasPrivilege, type Permissions, seesAllGuests } from '../../proxmox/permissions.ts';
 import { bridgePath, privilegeOfKey, takesSysModify } from '../../proxmox/values/key-privileges.ts';
 import type { DesiredGuest } from '../../reconcile/desired.ts';
+import { SETUP_USER } from '../setup/names.ts';
+import { type Finding, failure, ok, warning } from './finding.ts';
 import {
   type NeedsInput,
   type PrivilegeNeed,
   privilegeNeeds,
   roleOf,
   STARTUP_ORDER,
-} from '../privilege-needs.ts';
-import { SETUP_USER } from '../setup/names.ts';
-import { type Finding, failure, ok, warning } from './finding.ts';
+} from './privilege-needs.ts';
 
 export interface PrivilegeInput {
   readonly config: NeedsInput;

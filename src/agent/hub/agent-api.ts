@@ -8,7 +8,7 @@ import { z } from 'zod';
 import { ERROR_CODES, ReconcilerError } from '../../reconcile/errors.ts';
 import { type OpId, parseOpId } from '../../reconcile/ids.ts';
 import { OP_STATES } from '../../reconcile/op.ts';
-import { readTextFile } from '../text-file.ts';
+import { readTextFile } from '../config/text-file.ts';
 
 /** The agent answers in milliseconds; a look at PVE may be part of it. */
 const ANSWER_TIMEOUT_MS = 30_000;

@@ -13,7 +13,7 @@ import { rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { syncFolder } from '../../journal/node-disk.ts';
 import { ReconcilerError } from '../../reconcile/errors.ts';
-import { readTextFile } from '../text-file.ts';
+import { readTextFile } from '../config/text-file.ts';
 import { fingerprintKey, KEY_FILE_MAX_BYTES } from './signers.ts';
 
 export const PRIVATE_KEY_MODE = 0o600;

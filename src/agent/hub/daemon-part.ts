@@ -4,12 +4,12 @@
  */
 import { openReader } from '../../journal/reader.ts';
 import { assertNever, ReconcilerError } from '../../reconcile/errors.ts';
-import { readTlsTrust } from '../config.ts';
+import { readTlsTrust } from '../config/config.ts';
 import type { ControlServiceOptions } from '../control/service.ts';
-import type { Agent, StartService } from '../daemon.ts';
-import { logProblem } from '../log.ts';
-import type { HubState } from '../metrics.ts';
-import type { Session } from '../session.ts';
+import type { Agent, StartService } from '../daemon/daemon.ts';
+import { logProblem } from '../daemon/log.ts';
+import type { HubState } from '../daemon/metrics.ts';
+import type { Session } from '../daemon/session.ts';
 import { systemClock, systemRandom } from '../system.ts';
 import { openAgentKey } from './agent-key.ts';
 import { type AgentSigner, createAgentSigner, isSealed } from './agent-signer.ts';

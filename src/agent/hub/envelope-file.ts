@@ -1,6 +1,6 @@
 /** An envelope from a file or from stdin (`-`), for the commands of the hub's side. */
 import { ReconcilerError } from '../../reconcile/errors.ts';
-import { readTextFile } from '../text-file.ts';
+import { readTextFile } from '../config/text-file.ts';
 import { ENVELOPE_MAX_BYTES, type Envelope, parseEnvelope } from './dsse.ts';
 import { OP_PAYLOAD_TYPE, parseOpPayload, type SignedOp } from './op-payload.ts';
 

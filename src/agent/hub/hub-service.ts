@@ -8,7 +8,7 @@ import type { TlsTrust } from '../../proxmox/trust.ts';
 import type { Clock, Random } from '../../reconcile/clock.ts';
 import type { Engine } from '../../reconcile/engine.ts';
 import { assertNever } from '../../reconcile/errors.ts';
-import type { EventHub } from '../event-hub.ts';
+import type { EventHub } from '../daemon/event-hub.ts';
 import type { SigningKey } from './agent-key.ts';
 import { createAgentSigner } from './agent-signer.ts';
 import { envelopeText } from './dsse.ts';

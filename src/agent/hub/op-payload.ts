@@ -12,8 +12,8 @@ import {
 } from '../../reconcile/ids.ts';
 import { type Action, DEFAULT_STOP, type StopParams } from '../../reconcile/op.ts';
 import { toAction } from '../../reconcile/op-shape.ts';
-import { pathText } from '../positioned-yaml.ts';
-import { describeIssue } from '../schema-issue.ts';
+import { pathText } from '../config/positioned-yaml.ts';
+import { describeIssue } from '../config/schema-issue.ts';
 import { parseStrictJson } from './strict-json.ts';
 
 export const OP_PAYLOAD_TYPE = 'application/vnd.pve-reconciler.op.v1+json';

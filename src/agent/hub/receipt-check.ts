@@ -5,7 +5,7 @@
 import type { KeyObject } from 'node:crypto';
 import { z } from 'zod';
 import { ERROR_CODES, ReconcilerError } from '../../reconcile/errors.ts';
-import { readTextFile } from '../text-file.ts';
+import { readTextFile } from '../config/text-file.ts';
 import { opIdSchema } from './agent-api.ts';
 import { RECEIPT_PAYLOAD_TYPE } from './agent-signer.ts';
 import { type EnvelopeJson, isSignedBy, parseEnvelope, preAuthEncoding } from './dsse.ts';

@@ -8,7 +8,7 @@ import type { Engine } from '../../reconcile/engine.ts';
 import type { Problem } from '../../reconcile/errors.ts';
 import { toProblem } from '../../reconcile/errors.ts';
 import type { Authority, ValueSemantics } from '../../reconcile/ports.ts';
-import { type Config, loadConfig } from '../config.ts';
+import { type Config, loadConfig } from '../config/config.ts';
 import { createAuthority } from './authority.ts';
 import { createClockGuard } from './clock-guard.ts';
 import { type AcceptEnvelope, createIntake } from './intake.ts';

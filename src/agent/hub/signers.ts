@@ -13,7 +13,7 @@ import { createHash, createPublicKey, type KeyObject } from 'node:crypto';
 import { ReconcilerError } from '../../reconcile/errors.ts';
 import type { Vmid } from '../../reconcile/ids.ts';
 import type { OpKind } from '../../reconcile/op.ts';
-import { type Config, configError, readConfigured, type SignerEntry } from '../config.ts';
+import { type Config, configError, readConfigured, type SignerEntry } from '../config/config.ts';
 
 export const KEY_FILE_MAX_BYTES = 16 * 1024;
 

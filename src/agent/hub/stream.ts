@@ -13,7 +13,7 @@
  */
 import type { Clock, Random } from '../../reconcile/clock.ts';
 import type { ErrorCode, Problem } from '../../reconcile/errors.ts';
-import { EventParser, type ServerEvent } from '../server-events.ts';
+import { EventParser, type ServerEvent } from '../control/server-events.ts';
 import type { AgentSigner } from './agent-signer.ts';
 import { backoffMs } from './backoff.ts';
 import { envelopeText } from './dsse.ts';

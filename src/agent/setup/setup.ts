@@ -11,9 +11,14 @@ import { chown, mkdir, readFile, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { ReconcilerError } from '../../reconcile/errors.ts';
 import { replaceFile } from '../adopt/write-file.ts';
-import { loadConfig } from '../config.ts';
+import { loadConfig } from '../config/config.ts';
 import { fetchCertificate } from '../doctor/certificate.ts';
-import { type NeedsInput, privilegeNeeds, ROLE_NAMES, STARTUP_ORDER } from '../privilege-needs.ts';
+import {
+  type NeedsInput,
+  privilegeNeeds,
+  ROLE_NAMES,
+  STARTUP_ORDER,
+} from '../doctor/privilege-needs.ts';
 import { AGENT_ACCOUNT, SETUP_USER, tokenIdOf } from './names.ts';
 import {
   type Argv,

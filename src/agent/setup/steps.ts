@@ -2,7 +2,7 @@
  * What setup has to do, as data: from what is wanted and what is there to the commands and files
  * that are missing. Pure, so `--print` shows just what would be run, and a second run does nothing.
  */
-import { isSetupRole, type PrivilegeNeed, ROLE_NAMES, roleOf } from '../privilege-needs.ts';
+import { isSetupRole, type PrivilegeNeed, ROLE_NAMES, roleOf } from '../doctor/privilege-needs.ts';
 import { SETUP_USER, tokenIdOf } from './names.ts';
 import type { AclEntry, Argv, Found } from './pve-tools.ts';
 

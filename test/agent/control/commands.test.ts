@@ -5,8 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import type { CommandContext } from '../../../src/agent/command.ts';
-import { createProgram } from '../../../src/agent/command-line.ts';
+import type { CommandContext } from '../../../src/agent/command-line/command.ts';
+import { createProgram } from '../../../src/agent/command-line/command-line.ts';
 import { runApply } from '../../../src/agent/commands/apply.ts';
 import { runComplete, runCompletion } from '../../../src/agent/commands/completion.ts';
 import { runGuestOp } from '../../../src/agent/commands/guest.ts';
@@ -19,7 +19,7 @@ import {
 import { runOpsCancel } from '../../../src/agent/commands/ops-cancel.ts';
 import { runOpsWait } from '../../../src/agent/commands/ops-wait.ts';
 import { runStatus } from '../../../src/agent/commands/status.ts';
-import { createTerminal } from '../../../src/agent/terminal.ts';
+import { createTerminal } from '../../../src/agent/terminal/terminal.ts';
 import {
   type ControlWorld,
   openControlWorld,

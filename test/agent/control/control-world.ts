@@ -5,7 +5,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { ListenAddress } from '../../../src/agent/config-schema.ts';
+import type { ListenAddress } from '../../../src/agent/config/config-schema.ts';
 import { type ControlClient, connectToAgent } from '../../../src/agent/control/client.ts';
 import type { ControlPorts, ReadinessReason } from '../../../src/agent/control/ports.ts';
 import {
@@ -13,8 +13,8 @@ import {
   type ControlServer,
   startControlServer,
 } from '../../../src/agent/control/server.ts';
-import { createEventHub } from '../../../src/agent/event-hub.ts';
-import { rememberLooks } from '../../../src/agent/last-look.ts';
+import { createEventHub } from '../../../src/agent/daemon/event-hub.ts';
+import { rememberLooks } from '../../../src/agent/daemon/last-look.ts';
 import { type Journal, startJournal } from '../../../src/journal/journal.ts';
 import { JournalReader } from '../../../src/journal/reader.ts';
 import { Engine } from '../../../src/reconcile/engine.ts';

@@ -1,7 +1,7 @@
 /** The event stream: order, resuming, what begins it, and readers that go away. */
 import { expect, test } from 'vitest';
 import { API } from '../../../src/agent/control/api.ts';
-import { readServerEvents, type ServerEvent } from '../../../src/agent/server-events.ts';
+import { readServerEvents, type ServerEvent } from '../../../src/agent/control/server-events.ts';
 import { type ControlWorld, openControlWorld } from './control-world.ts';
 
 const GUESTS = { 101: { running: true }, 102: {}, 103: {} } as const;

@@ -4,7 +4,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, utimesSync, writeFileSync
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { loadConfig } from '../../../src/agent/config.ts';
+import { loadConfig } from '../../../src/agent/config/config.ts';
 import { hubFindings, signerFindings } from '../../../src/agent/doctor/agent-checks.ts';
 import { expiryFinding } from '../../../src/agent/doctor/certificate.ts';
 import type { Finding } from '../../../src/agent/doctor/finding.ts';

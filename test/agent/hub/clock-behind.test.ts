@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { loadConfig } from '../../../src/agent/config.ts';
+import { loadConfig } from '../../../src/agent/config/config.ts';
 import { openSignedOps } from '../../../src/agent/hub/signed-ops.ts';
 import { plainSemantics } from '../../support/plain-semantics.ts';
 import { VirtualClock } from '../../support/virtual-clock.ts';

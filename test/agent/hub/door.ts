@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { Pool } from 'undici';
 import { startControlServer } from '../../../src/agent/control/server.ts';
-import { rememberLooks } from '../../../src/agent/last-look.ts';
+import { rememberLooks } from '../../../src/agent/daemon/last-look.ts';
 import { JournalReader } from '../../../src/journal/reader.ts';
 import { seededRandom } from '../../support/seeded-random.ts';
 import { VirtualClock } from '../../support/virtual-clock.ts';

@@ -1,9 +1,9 @@
 /** A command line run in this process: as the program does it, without the start of one. */
 import { Writable } from 'node:stream';
 import { CommanderError } from 'commander';
-import { failureOf, printFailure, usageError } from '../../../src/agent/command.ts';
-import { createProgram } from '../../../src/agent/command-line.ts';
-import { createTerminal } from '../../../src/agent/terminal.ts';
+import { failureOf, printFailure, usageError } from '../../../src/agent/command-line/command.ts';
+import { createProgram } from '../../../src/agent/command-line/command-line.ts';
+import { createTerminal } from '../../../src/agent/terminal/terminal.ts';
 import type { Ended } from '../program.ts';
 
 class Recorder extends Writable {

@@ -3,7 +3,7 @@ import { chmodSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { type Config, loadConfig } from '../../../src/agent/config.ts';
+import { type Config, loadConfig } from '../../../src/agent/config/config.ts';
 import { loadSigners, ReloadableSigners } from '../../../src/agent/hub/signers.ts';
 import { ReconcilerError } from '../../../src/reconcile/errors.ts';
 import { vmid } from './small-node.ts';

@@ -3,7 +3,7 @@
  * signed ops. `restart` is kill -9 and the next start.
  */
 import { createHmac } from 'node:crypto';
-import { createEventHub } from '../../../src/agent/event-hub.ts';
+import { createEventHub } from '../../../src/agent/daemon/event-hub.ts';
 import { createAuthority } from '../../../src/agent/hub/authority.ts';
 import { createClockGuard } from '../../../src/agent/hub/clock-guard.ts';
 import { type AcceptEnvelope, createIntake } from '../../../src/agent/hub/intake.ts';

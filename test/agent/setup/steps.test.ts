@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { privilegeNeeds } from '../../../src/agent/privilege-needs.ts';
+import { privilegeNeeds } from '../../../src/agent/doctor/privilege-needs.ts';
 import type { AclEntry, Found } from '../../../src/agent/setup/pve-tools.ts';
 import { removalSteps, setupSteps, shellLine } from '../../../src/agent/setup/steps.ts';
 

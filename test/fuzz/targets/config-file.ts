@@ -2,7 +2,7 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { loadConfig } from '../../../src/agent/config.ts';
+import { loadConfig } from '../../../src/agent/config/config.ts';
 import { ReconcilerError } from '../../../src/reconcile/errors.ts';
 import { type FuzzTarget, insist } from '../target.ts';
 

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { isDeepStrictEqual } from 'node:util';
 import { stringify } from 'yaml';
-import { findingText, parsePositioned } from '../../../src/agent/positioned-yaml.ts';
+import { findingText, parsePositioned } from '../../../src/agent/config/positioned-yaml.ts';
 import { documentSchema, readDocument } from '../../../src/reconcile/desired.ts';
 import { type FuzzTarget, insist } from '../target.ts';
 

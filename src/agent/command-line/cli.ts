@@ -1,0 +1,74 @@
+/**
+ * Runs one command line: makes the context, turns whatever ends it into lines on stderr and an
+ * exit status. The commands themselves are declared in command-line.ts.
+ */
+import { CommanderError } from 'commander';
+import { ReconcilerError } from '../../reconcile/errors.ts';
+import { EXIT, type ExitCode } from '../errors.ts';
+import { createTerminal } from '../terminal/terminal.ts';
+import { type CommandContext, failureOf, printFailure, usageError } from './command.ts';
+import { createProgram } from './command-line.ts';
+
+/** `argv` without node and script. Never rejects. */
+export async function runCli(argv: readonly string[]): Promise<ExitCode> {
+  const terminal = createTerminal({ out: process.stdout, err: process.stderr }, process.env);
+  const interruption = abortOnSignals();
+  let exit: ExitCode = EXIT.ok;
+  const program = createProgram({
+    terminal,
+    run:
+      (body) =>
+      async (...args) => {
+        const { config, json } = program.opts<{ config: string; json?: boolean }>();
+        const context: CommandContext = {
+          terminal,
+          isJson: json === true,
+          configFile: config,
+          signal: interruption.signal,
+        };
+        exit = await body(context, ...args);
+      },
+  });
+  try {
+    await program.parseAsync([...argv], { from: 'user' });
+    return exit;
+  } catch (error) {
+    if (!(error instanceof CommanderError)) return printFailure(terminal, failureOf(error));
+    if (error.exitCode === 0) return EXIT.ok;
+    // Its help is printed.
+    const isMissing = error.code === 'commander.help';
+    const problem = isMissing ? usageError('expected a command') : readUsage(error);
+    return printFailure(terminal, failureOf(problem));
+  } finally {
+    interruption.release();
+  }
+}
+
+function readUsage(error: CommanderError): ReconcilerError {
+  const [message = '', suggestion] = error.message.replace(/^error: /, '').split('\n');
+  return usageError(message, suggestion?.replace(/^\((.*)\)$/, '$1'));
+}
+
+/**
+ * The first signal asks for an orderly end; the second one kills, as it would without us. The
+ * listener stays in between: a package that listens too (signal-exit, below the journal's lock)
+ * ends the process where it finds itself alone.
+ */
+function abortOnSignals(): { readonly signal: AbortSignal; readonly release: () => void } {
+  const controller = new AbortController();
+  const release = (): void => {
+    process.off('SIGINT', onSignal);
+    process.off('SIGTERM', onSignal);
+  };
+  const onSignal = (name: NodeJS.Signals): void => {
+    if (!controller.signal.aborted) {
+      controller.abort(new ReconcilerError('interrupted', `stopped by ${name}`));
+      return;
+    }
+    release();
+    process.kill(process.pid, name);
+  };
+  process.on('SIGINT', onSignal);
+  process.on('SIGTERM', onSignal);
+  return { signal: controller.signal, release };
+}

@@ -1,0 +1,80 @@
+/**
+ * What every command is given, and how a command says that it failed. A command resolves with its
+ * exit status, or throws a `ReconcilerError` where it cannot go on.
+ */
+import { ReconcilerError } from '../../reconcile/errors.ts';
+import { ERROR_TABLE, type ExitCode } from '../errors.ts';
+import { printable, type Terminal } from '../terminal/terminal.ts';
+
+export interface CommandContext {
+  readonly terminal: Terminal;
+  /** One JSON document on stdout (one per line where a stream is followed), nothing else there. */
+  readonly isJson: boolean;
+  readonly configFile: string;
+  /** Aborted by SIGINT or SIGTERM. */
+  readonly signal: AbortSignal;
+}
+
+/** Makes a commander action of a command: gives it its context, and its exit status to the process. */
+export type Run = <Args extends unknown[]>(
+  body: (context: CommandContext, ...args: Args) => Promise<ExitCode>,
+) => (...args: Args) => Promise<void>;
+
+export interface Failure {
+  readonly code: ReconcilerError['code'];
+  readonly message: string;
+  readonly hint?: string | undefined;
+  /** `op_id`, `request_id`, … */
+  readonly ids?: Readonly<Record<string, string | number>>;
+}
+
+/** `error [code] message` on stderr, one line for each thing to mend, then the next step. */
+export function printFailure(terminal: Terminal, failure: Failure): ExitCode {
+  const { err } = terminal;
+  const { exit, hint } = ERROR_TABLE[failure.code];
+  const label = err.paint('red', `error [${failure.code}]`);
+  const ids = Object.entries(failure.ids ?? {}).map(([name, value]) => ` (${name} ${value})`);
+  for (const line of failure.message.split('\n')) {
+    err.line(`${label} ${printable(line)}${printable(ids.join(''))}`);
+  }
+  err.line(`${err.paint('cyan', 'hint:')} ${printable(failure.hint ?? hint)}`);
+  return exit;
+}
+
+/** Ids that belong on an error line. */
+const ID_NAMES: readonly string[] = ['op_id', 'request_id', 'vmid', 'upid'];
+
+export function failureOf(error: unknown): Failure {
+  if (!(error instanceof ReconcilerError)) {
+    const denied = deniedPath(error);
+    if (denied !== null) {
+      const hint = 'run it as root, or as the user whose files these are';
+      return { code: 'forbidden', message: `no permission for ${denied}`, hint };
+    }
+    const message = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    return { code: 'internal_error', message };
+  }
+  const ids = Object.entries(error.context).filter(([name]) => ID_NAMES.includes(name));
+  return {
+    code: error.code,
+    message: error.detail,
+    hint: error.hint,
+    ids: Object.fromEntries(ids),
+  };
+}
+
+/** The file that the system would not let us have; null: it was something else. */
+function deniedPath(error: unknown): string | null {
+  if (!(error instanceof Error && 'code' in error && 'path' in error)) return null;
+  const isDenied = error.code === 'EACCES' || error.code === 'EPERM';
+  return isDenied && typeof error.path === 'string' ? error.path : null;
+}
+
+export function usageError(message: string, hint?: string): ReconcilerError {
+  return new ReconcilerError('invalid_request', message, hint === undefined ? {} : { hint });
+}
+
+/** The JSON document of a command. */
+export function printJson({ out }: Terminal, value: unknown): void {
+  out.line(JSON.stringify(value, null, out.isTerminal ? 2 : 0));
+}

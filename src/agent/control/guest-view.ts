@@ -1,0 +1,148 @@
+/**
+ * A guest as `status` and `GET /v1/guests` show it: desired, actual, drift, phase, conditions and
+ * the last op, in the documented JSON shape (docs/CLI.md). Derived, never stored.
+ */
+import type { DesiredState } from '../../reconcile/desired.ts';
+import type { Phase, Wait } from '../../reconcile/events.ts';
+import type { ActualState, Guest } from '../../reconcile/guest.ts';
+import type { Vmid } from '../../reconcile/ids.ts';
+import type { OpRecord } from '../../reconcile/op.ts';
+import { leadingOps, phaseOf } from '../../reconcile/phase.ts';
+import type { Plan, PlanEntry } from '../../reconcile/plan.ts';
+import type { Hold, OpView } from '../../reconcile/ports.ts';
+import { describeWait, type WaitDocument } from './op-document.ts';
+import { conditionDocument, planEntryDocument } from './plan-document.ts';
+
+export interface GuestView {
+  readonly vmid: Vmid;
+  readonly name: string | null;
+  readonly kind: 'qemu' | 'lxc' | null;
+  /** Null: nobody wants anything of it. */
+  readonly desired: {
+    readonly power: string;
+    readonly mode: string;
+    readonly source: string;
+  } | null;
+  /** Null: PVE does not list it, or could not be asked. */
+  readonly actual: ActualView | null;
+  /** Null: not desired. */
+  readonly status: PlanEntry['status'] | null;
+  /** Null: not known, or not desired. */
+  readonly drift: boolean | null;
+  readonly changes: unknown;
+  readonly phase: Phase;
+  readonly conditions: readonly Readonly<Record<string, unknown>>[];
+  readonly hold: { readonly until: string | null; readonly reason: string } | null;
+  /** Of its op in flight; null where it is not known, or does not wait. */
+  readonly waiting_for: WaitDocument | null;
+  readonly last_op: LastOpView | null;
+}
+
+interface ActualView {
+  readonly power: string;
+  readonly qmp_status: string | null;
+  readonly lock: string | null;
+  readonly template: boolean;
+  readonly tags: readonly string[];
+  readonly ha_state: string | null;
+  readonly booted_at: string | null;
+}
+
+interface LastOpView {
+  readonly op_id: string;
+  readonly kind: string;
+  readonly state: string;
+  readonly at: string;
+}
+
+export interface GuestViewInput {
+  readonly plan: Plan;
+  readonly desired: DesiredState | null;
+  readonly actual: ActualState | null;
+  readonly inFlight: readonly OpView[];
+  /** The newest record known of each guest. */
+  readonly lastOps: ReadonlyMap<Vmid, OpRecord>;
+  readonly holds: ReadonlyMap<Vmid, Hold>;
+  /** Wall clock: what is over is no hold any more. */
+  readonly nowMs: number;
+  /** Why each waiting lane waits, where there are lanes. */
+  readonly waits: ReadonlyMap<Vmid, Wait>;
+}
+
+/** By ascending vmid: every guest that PVE lists or somebody wants. */
+export function viewGuests(input: GuestViewInput): GuestView[] {
+  const entries = new Map(input.plan.entries.map((entry) => [entry.vmid, entry]));
+  const vmids = new Set([...entries.keys(), ...(input.actual?.guests.keys() ?? [])]);
+  const leading = leadingOps(input.inFlight);
+  return [...vmids]
+    .sort((a, b) => a - b)
+    .map((vmid) => viewGuest(vmid, entries.get(vmid), leading.get(vmid), input));
+}
+
+function viewGuest(
+  vmid: Vmid,
+  entry: PlanEntry | undefined,
+  leading: OpView | undefined,
+  input: GuestViewInput,
+): GuestView {
+  const { desired, actual, lastOps, inFlight, waits } = input;
+  const guest = actual?.guests.get(vmid);
+  const wanted = desired?.guests.get(vmid);
+  const last = lastOps.get(vmid);
+  return {
+    vmid,
+    name: guest?.name ?? entry?.name ?? null,
+    kind: guest?.kind ?? entry?.kind ?? null,
+    desired:
+      wanted === undefined || entry === undefined
+        ? null
+        : { power: wanted.power, mode: entry.mode, source: wanted.source },
+    actual: guest === undefined ? null : viewActual(guest),
+    status: entry?.status ?? null,
+    drift: driftOf(entry?.status),
+    changes: entry === undefined ? [] : planEntryDocument(entry)['changes'],
+    // Also of an op that still waits: whoever asked for it sees at once that it was taken.
+    phase: leading === undefined ? 'steady' : phaseOf(leading.latest.kind),
+    conditions: (entry?.conditions ?? []).map(conditionDocument),
+    hold: holdOf(input.holds.get(vmid), input.nowMs),
+    waiting_for: leading === undefined ? null : describeWait(leading.opId, { inFlight, waits }),
+    last_op:
+      last === undefined
+        ? null
+        : { op_id: last.op_id, kind: last.kind, state: last.state, at: last.at },
+  };
+}
+
+function driftOf(status: PlanEntry['status'] | undefined): boolean | null {
+  return status === undefined || status === 'unknown' ? null : status === 'drift';
+}
+
+/** What is over counts no more, also before the journal forgets it. */
+function holdOf(hold: Hold | undefined, nowMs: number): GuestView['hold'] {
+  if (hold === undefined || (hold.untilMs !== null && hold.untilMs <= nowMs)) return null;
+  const { untilMs, reason } = hold;
+  return { until: untilMs === null ? null : new Date(untilMs).toISOString(), reason };
+}
+
+function viewActual(guest: Guest): ActualView {
+  const { power, lock, template, tags, ha, bootedAtMs } = guest;
+  return {
+    power,
+    qmp_status: guest.qmpStatus,
+    lock,
+    template,
+    tags,
+    ha_state: ha.kind === 'managed' ? ha.state : null,
+    booted_at: bootedAtMs === null ? null : new Date(bootedAtMs).toISOString(),
+  };
+}
+
+/** The newest record of each guest, from records in any order. */
+export function newestByGuest(records: Iterable<OpRecord>): Map<Vmid, OpRecord> {
+  const newest = new Map<Vmid, OpRecord>();
+  for (const record of records) {
+    const known = newest.get(record.vmid);
+    if (known === undefined || known.seq < record.seq) newest.set(record.vmid, record);
+  }
+  return newest;
+}

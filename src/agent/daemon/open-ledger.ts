@@ -1,0 +1,82 @@
+/**
+ * The journal as a command needs it: open for writing under its lock, or as it stands now, for
+ * those who only plan: nothing can be written to that one, and it does not see what comes later.
+ */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { type Journal, openJournal } from '../../journal/journal.ts';
+import { Ledger } from '../../journal/ledger.ts';
+import { openReader } from '../../journal/reader.ts';
+import { replaySegment } from '../../journal/replay.ts';
+import { openHasher } from '../../journal/state-dir.ts';
+import type { SyncedBatch } from '../../journal/writer.ts';
+import { ReconcilerError } from '../../reconcile/errors.ts';
+import type { OpLedger } from '../../reconcile/ports.ts';
+import type { Config } from '../config/config.ts';
+import { systemClock, systemRandom } from '../system.ts';
+import type { Broadcast } from './broadcast.ts';
+import type { EventHub } from './event-hub.ts';
+
+/** The key of `hashSecret`, in state_dir (src/journal/state-dir.ts). */
+const KEY_FILE = 'journal.key';
+
+/** Throws `journal_locked`, `journal_corrupt`, `config_invalid`. */
+export async function openForWriting(
+  config: Config,
+  { events, syncs }: { readonly events: EventHub; readonly syncs: Broadcast<SyncedBatch> },
+): Promise<Journal> {
+  return await openJournal({
+    stateDir: config.stateDir,
+    ...config.journal,
+    keepUnacked: config.hub !== null,
+    clock: systemClock,
+    random: systemRandom,
+    onHalt: (error) => events.emit({ kind: 'halted', error }),
+    onSynced: syncs.tell,
+  });
+}
+
+/** What opening found out about the last run, for people. */
+export function openingNotes({ report }: Journal): string[] {
+  const { torn, takenFrom } = report;
+  const notes: string[] = [];
+  if (takenFrom !== null)
+    notes.push(
+      `took the journal over from ${takenFrom}: it has ended, or stood still for too long`,
+    );
+  if (torn !== null) {
+    notes.push(`${torn.bytes} torn bytes at the end of segment ${torn.segment} are kept aside`);
+  }
+  return notes;
+}
+
+/** Without a journal yet: an empty one. Throws `journal_corrupt`. */
+export async function readLedger({ stateDir }: Config): Promise<OpLedger> {
+  const reader = openReader(stateDir);
+  const newest = (await reader.segments()).at(-1);
+  const ledger =
+    newest === undefined ? new Ledger() : (await replaySegment(reader.disk, newest)).ledger;
+  // Asking for the hasher would make its key, and a reader makes nothing.
+  const hasKey = existsSync(join(stateDir, KEY_FILE));
+  const hashSecret = hasKey ? await openHasher(stateDir) : () => '';
+  return {
+    append: refuse,
+    note: refuse,
+    opsInFlight: () => ledger.opsInFlight(),
+    findOp: (opId) => ledger.findOp(opId),
+    childrenOf: (opId) => ledger.childrenOf(opId),
+    findKey: (key) => ledger.findKey(key, systemClock.now()),
+    lastUpid: (vmid) => ledger.lastUpid(vmid),
+    recentStarts: (vmid) => ledger.recentStarts(vmid, systemClock.now()),
+    holds: () => ledger.holds(),
+    pause: () => ledger.pause(),
+    isInitialDone: (vmid) => ledger.isInitialDone(vmid),
+    appliedSecret: (vmid, key) => ledger.appliedSecret(vmid, key),
+    hashSecret,
+  };
+}
+
+function refuse(): Promise<never> {
+  const message = 'the journal is open for reading only';
+  return Promise.reject(new ReconcilerError('internal_error', message));
+}

@@ -1,0 +1,129 @@
+/** The plan as people read it: by guest, old → new aligned, the summary last. */
+import { assertNever } from '../../reconcile/errors.ts';
+import type { Change, Plan, PlanEntry, PlannedAction } from '../../reconcile/plan.ts';
+import { summarise } from '../control/plan-document.ts';
+import { type Channel, type Colour, printable } from './terminal.ts';
+
+const NOT_SET = '(not set)';
+const INDENT = '      ';
+/** A value that is longer does not push all the others to the right. */
+const OLD_MAX_CHARS = 40;
+
+export function planLines(plan: Plan, channel: Channel): string[] {
+  const lines = plan.entries.flatMap((entry) => entryLines(entry, channel));
+  return [...lines, ...(lines.length > 0 ? [''] : []), summaryLine(plan)];
+}
+
+function entryLines(entry: PlanEntry, channel: Channel): string[] {
+  const lines = [headLine(entry, channel)];
+  const keyWidth = Math.max(0, ...entry.changes.map(({ key }) => key.length));
+  const oldWidth = Math.min(
+    OLD_MAX_CHARS,
+    Math.max(0, ...entry.changes.map((change) => valueText(change.current).length)),
+  );
+  for (const change of entry.changes) {
+    lines.push(...changeLines(change, { keyWidth, oldWidth, channel }));
+  }
+  for (const action of entry.actions) lines.push(...actionLines(action, entry, channel));
+  for (const { code, message, untilMs } of entry.conditions) {
+    const until = untilMs === undefined ? '' : `, until ${new Date(untilMs).toISOString()}`;
+    lines.push(`${INDENT}${channel.paint('yellow', '!')} ${code}: ${printable(message)}${until}`);
+  }
+  return lines;
+}
+
+function headLine({ vmid, kind, name, status, mode }: PlanEntry, channel: Channel): string {
+  const [colour, text] = statusText(status);
+  const suffix = mode === 'enforce' ? '' : ` (${mode})`;
+  const guest = [kind, name === null ? null : printable(name)].filter((part) => part !== null);
+  const head = `${String(vmid).padStart(5)} ${guest.join(' ')}`;
+  return `${channel.paint('bold', head)}  ${channel.paint(colour, text)}${suffix}`;
+}
+
+function statusText(status: PlanEntry['status']): [Colour, string] {
+  switch (status) {
+    case 'in_sync':
+      return ['green', 'in sync'];
+    case 'drift':
+      return ['yellow', 'differs'];
+    case 'skipped':
+      return ['dim', 'skipped'];
+    case 'unknown':
+      return ['red', 'unknown'];
+    default:
+      return assertNever(status);
+  }
+}
+
+/** Old → new on one line; below each other, in full, where the terminal is too narrow for both. */
+function changeLines(
+  change: Change,
+  layout: { readonly keyWidth: number; readonly oldWidth: number; readonly channel: Channel },
+): string[] {
+  const { keyWidth, oldWidth, channel } = layout;
+  const [colour, sign] = changeSign(change);
+  const note = change.isWritten ? '  (written, waits for a restart)' : '';
+  const old = valueText(change.current);
+  const desired = valueText(change.desired);
+  const head = `${sign} ${change.key.padEnd(keyWidth)}`;
+  const pair = `${old.padEnd(oldWidth)} → ${desired}${note}`;
+  const isFitting = INDENT.length + head.length + 2 + pair.length <= channel.columns;
+  const painted = channel.paint(colour, head);
+  if (isFitting) return [`${INDENT}${painted}  ${pair}`];
+  const gap = ' '.repeat(INDENT.length + head.length);
+  return [`${INDENT}${painted}    ${old}`, `${gap}  → ${desired}${note}`];
+}
+
+function changeSign({ current, desired }: Change): [Colour, string] {
+  if (current === null) return ['green', '+'];
+  return desired === null ? ['red', '-'] : ['yellow', '~'];
+}
+
+function valueText(value: string | null): string {
+  if (value === null) return NOT_SET;
+  return value === '' ? "''" : printable(value);
+}
+
+function actionLines(planned: PlannedAction, entry: PlanEntry, channel: Channel): string[] {
+  const runs = entry.verdict.kind === 'go';
+  const sign = channel.paint(runs ? 'cyan' : 'dim', runs ? '→' : '‖');
+  const remarks = planned.remarks.map((remark) => `${INDENT}  ${printable(remark)}`);
+  return [`${INDENT}${sign} ${actionText(planned)}${runs ? '' : ' (held back)'}`, ...remarks];
+}
+
+function actionText({ action, reversibility }: PlannedAction): string {
+  const note = reversibility === 'benign' ? '' : ` [${reversibility}]`;
+  switch (action.kind) {
+    case 'start':
+      return `start${note}`;
+    case 'stop':
+    case 'restart': {
+      const { mode, timeout_s, force } = action.params;
+      const how = mode === 'stop' ? 'hard' : `${mode}, ${timeout_s} s${force ? ', then hard' : ''}`;
+      return `${action.kind} (${how})${note}`;
+    }
+    case 'set_config': {
+      const keys = [...Object.keys(action.params.set), ...action.params.delete];
+      return `set_config (${keys.map(printable).join(', ')})${note}`;
+    }
+    default:
+      return assertNever(action);
+  }
+}
+
+function summaryLine(plan: Plan): string {
+  const { guests, status, held_back, actions } = summarise(plan);
+  const work = Object.entries(actions)
+    .filter(([, count]) => count > 0)
+    .map(([kind, count]) => `${count} ${kind}`);
+  const parts = [
+    ...(status.in_sync > 0 ? [`${status.in_sync} in sync`] : []),
+    ...(status.drift > 0 ? [`${status.drift} differ`] : []),
+    ...(status.skipped > 0 ? [`${status.skipped} skipped`] : []),
+    ...(status.unknown > 0 ? [`${status.unknown} unknown`] : []),
+    ...(held_back > 0 ? [`${held_back} held back`] : []),
+  ];
+  const todo = work.length === 0 ? 'nothing to do' : `to do: ${work.join(', ')}`;
+  const all = parts.length === 0 ? '' : `: ${parts.join(', ')}`;
+  return `${guests} ${guests === 1 ? 'guest' : 'guests'}${all}; ${todo}`;
+}
