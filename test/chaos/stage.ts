@@ -4,7 +4,7 @@
  */
 import { cpSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { stringify } from 'yaml';
 import { makeKey, type TestKey } from '../agent/hub/signing.ts';
@@ -26,6 +26,8 @@ export interface Abilities {
   readonly canMount: boolean;
   readonly clockLibrary: string | null;
 }
+
+const programOf = (dir: string): string => join(dir, 'program', basename(PROGRAM));
 
 export class Stage {
   readonly dir: string;
@@ -72,8 +74,8 @@ export class Stage {
     const proxy = await ChaosProxy.start(Number(new URL(node.url).port));
     const keys = [makeKey('hub-1'), makeKey('hub-2')];
     // A build meanwhile changes nothing for this run.
-    const program = join(dir, 'pve-reconciler.mjs');
-    cpSync(PROGRAM, program);
+    const program = programOf(dir);
+    cpSync(dirname(PROGRAM), dirname(program), { recursive: true });
     writeDesired(dir, script.wishes);
     const { clockLibrary } = abilities;
     const clock = clockLibrary === null ? null : new MovableClock(clockLibrary, join(dir, 'clock'));
@@ -88,7 +90,7 @@ export class Stage {
   }
 
   get program(): string {
-    return join(this.dir, 'pve-reconciler.mjs');
+    return programOf(this.dir);
   }
 
   get socket(): string {
