@@ -38,7 +38,9 @@ const program = join(folder, 'pve-reconciler.js');
 process.env['PVE_RECONCILER_BUILT'] = program;
 try {
   await buildProgram(program);
-  for (const guests of values.guests.split(',').map(Number)) await benchPass(guests);
+  for (const guests of values.guests.split(',').map(Number)) {
+    if (guests > 0) await benchPass(guests);
+  }
   await benchStarts();
 } finally {
   rmSync(folder, { recursive: true });
@@ -166,8 +168,9 @@ async function benchStarts(): Promise<void> {
   await using first = await startNode(STARTS, false);
   compare('100 starts: proxmoxer / ours', await runProxmoxer(first, 1), own, {});
   await using second = await startNode(STARTS, false);
+  // Each guest once: what has been started is listed as stopped for a while (PVE-FACTS 18).
   const few = await runAnsible(second, vmidsOf(1));
-  const many = await runAnsible(second, vmidsOf(1 + sample));
+  const many = await runAnsible(second, vmidsOf(2 + sample).slice(1));
   const ansible = extrapolate(few, many, { more: sample, times: STARTS });
   compare('100 starts: Ansible / ours', ansible, own, {});
 }

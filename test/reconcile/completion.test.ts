@@ -16,6 +16,7 @@ import { guestConfig, NOW_MS, seenGuest } from './plan-inputs.ts';
 const upid = parseUpid('UPID:pve1:00001000:00002000:6B00E844:qmstart:101:root@pam!agent:');
 const START: Action = { kind: 'start', params: {} };
 const STOP: Action = { kind: 'stop', params: DEFAULT_STOP };
+const RESTART: Action = { kind: 'restart', params: DEFAULT_STOP };
 const UP = { power: 'running', bootedAtMs: NOW_MS } as const;
 const BEFORE: Before = { power: 'stopped', booted_at_ms: null, last_upid: null };
 
@@ -204,6 +205,20 @@ describe('a guest is as the op wants it', () => {
       guest: seen({ cores: '4' }),
       is: false,
     },
+    {
+      name: 'configured, and its config could not be read',
+      action: config({ cores: '4' }),
+      guest: { config: { kind: 'not_read' } },
+      is: false,
+    },
+    { name: 'restarted, and it has booted since', action: RESTART, guest: UP, is: true },
+    {
+      name: 'restarted, and it runs on',
+      action: RESTART,
+      guest: { ...UP, bootedAtMs: NOW_MS - 88_000 },
+      is: false,
+    },
+    { name: 'restarted, and it is down', action: RESTART, guest: {}, is: false },
     {
       name: 'a secret set: nobody can tell',
       action: config({ cipassword: 'x' }),

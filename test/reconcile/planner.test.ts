@@ -184,6 +184,38 @@ describe('a guest that is not listed', () => {
     const [entry] = planGuests(wanted, actual, QUIET_NODE, planContext()).entries;
     expect(entry).toMatchObject({ actions: [], conditions: [{ code }] });
   });
+
+  it('is not found where the list of its kind came, whatever the other says', () => {
+    const wanted = desiredState(wantedGuest({ kind: 'qemu', power: 'running' }));
+    const actual = { ...actualState(), lxc: unknown };
+    const [entry] = planGuests(wanted, actual, QUIET_NODE, planContext()).entries;
+    expect(entry).toMatchObject({ conditions: [{ code: 'not_found' }] });
+  });
+
+  it('and claimed by two documents is left alone, as one that is there', () => {
+    const claimedTwice = new Map([[vmidOf(101), ['a.yaml', 'b.yaml']]]);
+    const wanted = { ...desiredState(), claimedTwice };
+    for (const [actual, name] of [
+      [actualState(), null],
+      [actualState(seenGuest()), 'web'],
+    ] as const) {
+      const [entry] = planGuests(wanted, actual, QUIET_NODE, planContext()).entries;
+      expect(entry).toMatchObject({ name, actions: [], conditions: [{ code: 'claimed_twice' }] });
+    }
+  });
+});
+
+it.each([
+  [{ kind: 'lxc' } as const, 'kind_mismatch', 'it is qemu, desired says lxc'],
+  [{ name: 'db' }, 'name_mismatch', 'it is called web, desired says db'],
+])('a guest that is not the one desired (%j) is left alone', (guard, code, message) => {
+  const entry = planOne({ ...guard, power: 'running' }, {});
+  expect(entry).toMatchObject({ actions: [], conditions: [{ code, message }] });
+});
+
+it('a guest without a name is not the one that is desired by name', () => {
+  const entry = planOne({ name: 'db', power: 'running' }, { name: null });
+  expect(entry?.conditions).toMatchObject([{ message: 'it is called nothing, desired says db' }]);
 });
 
 it('HA is said to cut the power of a VM at its timeout', () => {

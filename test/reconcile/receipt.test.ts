@@ -83,6 +83,37 @@ describe('a receipt', () => {
     expect(receipt.message).toMatch(/waits for its turn|under way/);
   });
 
+  it('makes do with records that say the least', async () => {
+    const { records } = await runOp('start', ({ node }) => node.add(101));
+    const bare = records.map(
+      ({ seq, at, op_id, vmid, guest_kind, kind, origin, state, attempt }) => {
+        return {
+          type: 'op',
+          seq,
+          at,
+          op_id,
+          vmid,
+          guest_kind,
+          kind,
+          origin,
+          state,
+          attempt,
+        } as const;
+      },
+    );
+    const told = bare.map((_, count) => {
+      const receipt = makeReceipt({ records: bare.slice(0, count + 1), toMs: Date.parse });
+      expect(receipt).toMatchObject({ params: null, correlationId: null, exitStatus: null });
+      return receipt.message;
+    });
+    expect(told).toEqual([
+      'it waits for its turn',
+      'its request is under way',
+      expect.stringContaining('is under way'),
+      'done',
+    ]);
+  });
+
   it('needs a record', () => {
     expect(() => makeReceipt({ records: [], toMs: Date.parse })).toThrow('internal_error');
   });
