@@ -8,6 +8,9 @@ export default defineConfig({
     reporters: ['default', new ClosingLine()],
     // Two cores: more workers only make the processes that tests spawn slower.
     maxWorkers: 2,
+    // No test replaces a module or leaves anything behind: a worker serves file after file, which
+    // saves a third of the time.
+    isolate: false,
     testTimeout: 20_000,
     hookTimeout: 20_000,
   },
