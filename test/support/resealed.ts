@@ -1,5 +1,5 @@
 /** A journal whose lines were changed and sealed again: what a writer with a fault would leave. */
-import { sealBody, ZERO_SUM } from '../../src/journal/line.ts';
+import { sealLine, ZERO_SUM } from '../../src/journal/line.ts';
 import { MemoryDisk } from './memory-disk.ts';
 
 /** Any member of a record's line. */
@@ -7,7 +7,9 @@ type Line = Record<string, unknown>;
 
 /** The segments of a journal, by name, each as its lines without their sums. */
 export function linesOf(disk: MemoryDisk): Map<string, Line[]> {
-  const segments = [...disk.files()].filter(([name]) => /^\d+\.jsonl$/.test(name)).sort();
+  const segments = [...disk.files()]
+    .filter(([name]) => /^\d+\.jsonl$/.test(name))
+    .sort(([a], [b]) => (a < b ? -1 : 1));
   return new Map(
     segments.map(([name, bytes]) => {
       const texts = bytes.toString().split('\n').slice(0, -1);
@@ -26,7 +28,7 @@ export function reseal(segments: ReadonlyMap<string, readonly Line[]>): MemoryDi
   const files = [...segments].map(([name, lines]) => {
     const texts = lines.map((line) => {
       const body = line['type'] === 'segment' ? { ...line, prev_sum: sum } : line;
-      const sealed = sealBody(JSON.stringify(body).slice(0, -1), sum);
+      const sealed = sealLine(JSON.stringify(body), sum);
       sum = sealed.sum;
       return sealed.text;
     });
