@@ -7,9 +7,6 @@ import { ReconcilerError } from '../../../src/reconcile/errors.ts';
 import { type FuzzTarget, insist } from '../target.ts';
 
 const EXAMPLE = new URL('../../../deploy/examples/config.yaml', import.meta.url);
-const folder = mkdtempSync(join(tmpdir(), 'fuzz-config-'));
-const file = join(folder, 'config.yaml');
-process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
 
 export const target: FuzzTarget = {
   seeds: () => [
@@ -41,6 +38,8 @@ export const target: FuzzTarget = {
     '\n  ',
   ],
   async run(input) {
+    const folder = mkdtempSync(join(tmpdir(), 'fuzz-config-'));
+    const file = join(folder, 'config.yaml');
     writeFileSync(file, input);
     try {
       const config = await loadConfig(file);
@@ -53,6 +52,8 @@ export const target: FuzzTarget = {
       if (!isRefusal) throw error;
       insist(error.disposition === 'halt', 'a configuration that is refused ends the process');
       insist(error.message.includes(file), 'a refusal names the file');
+    } finally {
+      rmSync(folder, { recursive: true });
     }
   },
 };
