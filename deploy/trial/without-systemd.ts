@@ -21,12 +21,14 @@ async function startAgent(root: DebianRoot): Promise<ChildProcess> {
     stdio: ['ignore', 'ignore', 'pipe'],
   });
   const lines = createInterface({ input: child.stderr });
+  const said: string[] = [];
   for await (const line of lines) {
+    said.push(line);
     if (!line.includes('agent is up')) continue;
     child.stderr.resume();
     return child;
   }
-  throw new Error('the agent ended before it was up');
+  throw new Error(`the agent ended before it was up: ${said.join('\n')}`);
 }
 
 async function endAgent(agent: ChildProcess): Promise<void> {

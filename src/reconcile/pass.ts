@@ -41,6 +41,7 @@ export class Passes {
   readonly #ports: PassPorts;
   readonly #turns = new PQueue({ concurrency: 1 });
   #desired: DesiredState = NO_DESIRED_STATE;
+  /** The last look at quorum and HA that there was. */
   #node: NodeLook | null = null;
   #lastFullMs: number | null = null;
 
@@ -63,7 +64,7 @@ export class Passes {
   /** The plan from what is known now, without a look. */
   planAgain(options: Pick<PassOptions, 'only'>): Plan {
     const { actual } = this.#ports.picture;
-    return actual === null ? { entries: [] } : this.#planNow(actual, options);
+    return actual === null ? { entries: [] } : this.#planNow(actual, options, this.#node);
   }
 
   /** What was done changed a config that has not been read again (a start applies what pends). */
@@ -141,12 +142,13 @@ export class Passes {
     options: Pick<PassOptions, 'only'>,
     isFull: boolean,
   ): Promise<Plan> {
-    this.#node = isFull ? await this.#ports.lookAtNode('now') : null;
-    const first = this.#planNow(actual, options);
+    const fresh = isFull ? await this.#ports.lookAtNode('now') : null;
+    const first = this.#planNow(actual, options, fresh);
+    if (fresh !== null) this.#node = fresh;
     if (!first.entries.some(({ actions }) => actions.length > 0)) return first;
-    this.#node ??= await this.#ports.lookAtNode('for_an_action');
+    this.#node = fresh ?? (await this.#ports.lookAtNode('for_an_action'));
     const seen = await this.#readPausable(first, actual);
-    return this.#planNow(seen, options);
+    return this.#planNow(seen, options, this.#node);
   }
 
   /** Only a VM's own status says that it is paused, and then no shutdown may be planned. */
@@ -165,10 +167,10 @@ export class Passes {
     return picture.actual ?? actual;
   }
 
-  #planNow(actual: ActualState, options: Pick<PassOptions, 'only'>): Plan {
+  #planNow(actual: ActualState, options: Pick<PassOptions, 'only'>, node: NodeLook | null): Plan {
     const tasks = this.#ports.withoutOwn(actual.tasks);
-    const seen = { ...actual, tasks, guests: withHa(actual.guests, this.#node) };
-    return planGuests(select(this.#desired, options.only), seen, this.#node, this.#ports.context());
+    const seen = { ...actual, tasks, guests: withHa(actual.guests, node) };
+    return planGuests(select(this.#desired, options.only), seen, node, this.#ports.context());
   }
 
   #admit(planned: PlanEntry, passId: CorrelationId): void {

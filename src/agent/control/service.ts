@@ -37,8 +37,9 @@ export function createControlService(options: ControlServiceOptions = {}): Start
     const unsubscribe = [
       events.subscribe((event) => {
         metrics.observe(event);
-        // An op has ended: what it left is shown as soon as it has been looked at.
-        if (event.kind === 'op' && isTerminal(event.record.state)) loop.wake();
+        if (event.kind !== 'op' || !isTerminal(event.record.state)) return;
+        // Somebody's op may have left something to do; after work of its own the loop looks anyway.
+        if (event.record.origin !== 'reconcile') loop.wake();
       }),
       agent.requests.subscribe(metrics.onRequest),
       agent.syncs.subscribe(metrics.onSynced),
