@@ -1,6 +1,6 @@
 /** A Debian root in a folder, and what is done in it without a running systemd: by chroot(1). */
 import { execFileSync } from 'node:child_process';
-import { copyFileSync, statSync } from 'node:fs';
+import { chmodSync, copyFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { requireTool } from '../package.ts';
 
@@ -12,6 +12,8 @@ export function makeRoot(dir: string): void {
   requireTool('debootstrap', 'debootstrap');
   const options = ['--variant=minbase', '--include=systemd,libstdc++6'];
   execFileSync('debootstrap', [...options, SUITE, dir], { stdio: ['ignore', 'ignore', 'inherit'] });
+  // A temporary folder is its maker's alone, and the agent's account has to get in.
+  chmodSync(dir, 0o755);
 }
 
 export class DebianRoot {
