@@ -1,7 +1,7 @@
 /**
  * Each op executed once and each receipt arriving, between real processes: the hub killed, the agent
  * killed, the network cut, at every step of delivery and receipt. `HUB_KILLS=all` tries every one
- * (`npm run test:hub-kills`); else it is a few of them.
+ * (`npm run test:hub-kills`), `HUB_KILLS=some` a few of them; without it the file is left out.
  */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Simulator, startSimulator } from '../../simulator/start.ts';
