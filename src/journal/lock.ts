@@ -28,6 +28,8 @@ export const LOCK_STALE_MS = 10_000;
 const REFRESHES_PER_STALE = 5;
 /** The least proper-lockfile refreshes at. */
 const REFRESH_MIN_MS = 1000;
+/** A file's time has parts of a ms, ours has none: made just now, it may be ahead of us. */
+const CLOCK_GRAIN_MS = 100;
 
 export interface LockRequest {
   readonly stateDir: string;
@@ -72,7 +74,7 @@ async function isRefreshed(path: string, { clock, staleMs }: LockRequest): Promi
   const limitMs = staleMs ?? LOCK_STALE_MS;
   const ageMs = seenMs === null ? limitMs : clock.now() - seenMs;
   // One from the future says only that the clock was set back since.
-  if (ageMs >= 0 && ageMs < limitMs) return true;
+  if (ageMs > -CLOCK_GRAIN_MS && ageMs < limitMs) return true;
   await clock.sleep(refreshMs(limitMs) * 1.5, new AbortController().signal);
   return modifiedMs(path) !== seenMs;
 }
