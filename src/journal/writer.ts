@@ -39,6 +39,8 @@ export class Writer {
   #queue: Work[] = [];
   /** The last of the queue, while lines may still join it. */
   #open: Batch | null = null;
+  /** Durable, but those who wait for it have not been told. */
+  #synced: Batch | null = null;
   /** A buffer that was written and is free again. */
   #spare: Buffer | null = null;
   #running: Promise<void> | null = null;
@@ -112,29 +114,36 @@ export class Writer {
     for (let work = this.#queue.shift(); work !== undefined; work = this.#queue.shift()) {
       if (work === this.#open) this.#open = null;
       try {
-        await this.#do(work);
+        await (work.kind === 'lines' ? this.#write(work) : this.#replaceSegment(work.draft));
       } catch (error) {
         this.#fail(work, error);
       }
+      if (this.#queue.length === 0) this.#tellSynced();
     }
     // At once, not in a callback: whoever pushes after this has to start it again.
     this.#running = null;
   }
 
-  async #do(work: Work): Promise<void> {
-    if (work.kind === 'lines') {
-      const { bytes } = work;
-      const sinceMs = this.#events.monotonicMs();
-      this.#events.assertStillOwner();
-      await appendAll(this.#file, bytes);
-      await this.#file.sync();
-      if (this.#poison !== null) throw this.#poison;
-      const durationMs = this.#events.monotonicMs() - sinceMs;
-      this.#events.onSynced({ bytes: bytes.length, durationMs });
-      this.#spare = work.resolve();
-      return;
-    }
-    const { draft } = work;
+  /**
+   * Those whose lines are durable are told when the next sync has begun: with very many appenders
+   * what they do then, most of it the next line, is done beside it and not before it.
+   */
+  async #write(batch: Batch): Promise<void> {
+    const { bytes } = batch;
+    const sinceMs = this.#events.monotonicMs();
+    this.#events.assertStillOwner();
+    await appendAll(this.#file, bytes);
+    const syncing = this.#file.sync();
+    this.#tellSynced();
+    await syncing;
+    if (this.#poison !== null) throw this.#poison;
+    const durationMs = this.#events.monotonicMs() - sinceMs;
+    this.#events.onSynced({ bytes: bytes.length, durationMs });
+    this.#synced = batch;
+  }
+
+  async #replaceSegment(draft: SegmentDraft): Promise<void> {
+    this.#tellSynced();
     await createSegment(this.#disk, draft, this.#events.assertStillOwner);
     this.#events.assertStillOwner();
     const old = this.#file;
@@ -143,7 +152,15 @@ export class Writer {
     await this.#events.onSegment(draft);
   }
 
+  #tellSynced(): void {
+    if (this.#synced === null) return;
+    this.#spare = this.#synced.resolve();
+    this.#synced = null;
+  }
+
   #fail(work: Work, error: unknown): void {
+    // What was durable before the failure is.
+    this.#tellSynced();
     const isFirst = this.#poison === null;
     const poison = this.#poison ?? toPoison(error);
     this.poisonWith(poison);
