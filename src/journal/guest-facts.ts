@@ -1,6 +1,7 @@
 /** What the journal remembers of one guest beside its ops. Bounded; no clock of its own. */
 import type { Upid, Vmid } from '../reconcile/ids.ts';
 import type { Hold } from '../reconcile/ports.ts';
+import { isText } from './op-record.ts';
 import type { LiveGuest } from './records.ts';
 
 /** How far back starts count (flapping). */
@@ -15,7 +16,8 @@ export class GuestFacts {
   #lastUpid: Upid | null = null;
   /** When the newest UPID's task began, seconds since 1970. */
   #lastStartS = 0;
-  #startsMs: number[] = [];
+  /** Wall clock ms, or `at` as a record has it: turned into a number when somebody asks. */
+  #starts: (number | string)[] = [];
 
   constructor(vmid: Vmid) {
     this.#vmid = vmid;
@@ -25,7 +27,7 @@ export class GuestFacts {
     const facts = new GuestFacts(live.vmid);
     facts.isInitialDone = live.isInitialDone;
     if (live.lastUpid !== null) facts.sawUpid(live.lastUpid);
-    facts.#startsMs = [...live.startsMs];
+    facts.#starts = [...live.startsMs];
     for (const [key, hash] of Object.entries(live.secrets)) facts.secrets.set(key, hash);
     return facts;
   }
@@ -46,31 +48,32 @@ export class GuestFacts {
     this.#lastStartS = startS;
   }
 
-  sawStart(atMs: number): void {
-    this.#startsMs.push(atMs);
-    if (this.#startsMs.length > STARTS_MAX) this.#startsMs.shift();
+  sawStart(at: string): void {
+    this.#starts.push(at);
+    if (this.#starts.length > STARTS_MAX) this.#starts.shift();
   }
 
   forgetStarts(): void {
-    this.#startsMs = [];
+    this.#starts = [];
   }
 
   /** The newest UPID stays: a task older than it is not the next guest's either. */
   forget(): void {
-    this.#startsMs = [];
+    this.#starts = [];
     this.isInitialDone = false;
     this.secrets.clear();
   }
 
   startsSince(nowMs: number): readonly number[] {
-    return this.#startsMs.filter((startMs) => startMs > nowMs - STARTS_WINDOW_MS);
+    const startsMs = this.#starts.map((start) => (isText(start) ? Date.parse(start) : start));
+    return startsMs.filter((startMs) => startMs > nowMs - STARTS_WINDOW_MS);
   }
 
   /** What a new segment restates; null where there is nothing to say. */
   describe(hold: Hold | null, nowMs: number): LiveGuest | null {
     const startsMs = this.startsSince(nowMs);
     // What is not restated is forgotten here, too: a clock set back must not bring it back.
-    this.#startsMs = [...startsMs];
+    this.#starts = [...startsMs];
     const isBlank = startsMs.length === 0 && this.#lastUpid === null && this.secrets.size === 0;
     if (isBlank && hold === null && !this.isInitialDone) return null;
     return {

@@ -36,9 +36,7 @@ export class Ledger {
     if (record.upid === undefined) return;
     const guest = this.#guest(record.vmid);
     guest.sawUpid(record.upid);
-    if (record.kind === 'start' && record.state === 'succeeded') {
-      guest.sawStart(Date.parse(record.at));
-    }
+    if (record.kind === 'start' && record.state === 'succeeded') guest.sawStart(record.at);
   }
 
   applyNote(note: Note): void {

@@ -3,7 +3,7 @@
  * opening and verifying read every line, and this is a fifth of the cost.
  */
 import { ERROR_CODES } from '../reconcile/errors.ts';
-import { parseCorrelationId, parseOpId, parseVmid } from '../reconcile/ids.ts';
+import { OP_ID_CHARS, parseCorrelationId, parseOpId, parseVmid } from '../reconcile/ids.ts';
 import { OP_KINDS, OP_ORIGINS, OP_STATES, type OpRecord } from '../reconcile/op.ts';
 import { SUM_CHARS } from './line.ts';
 
@@ -68,9 +68,9 @@ type Fields = Readonly<Partial<Record<keyof OpRecord, unknown>>>;
 export function wrongOpField(op: Fields): string | null {
   if (op.type !== 'op') return 'type';
   if (!isSeq(op.seq)) return 'seq';
-  // The chain vouches for the time's form.
+  // The chain vouches for the forms of time and id.
   if (typeof op.at !== 'string' || op.at.length !== AT_CHARS) return 'at';
-  if (parseOpId(op.op_id) === null) return 'op_id';
+  if (typeof op.op_id !== 'string' || op.op_id.length !== OP_ID_CHARS) return 'op_id';
   if (typeof op.vmid !== 'number' || parseVmid(op.vmid) === null) return 'vmid';
   if (op.guest_kind !== 'qemu' && op.guest_kind !== 'lxc') return 'guest_kind';
   if (!isKind(op.kind)) return 'kind';

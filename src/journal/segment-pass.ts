@@ -11,8 +11,9 @@ export class SegmentPass {
   records = 0;
   lateLines = 0;
   isLate = false;
-  #firstFaulty: ScanEnd | null = null;
-  #lastSoundEnd: ScanEnd = { endOffset: 0, lastSum: '', lines: 0, restBytes: 0 };
+  /** The last line before the first faulty one. */
+  #lastSound: ScannedLine | null = null;
+  #hasFaulty = false;
   readonly #link: string | null;
   readonly #onFault: (line: number, fault: Fault) => void;
 
@@ -36,16 +37,15 @@ export class SegmentPass {
     this.isLate = line.sum === this.#link;
   }
 
-  #fold({ fault, number, endOffset, sum, text }: ScannedLine): void {
+  #fold(line: ScannedLine): void {
+    const { fault, number, text } = line;
     if (fault !== null) {
-      this.#firstFaulty ??= this.#lastSoundEnd;
+      this.#hasFaulty = true;
       const message = fault === 'form' ? 'it ends without a sum' : 'it does not match its sum';
       this.#onFault(number, { rule: 'J4', message });
       return;
     }
-    if (this.#firstFaulty === null) {
-      this.#lastSoundEnd = { endOffset, lastSum: sum, lines: number, restBytes: 0 };
-    }
+    if (!this.#hasFaulty) this.#lastSound = line;
     const record = parseRecord(text);
     if (record.kind === 'live') this.#restated.add(textOf(record.live));
     if ('seq' in record) this.records += 1;
@@ -65,9 +65,9 @@ export class SegmentPass {
 
   /** From the first faulty line on, as opening would see it; null where all lines are sound. */
   tail(end: ScanEnd): ScanEnd | null {
-    const sound = this.#firstFaulty;
-    if (sound === null) return null;
-    return { ...sound, restBytes: end.endOffset + end.restBytes - sound.endOffset };
+    if (!this.#hasFaulty) return null;
+    const { endOffset = 0, sum: lastSum = '', number: lines = 0 } = this.#lastSound ?? {};
+    return { endOffset, lastSum, lines, restBytes: end.endOffset + end.restBytes - endOffset };
   }
 }
 

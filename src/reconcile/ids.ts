@@ -23,7 +23,7 @@ export const CORRELATION_ID_MAX_CHARS = 128;
 /** A UPID is about 70 characters; user names bound it. */
 const UPID_MAX_CHARS = 256;
 
-const OP_ID_CHARS = 16;
+export const OP_ID_CHARS = 16;
 const CROCKFORD = '0123456789abcdefghjkmnpqrstvwxyz';
 const OP_ID = /^[0-9a-hjkmnp-tv-z]{16}$/;
 const CORRELATION_ID = /^[A-Za-z0-9._:@/+=-]+$/;
