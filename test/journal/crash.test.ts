@@ -73,10 +73,9 @@ function requireExpected(error: unknown): void {
 
 function readBack(disk: MemoryDisk): string[] {
   const told: string[] = [];
-  for (const name of [...disk.files().keys()].sort()) {
-    if (!name.endsWith('.jsonl')) continue;
-    const text = disk.files().get(name)?.toString() ?? '';
-    for (const line of text.split('\n').slice(0, -1)) {
+  const files = [...disk.files()].filter(([name]) => name.endsWith('.jsonl'));
+  for (const [, bytes] of files.sort(([a], [b]) => (a < b ? -1 : 1))) {
+    for (const line of bytes.toString().split('\n').slice(0, -1)) {
       const record = JSON.parse(line);
       if (Number(record.op_id) >= CHECK_OP) continue;
       if (record.type === 'op') told.push(`op ${Number(record.op_id)} ${record.state}`);

@@ -8,7 +8,7 @@ import { readTextsByContract } from '../e2e/contract-journal.ts';
 import type { MemoryDisk } from '../support/memory-disk.ts';
 import { ModelApi } from '../support/model/api.ts';
 import { ModelNode } from '../support/model/node.ts';
-import { VirtualClock } from '../support/virtual-clock.ts';
+import { tick, VirtualClock } from '../support/virtual-clock.ts';
 import { Archive } from './archive.ts';
 import { Asked } from './asked.ts';
 import { Dice } from './dice.ts';
@@ -28,7 +28,7 @@ const WAYS_OF_A_LOOK = 4;
 const STUCK_MS = 30_000;
 
 export class SimWorld {
-  readonly clock = new VirtualClock();
+  readonly clock = new VirtualClock(tick);
   /** Chance of the world's own, and the agent's: what one draws does not move the other. */
   readonly dice: Dice;
   readonly random: Dice;

@@ -41,8 +41,9 @@ export type FaultPlan = (call: {
 
 interface Inode {
   readonly id: number;
-  /** As read. */
+  /** As read: what has been appended to `room`. A truncated file gets a room of its own. */
   bytes: Buffer;
+  room: Buffer;
   /** As a crash leaves at least: a prefix of `bytes`, unless truncated since. */
   synced: Buffer;
   /** A failed sync dropped what lies before this: never durable, whatever is synced later. */
@@ -89,8 +90,7 @@ export class MemoryDisk implements Disk {
   async create(name: string): Promise<AppendFile> {
     this.#begin('create');
     if (this.#names.has(name)) throw errno('EEXIST', name);
-    const empty = Buffer.alloc(0);
-    const inode = { id: this.#nextId++, bytes: empty, synced: empty, droppedTo: 0 };
+    const inode = inodeOf(this.#nextId++, Buffer.alloc(0));
     this.#change((names) => names.set(name, inode));
     return this.#append(inode);
   }
@@ -127,7 +127,7 @@ export class MemoryDisk implements Disk {
         const fault = this.#fault('append');
         const half = Math.floor(bytes.length / 2);
         const taken = fault === null ? bytes.length : half;
-        inode.bytes = Buffer.concat([inode.bytes, bytes.subarray(0, taken)]);
+        appendTo(inode, bytes.subarray(0, taken));
         if (fault !== null && fault !== 'short') throw errno(fault, 'append');
         return taken;
       },
@@ -141,7 +141,8 @@ export class MemoryDisk implements Disk {
       },
       truncate: async (size) => {
         this.#begin('truncate');
-        inode.bytes = inode.bytes.subarray(0, size);
+        inode.room = Buffer.from(inode.bytes.subarray(0, size));
+        inode.bytes = inode.room;
       },
       close: async () => undefined,
     };
@@ -195,8 +196,7 @@ export class MemoryDisk implements Disk {
   static of(files: Iterable<readonly [string, Uint8Array]>): MemoryDisk {
     const disk = new MemoryDisk();
     for (const [name, content] of files) {
-      const bytes = Buffer.from(content);
-      disk.#names.set(name, { id: disk.#nextId++, bytes, synced: bytes, droppedTo: 0 });
+      disk.#names.set(name, inodeOf(disk.#nextId++, Buffer.from(content)));
     }
     disk.#syncedNames = new Map(disk.#names);
     return disk;
@@ -204,7 +204,7 @@ export class MemoryDisk implements Disk {
 
   /** Name and content of every file, as read now. */
   files(): ReadonlyMap<string, Buffer> {
-    return new Map([...this.#names].map(([name, { bytes }]) => [name, Buffer.from(bytes)]));
+    return new Map([...this.#names].map(([name, { bytes }]) => [name, bytes]));
   }
 }
 
@@ -212,6 +212,21 @@ export class MachineDied extends Error {
   constructor() {
     super('the machine has died');
   }
+}
+
+function inodeOf(id: number, bytes: Buffer): Inode {
+  return { id, bytes, room: bytes, synced: bytes, droppedTo: 0 };
+}
+
+function appendTo(inode: Inode, bytes: Uint8Array): void {
+  const from = inode.bytes.length;
+  const size = from + bytes.length;
+  if (size > inode.room.length) {
+    inode.room = Buffer.alloc(2 * size);
+    inode.bytes.copy(inode.room);
+  }
+  inode.room.set(bytes, from);
+  inode.bytes = inode.room.subarray(0, size);
 }
 
 function leftOf({ bytes, synced }: Inode, choose: Choose): Buffer {

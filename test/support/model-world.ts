@@ -13,7 +13,7 @@ import { ModelApi } from './model/api.ts';
 import { ModelNode } from './model/node.ts';
 import { plainSemantics } from './plain-semantics.ts';
 import { seededRandom } from './seeded-random.ts';
-import { VirtualClock } from './virtual-clock.ts';
+import { tick, VirtualClock } from './virtual-clock.ts';
 
 export interface LifeOptions {
   /** Between two passes; null: none by itself. */
@@ -23,7 +23,7 @@ export interface LifeOptions {
 }
 
 export class ModelWorld {
-  readonly clock = new VirtualClock();
+  readonly clock = new VirtualClock(tick);
   readonly node = new ModelNode(this.clock);
   readonly api = new ModelApi(this.node);
   readonly journal = new KeptJournal(this.clock);
