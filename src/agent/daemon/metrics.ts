@@ -11,7 +11,7 @@ import type { Clock } from '../../reconcile/clock.ts';
 import type { ErrorCode } from '../../reconcile/errors.ts';
 import type { EngineEvent } from '../../reconcile/events.ts';
 import { isTerminal, type OpRecord } from '../../reconcile/op.ts';
-import type { Plan } from '../../reconcile/plan.ts';
+import { CONDITION_CODES, type Plan } from '../../reconcile/plan.ts';
 import type { OpLedger, OpView, Pause } from '../../reconcile/ports.ts';
 import { summarise } from '../control/plan-document.ts';
 import { OpTimes } from './op-times.ts';
@@ -117,6 +117,11 @@ function createPassMetrics(
   ]);
   const drifted = make.gauge('drifted_guests', 'Desired guests that differ.');
   const heldBack = make.gauge('held_back_guests', 'Guests whose actions wait for something.');
+  const conditions = make.gauge(
+    'guest_conditions',
+    'Desired guests that show this condition in the last plan.',
+    ['condition'],
+  );
   return (plan, durationMs) => {
     const { status, held_back } = summarise(plan);
     seconds.observe(durationMs / 1000);
@@ -125,6 +130,10 @@ function createPassMetrics(
     for (const [name, count] of Object.entries(status)) guests.set({ status: name }, count);
     drifted.set(status.drift);
     heldBack.set(held_back);
+    const shown = plan.entries.map((entry) => new Set(entry.conditions.map(({ code }) => code)));
+    for (const condition of CONDITION_CODES) {
+      conditions.set({ condition }, shown.filter((codes) => codes.has(condition)).length);
+    }
   };
 }
 

@@ -3,8 +3,15 @@ import { spawnSync } from 'node:child_process';
 import { expect, test } from 'vitest';
 import { createMetrics } from '../../../src/agent/daemon/metrics.ts';
 import type { Clock } from '../../../src/reconcile/clock.ts';
-import { makeOpId, type OpId, parseUpid, parseVmid } from '../../../src/reconcile/ids.ts';
+import {
+  makeCorrelationId,
+  makeOpId,
+  type OpId,
+  parseUpid,
+  parseVmid,
+} from '../../../src/reconcile/ids.ts';
 import { OP_KINDS, type OpRecord, type OpState } from '../../../src/reconcile/op.ts';
+import type { PlanEntry } from '../../../src/reconcile/plan.ts';
 import type { OpView } from '../../../src/reconcile/ports.ts';
 import { seededRandom } from '../../support/seeded-random.ts';
 
@@ -109,6 +116,39 @@ test('what is under way is read as of the scrape', async () => {
   expect(await valueOf(metrics, 'ops_in_flight')).toBe(2);
   expect(await valueOf(metrics, 'workqueue_longest_running_processor_seconds')).toBe(60);
   expect(await valueOf(metrics, 'workqueue_unfinished_work_seconds')).toBe(90);
+});
+
+test('a pass counts guests by each condition they show, and none when it has gone', async () => {
+  const [vmid, other] = [parseVmid(101), parseVmid(102)];
+  if (vmid === null || other === null) throw new Error('unreachable');
+  const inSync: PlanEntry = {
+    vmid,
+    kind: 'qemu',
+    name: null,
+    mode: 'enforce',
+    status: 'in_sync',
+    power: { desired: 'running', actual: 'running' },
+    changes: [],
+    actions: [],
+    verdict: { kind: 'go' },
+    conditions: [],
+  };
+  const flapping = { code: 'flapping', message: '3 starts in 10 minutes' } as const;
+  const locked = { code: 'guest_locked', message: 'backup' } as const;
+  const metrics = setUp();
+  const pass = (...entries: PlanEntry[]): void => {
+    const passId = makeCorrelationId(random);
+    metrics.observe({ kind: 'pass', passId, plan: { entries }, durationMs: 5 });
+  };
+  pass(
+    { ...inSync, conditions: [flapping, locked, locked] },
+    { ...inSync, vmid: other, conditions: [locked] },
+  );
+  expect(await valueOf(metrics, 'guest_conditions{condition="flapping"}')).toBe(1);
+  expect(await valueOf(metrics, 'guest_conditions{condition="guest_locked"}')).toBe(2);
+  expect(await valueOf(metrics, 'guest_conditions{condition="io_error"}')).toBe(0);
+  pass(inSync, { ...inSync, vmid: other });
+  expect(await valueOf(metrics, 'guest_conditions{condition="guest_locked"}')).toBe(0);
 });
 
 test('ten thousand ops of as many guests make no more series than their kinds do', async () => {

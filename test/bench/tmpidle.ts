@@ -1,0 +1,98 @@
+/**
+ * What an agent costs a host where nothing happens: the built program beside a bare Node of the
+ * same runtime, with a simulated node of many guests, all of them in sync. Exits with 1 when the
+ * goals do not hold.
+ *
+ *   node test/bench/idle.ts [--guests 200] [--settle 60] [--seconds 120]
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { parseArgs } from 'node:util';
+import { makeHost, programFile } from '../agent/program.ts';
+import { startSimulator } from '../simulator/start.ts';
+import { setup, teardown } from '../support/built-program.ts';
+
+const RSS_GOAL_MIB = 60;
+const CPU_GOAL_PERCENT = 0.3;
+/** Of /proc/PID/stat; the same on every Linux that Node runs on. */
+const TICKS_PER_S = 100;
+
+const { values } = parseArgs({
+  options: {
+    guests: { type: 'string', default: '200' },
+    settle: { type: 'string', default: '60' },
+    seconds: { type: 'string', default: '120' },
+  },
+});
+const guestCount = Number(values.guests);
+const seconds = Number(values.seconds);
+
+await setup();
+const node = await startSimulator({ guests: guestCount });
+const host = makeHost(node);
+const running: ChildProcess[] = [];
+try {
+  host.write('desired.yaml', { version: 1, guests: await asTheyAre() });
+  // Intervals as they are without a configuration that says otherwise.
+  const config = host.configure({ reconcile: { mode: 'enforce' } });
+  const bare = start('-e', 'setInterval(() => {}, 1e9)');
+  const agent = start('--cpu-prof','--cpu-prof-interval','500','--cpu-prof-dir=/tmp/prof/idle', programFile(), 'agent', '--config', config);
+  await sleep(Number(values.settle) * 1000);
+  const cpuBefore = cpuSeconds(agent);
+  await node.resetRequests();
+  await sleep(seconds * 1000);
+  const cpuPercent = ((cpuSeconds(agent) - cpuBefore) / seconds) * 100;
+  const requests = (await node.requests()).length;
+  const bareMib = rssMib(bare);
+  const agentMib = rssMib(agent);
+  const overMib = agentMib - bareMib;
+  console.log(`${guestCount} guests, ${seconds} s, ${requests} requests to the node`);
+  console.log(
+    `memory: ${agentMib.toFixed(1)} MiB, ${overMib.toFixed(1)} MiB above a bare Node (${bareMib.toFixed(1)} MiB); goal ${RSS_GOAL_MIB} MiB`,
+  );
+  console.log(`CPU: ${cpuPercent.toFixed(2)} % of a core; goal ${CPU_GOAL_PERCENT} %`);
+  process.exitCode = overMib <= RSS_GOAL_MIB && cpuPercent <= CPU_GOAL_PERCENT ? 0 : 1;
+} finally {
+  for (const child of running) child.kill('SIGTERM'); await sleep(4000);
+  await node.stop();
+  host.remove();
+  teardown();
+}
+
+/** Desired state that every guest is in already. */
+async function asTheyAre(): Promise<Record<number, object>> {
+  const guests = (await node.control('GET', '/guests')) as {
+    vmid: number;
+    status: string;
+    config: Record<string, string>;
+  }[];
+  return Object.fromEntries(
+    guests
+      .filter(({ config }) => config['template'] === undefined)
+      .map(({ vmid, status, config: { cores, memory } }) => [
+        vmid,
+        { power: status, config: { ...(cores && { cores }), ...(memory && { memory }) } },
+      ]),
+  );
+}
+
+function start(...args: string[]): ChildProcess {
+  const child = spawn(process.execPath, args, {
+    stdio: ['ignore', 'ignore', 'ignore'],
+    // As systemd starts it: NODE_EXTRA_CA_CERTS alone makes Node keep 10 MiB of certificates.
+    env: {},
+  });
+  running.push(child);
+  return child;
+}
+
+function rssMib({ pid }: ChildProcess): number {
+  const kib = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
+  return Number(kib) / 1024;
+}
+
+function cpuSeconds({ pid }: ChildProcess): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? [];
+  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_S;
+}
