@@ -2,8 +2,9 @@
  * docs/CLI.md and what the commands really print with `--json`, field by field: nothing is printed
  * that is not documented, and nothing is documented that is not printed.
  */
-import { readFileSync } from 'node:fs';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import {
   guestDocument,
   opDocument,
@@ -12,12 +13,12 @@ import {
 } from '../../src/agent/control/documents.ts';
 import { type Simulator, startSimulator } from '../simulator/start.ts';
 import { runHere } from './hub/run-here.ts';
-import { type Host, makeHost } from './program.ts';
+import { type Host, makeHost, startDaemon } from './program.ts';
 
 const DOCS = readFileSync(new URL('../../docs/CLI.md', import.meta.url), 'utf8');
 
 /** What is data, a contract of its own, or the journal's: only its name is of the contract. */
-const OPAQUE = new Set(['params', 'records', 'document', 'observed']);
+const OPAQUE = new Set(['params', 'records', 'document', 'observed', 'signed_receipt']);
 
 interface Section {
   readonly example: unknown;
@@ -68,6 +69,10 @@ function compare(printed: unknown, { example, mentioned }: Section): void {
     (path) => !real.has(path) && !unseen.some((empty) => empty !== '' && path.startsWith(empty)),
   );
   expect({ undocumented, missing }).toEqual({ undocumented: [], missing: [] });
+}
+
+function guestOf(status: unknown): unknown {
+  return (status as { guests: unknown[] }).guests[0];
 }
 
 let node: Simulator;
@@ -126,6 +131,46 @@ test('what each command prints is what docs/CLI.md has', async () => {
   compare({ ops: [op] }, sectionOf('ops show'));
 });
 
+test('so are the answers of a running agent, and what is read and repaired of its journal', async () => {
+  const agent = startDaemon(host.configFile);
+  onTestFinished(async () => {
+    await agent.end('SIGKILL');
+  });
+  await agent.saw(/agent is up/);
+  const shown = sectionOf('ops show');
+  const op = await printed('guest', 'start', '101', '--wait');
+  compare({ ops: [op] }, shown);
+  const { op_id: opId } = op as { op_id: string };
+  compare({ ops: [await printed('ops', 'wait', opId)] }, shown);
+  const status = sectionOf('status');
+  const oneGuest = { ...status, example: guestOf(status.example) };
+  compare(await printed('guest', 'hold', '101', '--for', '1h'), oneGuest);
+  compare(await printed('guest', 'resume', '101'), oneGuest);
+  compare(await printed('pause', '--for', '1h'), sectionOf('pause'));
+  compare(await printed('resume'), sectionOf('pause'));
+
+  const lines = async (...args: string[]): Promise<string[]> =>
+    (await runHere(...args, '--json', '--config', host.configFile)).out.trim().split('\n');
+  const folder = join(host.dir, 'state/journal');
+  const onDisk = readFileSync(join(folder, '00000001.jsonl'), 'utf8').trim().split('\n');
+  const ofOp = onDisk.filter((line) => line.includes(opId) && line.startsWith('{"type":"op"'));
+  expect(await lines('ops', 'log', opId)).toEqual(ofOp);
+  expect(onDisk).toEqual(expect.arrayContaining(await lines('journal', 'tail')));
+  const key = (await printed('keys', 'show')) as object;
+  expect(Object.keys(key)).toEqual(['agent', 'key_sha256', 'public_key_pem']);
+  for (const field of Object.keys(key)) expect(sectionOf('keys show').mentioned).toContain(field);
+
+  expect(await agent.end('SIGTERM')).toBe(0);
+  const damaged = onDisk.map((line) =>
+    line === ofOp.at(-1) ? line.replace('succeeded', 'Succeeded') : line,
+  );
+  writeFileSync(join(folder, '00000001.jsonl'), `${damaged.join('\n')}\n`);
+  const repaired = await printed('journal', 'repair');
+  compare(repaired, sectionOf('journal repair'));
+  expect(repaired).toMatchObject({ left_out: [{ segment: '00000001.jsonl' }] });
+  expect(await printed('journal', 'repair')).toEqual({ repaired: false });
+});
+
 describe('what the OpenAPI document has is what docs/CLI.md has', () => {
   const shapes: readonly (readonly [
     string,
@@ -133,7 +178,7 @@ describe('what the OpenAPI document has is what docs/CLI.md has', () => {
     (json: unknown) => unknown,
   ])[] = [
     ['plan', planDocumentSchema.shape, (json) => json],
-    ['status', guestDocument.shape, (json) => (json as { guests: unknown[] }).guests[0]],
+    ['status', guestDocument.shape, guestOf],
     ['ops list', opDocument.shape, (json) => (json as { ops: unknown[] }).ops[0]],
     ['pause', pauseDocument.shape, (json) => json],
   ];

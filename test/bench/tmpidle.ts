@@ -6,7 +6,7 @@
  *   node test/bench/idle.ts [--guests 200] [--settle 60] [--seconds 120]
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { openSync, readFileSync, readdirSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { makeHost, programFile } from '../agent/program.ts';
@@ -37,11 +37,13 @@ try {
   // Intervals as they are without a configuration that says otherwise.
   const config = host.configure({ reconcile: { mode: 'enforce' } });
   const bare = start('-e', 'setInterval(() => {}, 1e9)');
-  const agent = start('--cpu-prof','--cpu-prof-interval','500','--cpu-prof-dir=/tmp/prof/idle', programFile(), 'agent', '--config', config);
+  const agent = start('--trace-gc',programFile(), 'agent', '--config', config);
   await sleep(Number(values.settle) * 1000);
+  const th1=()=>Object.fromEntries(readdirSync(`/proc/${agent.pid}/task`).map(t=>{const f=readFileSync(`/proc/${agent.pid}/task/${t}/stat`,'utf8');const x=f.split(') ')[1].split(' ');return [t+f.match(/\((.*)\)/)[1],x[11]+'+'+x[12]];}));const th0=th1();
   const cpuBefore = cpuSeconds(agent);
   await node.resetRequests();
   await sleep(seconds * 1000);
+  const th=()=>Object.fromEntries(readdirSync(`/proc/${agent.pid}/task`).map(t=>{const f=readFileSync(`/proc/${agent.pid}/task/${t}/stat`,'utf8');const x=f.split(') ')[1].split(' ');return [t+f.match(/\((.*)\)/)[1],x[11]+'+'+x[12]];}));console.log(JSON.stringify(th0),JSON.stringify(th()));
   const cpuPercent = ((cpuSeconds(agent) - cpuBefore) / seconds) * 100;
   const requests = (await node.requests()).length;
   const bareMib = rssMib(bare);
@@ -54,7 +56,7 @@ try {
   console.log(`CPU: ${cpuPercent.toFixed(2)} % of a core; goal ${CPU_GOAL_PERCENT} %`);
   process.exitCode = overMib <= RSS_GOAL_MIB && cpuPercent <= CPU_GOAL_PERCENT ? 0 : 1;
 } finally {
-  for (const child of running) child.kill('SIGTERM'); await sleep(4000);
+  for (const child of running) child.kill('SIGKILL');
   await node.stop();
   host.remove();
   teardown();
@@ -79,7 +81,7 @@ async function asTheyAre(): Promise<Record<number, object>> {
 
 function start(...args: string[]): ChildProcess {
   const child = spawn(process.execPath, args, {
-    stdio: ['ignore', 'ignore', 'ignore'],
+    stdio: ['ignore', openSync('/tmp/idle.gc','a'), 'ignore'],
     // As systemd starts it: NODE_EXTRA_CA_CERTS alone makes Node keep 10 MiB of certificates.
     env: {},
   });
