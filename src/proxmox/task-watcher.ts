@@ -1,8 +1,8 @@
 /**
  * Follows running tasks to their ends with as few requests as it can. One loop for all of them:
- * each task is due first when its type has usually ended, then ever less often. Up to two that
- * are due are asked for their own status; more, and one list of running tasks tells which of them
- * are still at it, and only the others are asked.
+ * each task is due first when its type has usually ended, then ever less often. Those that have
+ * probably ended, and up to two others, are asked for their own status; with more, one list of
+ * running tasks tells which of them are still at it, and only the others are asked.
  *
  * It gives up on nothing: while PVE does not answer it asks less often. It ends with the signal of
  * whoever waits, and the loop with the last of them.
@@ -113,14 +113,20 @@ export class TaskWatcher {
   }
 
   async #poll(due: readonly Followed[]): Promise<void> {
+    const doubtful = due.filter((task) => !this.#isProbablyOver(task));
     let toAsk = due;
-    if (due.length > ASKED_SINGLY) {
+    if (doubtful.length > ASKED_SINGLY) {
       const running = await this.#source.running(this.#closed.signal).catch(() => null);
       if (running === null) return due.forEach((task) => this.#postpone(task));
       toAsk = due.filter((task) => !running.has(task.upid));
       for (const task of due) if (running.has(task.upid)) this.#keep(task);
     }
     await Promise.all(toAsk.map((task) => this.#ask(task)));
+  }
+
+  /** It has taken what its like usually take: a list first would be one request more. */
+  #isProbablyOver({ type, seenRunningMs }: Followed): boolean {
+    return seenRunningMs === null && this.#usualMs.has(type);
   }
 
   async #ask(task: Followed): Promise<void> {

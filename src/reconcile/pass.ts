@@ -177,9 +177,12 @@ export class Passes {
     const { vmid, kind, verdict, actions } = planned;
     if (verdict.kind !== 'go' || actions.length === 0 || kind === null) return;
     const { room, guarded } = this.#ports;
-    const turn = { guest: { vmid, kind }, passId, planned };
-    const job = (): Promise<void> => runReconcileTurn(turn, this.#turnPorts(vmid));
-    room.lanes.offerReconcile(vmid, () => guarded(vmid, () => withSlot(vmid, room, job)));
+    const take = (): Promise<void> => {
+      const heldSinceMs = room.clock.monotonicMs();
+      const turn = { guest: { vmid, kind }, passId, planned, heldSinceMs };
+      return withSlot(vmid, room, () => runReconcileTurn(turn, this.#turnPorts(vmid)));
+    };
+    room.lanes.offerReconcile(vmid, () => guarded(vmid, take));
   }
 
   #turnPorts(vmid: Vmid): ReconcileTurnPorts {

@@ -18,12 +18,19 @@ import type { Found, Workroom } from './workroom.ts';
 const ACTIONS_PER_TURN_MAX = 4;
 /** The pass's own list of running tasks serves the turns right after it. */
 const TASKS_MAX_AGE_MS = 5_000;
+/**
+ * While a turn waits for a slot it holds its lane, so nothing of ours happens to the guest: a list
+ * that was read meanwhile, to end the op before, is its look under the lane, if it is this young.
+ */
+const LIST_MAX_AGE_MS = 1_000;
 
 export interface ReconcileTurn {
   readonly guest: GuestRef;
   readonly passId: CorrelationId;
   /** What the pass planned: it tells what the look must read. */
   readonly planned: PlanEntry;
+  /** When its turn of the lane began (monotonic): what came before is over. */
+  readonly heldSinceMs: number;
 }
 
 export interface ReconcileTurnPorts {
@@ -93,13 +100,15 @@ async function lookForTurn(
   const needsConfig = kinds.includes('set_config') && !done.has('set_config');
   if (earlier !== null && !(needsConfig && earlier.guest.config.kind !== 'known')) return earlier;
   const { room } = ports;
-  const sinceMs = room.clock.monotonicMs();
+  const nowMs = room.clock.monotonicMs();
+  const heldSinceMs = Math.max(turn.heldSinceMs, nowMs - LIST_MAX_AGE_MS);
+  const sinceMs = done.size === 0 ? heldSinceMs : nowMs;
   const touchesPower = kinds.some((kind) => kind !== 'set_config');
   const found = await room.guests.look(
     {
       guest: turn.guest,
       sinceMs,
-      tasksSinceMs: sinceMs - TASKS_MAX_AGE_MS,
+      tasksSinceMs: nowMs - TASKS_MAX_AGE_MS,
       config: needsConfig,
       // A paused VM cannot answer a shutdown, and only its own status says that it is paused.
       details:

@@ -126,6 +126,21 @@ describe('the task watcher', () => {
     expect(node.asked.filter((what) => what === 'list').length).toBeLessThan(15);
   });
 
+  it('many of a usual length are asked for at once, those that take longer by a list', async () => {
+    const node = make();
+    for (let n = 1; n <= 10; n++) await endedAt(node, node.run(upid(n), 190), 1_000);
+    node.asked.splice(0);
+    const usual = [11, 12, 13, 14].map((n) => node.run(upid(n), 190));
+    await node.clock.advance(1_000);
+    expect(await Promise.all(usual)).toEqual(usual.map(() => OK));
+    expect(node.asked.splice(0)).toEqual(Array(4).fill('status'));
+    const long = [15, 16, 17, 18].map((n) => node.run(upid(n), 1_500));
+    await node.clock.advance(3_000);
+    expect(await Promise.all(long)).toEqual(long.map(() => OK));
+    expect(node.asked.slice(0, 5)).toEqual([...Array(4).fill('status'), 'list']);
+    expect(node.asked.filter((what) => what === 'status')).toHaveLength(8);
+  });
+
   it('gives up on nothing while the node is down, and asks ever less often', async () => {
     const node = make();
     node.isDown = true;
