@@ -56,7 +56,7 @@ describe('beyond a quiet run', () => {
       desired.put('desired.yaml', Object.fromEntries(ids.map((id) => [id, { power: 'running' }])));
     });
     expect(cost.counts['start']).toBe(20);
-    expect(cost.total - base.total).toBeLessThanOrEqual(20 * 2.6);
+    expect(cost.total - base.total).toBeLessThanOrEqual(20 * 2.3);
   });
 });
 
