@@ -36,7 +36,7 @@ const DATE = '2026-11-21';
 const MAINTAINER = 'pve-reconciler maintainers <maintainers@pve-reconciler.invalid>';
 const SCRIPTS = ['postinst', 'prerm', 'postrm'];
 const WRAPPER = `#!/bin/sh
-exec /usr/lib/${NAME}/node --enable-source-maps /usr/lib/${NAME}/${NAME}.js "$@"
+exec /usr/lib/${NAME}/node /usr/lib/${NAME}/${NAME}.js "$@"
 `;
 
 function put(staged: string, path: string, content: string | Buffer, mode = 0o644): string {
