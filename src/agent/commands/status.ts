@@ -20,6 +20,8 @@ import { type Channel, type Colour, printable } from '../terminal/terminal.ts';
 import { resolveRefs } from './plan.ts';
 
 const WATCH_INTERVAL_MS = 2_000;
+/** What is younger is called now. */
+const AGO_SHOWN_MS = 1_500;
 /** Back to the top left, and everything below it gone. */
 const CLEAR = '\u001B[H\u001B[J';
 
@@ -40,6 +42,8 @@ interface Status {
   readonly source: 'agent' | 'look';
   readonly guests: readonly GuestView[];
   readonly problems: readonly Problem[];
+  /** When the node was looked at (RFC 3339), and how long ago that is; null: not yet. */
+  readonly looked: { readonly at: string; readonly agoMs: number } | null;
 }
 
 export async function runStatus(
@@ -66,11 +70,12 @@ export async function runStatus(
 }
 
 async function askAgent(agent: ControlClient, refs: readonly string[]): Promise<Status> {
-  const { guests } = await agent.call(API.listGuests);
-  const { readiness } = await agent.call(API.getAgent);
+  const { guests, looked_at: at } = await agent.call(API.listGuests);
+  const { readiness, now } = await agent.call(API.getAgent);
   const only = new Set(refs.map((ref) => resolveRef(ref, guests)));
   const shown = refs.length === 0 ? guests : guests.filter(({ vmid }) => only.has(vmid));
-  return { source: 'agent', guests: shown, problems: readiness.reasons };
+  const looked = at === null ? null : { at, agoMs: Date.parse(now) - Date.parse(at) };
+  return { source: 'agent', guests: shown, problems: readiness.reasons, looked };
 }
 
 async function lookOurselves(
@@ -98,27 +103,28 @@ async function lookOurselves(
       waits: new Map(),
     });
     const shown = only === null ? guests : guests.filter(({ vmid }) => only.has(vmid));
-    return { source: 'look', guests: shown, problems: desiredProblems(desired) };
+    const looked = { at: new Date(systemClock.now()).toISOString(), agoMs: 0 };
+    return { source: 'look', guests: shown, problems: desiredProblems(desired), looked };
   };
 }
 
-function show(
-  { terminal, isJson }: CommandContext,
-  { source, guests, problems }: Status,
-): ExitCode {
-  if (isJson) printJson(terminal, { source, guests });
-  else for (const line of statusLines(guests, terminal.out)) terminal.out.line(line);
+function show({ terminal, isJson }: CommandContext, status: Status): ExitCode {
+  const { source, guests, problems, looked } = status;
+  // What was not looked at yet is not a node where all is well.
+  const isBlind = guests.length === 0 && problems.length > 0;
+  if (isJson) printJson(terminal, { source, looked_at: looked?.at ?? null, guests });
+  else if (!isBlind) for (const line of statusLines(status, terminal.out)) terminal.out.line(line);
   for (const { code, message } of problems) printFailure(terminal, { code, message });
   return problems.length === 0 ? EXIT.ok : EXIT.failed;
 }
 
-function statusLines(guests: readonly GuestView[], out: Channel): string[] {
+function statusLines({ guests, looked }: Status, out: Channel): string[] {
   const rows = guests.map((guest) => [
     `${guest.vmid}`,
     guest.name === null ? '' : printable(guest.name),
     guest.kind ?? '?',
     guest.desired === null ? '-' : desiredText(guest.desired),
-    guest.actual === null ? 'absent' : actualText(guest.actual),
+    actualText(guest),
     DRIFT_TEXTS[guest.status ?? 'none'],
     guest.phase,
     guest.last_op === null ? '' : `${guest.last_op.kind} ${guest.last_op.state}`,
@@ -131,7 +137,8 @@ function statusLines(guests: readonly GuestView[], out: Channel): string[] {
     return column === DRIFT_COLUMN ? out.paint(DRIFT_COLOURS[text] ?? 'dim', text) : text;
   };
   const table = formatTable(COLUMNS, rows, { width: out.columns, paint });
-  return [...table, summaryLine(guests, out)];
+  const ago = looked === null || looked.agoMs < AGO_SHOWN_MS ? '' : ` (${agoText(looked.agoMs)})`;
+  return [...table, summaryLine(guests, out) + out.paint('dim', ago)];
 }
 
 /** In sync or not: what somebody who has a second reads. */
@@ -169,7 +176,13 @@ function desiredText({ power, mode }: NonNullable<GuestView['desired']>): string
   return mode === 'enforce' ? power : `${power} (${mode})`;
 }
 
-function actualText({ power, lock, template }: NonNullable<GuestView['actual']>): string {
+function agoText(ms: number): string {
+  return `as of ${Math.round(ms / 1000)} s ago`;
+}
+
+function actualText({ actual, status }: GuestView): string {
+  if (actual === null) return status === 'unknown' ? '?' : 'absent';
+  const { power, lock, template } = actual;
   if (template) return 'template';
   return lock === null ? power : `${power} (${lock})`;
 }

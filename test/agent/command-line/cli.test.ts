@@ -259,6 +259,11 @@ describe('the daemon', () => {
     daemon = startDaemon(host.configFile);
     await daemon.saw(/agent is up/);
     await expect.poll(async () => (await node.requests()).length).toBeGreaterThan(0);
+    const status = await runProgram('status', '--config', host.configFile);
+    expect(status).toMatchObject({ exit: 1, out: '' });
+    expect(status.err).toMatch(
+      /^error \[service_unavailable\] the node has not been looked at yet$/m,
+    );
     const begunMs = performance.now();
     expect(await daemon.end('SIGTERM')).toBe(0);
     expect(performance.now() - begunMs).toBeLessThan(4_000);
