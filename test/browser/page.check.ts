@@ -140,6 +140,27 @@ describe('the page', () => {
     expect(await row(page, 101).count()).toBe(1);
   });
 
+  test('says what it cannot see while the node does not answer, and as of when the rest is', async () => {
+    await using opened = await openPage();
+    const { page, world, complaints } = opened;
+    await expect.poll(() => page.locator('#looked').innerText()).toMatch(/^as of \d\d:\d\d:\d\d$/);
+    // Time passes before the look, or it is the one there is; and after it, until it is told.
+    const passLater = async (): Promise<void> => {
+      await world.clock.advanceTo(world.clock.elapsedMs + 1_000);
+      await world.pass();
+      await world.clock.advanceTo(world.clock.elapsedMs + 1_000);
+    };
+    world.api.wire.state = 'down';
+    await passLater();
+    await expect.poll(() => row(page, 101).innerText()).toMatch(/\?.*unknown.*ECONNREFUSED/s);
+    expect(await row(page, 101).innerText()).not.toContain('absent');
+    expect(await page.locator('#summary').innerText()).toBe('Not in sync: 3 unknown');
+    world.api.wire.state = 'up';
+    await passLater();
+    await expect.poll(() => row(page, 101).innerText()).toContain('differs');
+    expect(complaints).toEqual([]);
+  });
+
   test('is used by keyboard alone', async () => {
     await using opened = await openPage();
     const { page } = opened;

@@ -51,9 +51,10 @@ async function showAgent() {
   const json = await read('/v1/agent').catch(() => null);
   if (json === null) return;
   learnClock(json.now);
-  const { agent, node, version, pause, parts, readiness } = json;
+  const { agent, node, version, pause, parts, readiness, last_pass: pass } = json;
   byId('agent').textContent = agent === node ? agent : `${agent} on ${node}`;
   byId('agent').title = `pve-reconciler ${version}`;
+  byId('looked').textContent = pass === null ? 'not looked yet' : `as of ${clockTime(pass.at)}`;
   byId('health').replaceChildren(
     el('li', { class: readiness.ready ? null : 'bad', title: reasonsText(readiness) }, 'agent'),
     ...parts.map(({ name, ok, message }) =>

@@ -70,14 +70,15 @@ function makeRow(vmid) {
 function fillRow(row, guest) {
   const { desired, actual, last_op: last } = guest;
   const [driftText, driftClass] = driftOf(guest);
+  const why = printable(whyOf(guest));
   row.replaceChildren(
     cell(`${guest.vmid}`),
     el('td', null, el('bdi', null, printable(guest.name ?? '–'))),
     cell(desired === null ? '–' : modeText(desired), desired === null ? 'quiet' : null),
-    cell(actual === null ? 'absent' : actualText(actual), actual === null ? 'warn' : null),
+    cell(actualText(guest), actual === null ? 'warn' : null),
     cell(driftText, driftClass),
     cell(guest.phase, guest.phase === 'steady' ? 'quiet' : 'busy'),
-    cell(printable(whyOf(guest)), 'why'),
+    el('td', { class: 'why' }, el('div', { title: why }, why)),
     cell(
       last === null ? '' : `${last.kind} ${last.state} ${clockTime(last.at)}`,
       last?.state === 'failed' ? 'bad' : 'quiet',
@@ -93,7 +94,9 @@ function modeText({ power, mode }) {
   return mode === 'enforce' ? power : `${power} (${mode})`;
 }
 
-function actualText({ power, lock, template }) {
+function actualText({ actual, status }) {
+  if (actual === null) return status === 'unknown' ? '?' : 'absent';
+  const { power, lock, template } = actual;
   if (template) return 'template';
   return lock === null ? power : `${power}, locked: ${lock}`;
 }
