@@ -16,6 +16,11 @@ function isUpAs(root: BootedRoot, otherThan: string): boolean {
   return root.property(UNIT, 'ActiveState') === 'active' && pid !== '0' && pid !== otherThan;
 }
 
+/** By systemd: a small root has no kill(1). */
+function signal(root: BootedRoot, name: 'STOP' | 'KILL'): void {
+  root.run('systemctl', 'kill', '--kill-whom=main', `--signal=SIG${name}`, UNIT);
+}
+
 export async function tryWatchdog(root: BootedRoot): Promise<void> {
   const dropIn = `/etc/systemd/system/${UNIT}.d`;
   mkdirSync(root.at(dropIn), { recursive: true });
@@ -23,11 +28,11 @@ export async function tryWatchdog(root: BootedRoot): Promise<void> {
   root.run('systemctl', 'daemon-reload');
   root.run('systemctl', 'restart', UNIT);
   const stuck = root.property(UNIT, 'MainPID');
-  root.run('kill', '-STOP', stuck);
+  signal(root, 'STOP');
   await root.until('the watchdog begins it again', () => isUpAs(root, stuck), 60_000);
   assert.match(root.run('journalctl', '-b', '-u', UNIT, '-o', 'cat'), /Watchdog timeout/);
   const pid = root.property(UNIT, 'MainPID');
-  root.run('kill', '-KILL', pid);
+  signal(root, 'KILL');
   await root.until('it is begun again after a kill', () => isUpAs(root, pid));
   root.run('pve-reconciler', 'journal', 'verify');
   say('stopped by SIGSTOP, then killed: begun again each time, its journal whole');
@@ -110,6 +115,7 @@ export async function tryRevokedToken(root: BootedRoot, pve: Simulator): Promise
   assert.match(doctor.said, /fix: .*pve-reconciler setup/);
   assert.equal(root.property(UNIT, 'ActiveState'), 'active');
   await pve.control('DELETE', '/faults');
-  await root.until('the agent is ready', isReady, 60_000);
+  // A refused token is asked with again after half a minute, and then after up to twice that.
+  await root.until('the agent is ready', isReady, 120_000);
   say('a revoked token: it goes on asking, says why it is not ready, and doctor says what to do');
 }

@@ -5,12 +5,11 @@
  * Ops under way when it stops stay in the journal as they are, and the next start takes them up
  * without an attempt charged (J7).
  */
-
 import { systemClock } from '../system.ts';
-import { blindness, desiredProblems } from './last-look.ts';
-import { createEventLogger, type Log, logProblem } from './log.ts';
+import { createEventLogger, type Log } from './log.ts';
 import { openingNotes } from './open-ledger.ts';
 import { createPassLoop, type PassLoop } from './pass-loop.ts';
+import { createProblemReporter } from './problem-reporter.ts';
 import type { Session } from './session.ts';
 
 export interface Agent extends Session {
@@ -44,7 +43,7 @@ export async function runDaemon(
     }),
     looks.desiredProvider.onChange(loop.wake),
   ];
-  const reportProblems = createProblemReporter(session, log);
+  const reportProblems = createProblemReporter(session.looks, log);
   for (const note of journal === null ? [] : openingNotes(journal)) log.warn(note);
   engine.recover();
   const running: Service[] = [];
@@ -70,17 +69,4 @@ function untilAborted(signal: AbortSignal): Promise<void> {
     if (signal.aborted) resolve();
     else signal.addEventListener('abort', () => resolve(), { once: true });
   });
-}
-
-/** A problem is logged when it is new, and once more when it is over: not at every pass. */
-function createProblemReporter({ looks }: Session, log: Log): () => void {
-  let known = new Set<string>();
-  return () => {
-    const blind = blindness(looks.actual);
-    const problems = [...desiredProblems(looks.desired), ...(blind === null ? [] : [blind])];
-    const now = new Set(problems.map(({ message }) => message));
-    for (const problem of problems) if (!known.has(problem.message)) logProblem(log, problem);
-    for (const message of known) if (!now.has(message)) log.info(`over: ${message}`);
-    known = now;
-  };
 }
