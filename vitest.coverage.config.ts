@@ -25,6 +25,8 @@ export default mergeConfig(
     plugins: [armsOfNever],
     test: {
       include: ['test/{reconcile,journal,scenarios}/**/*.test.ts'],
+      // In a worker that serves file after file what was counted for one is lost to the next.
+      isolate: true,
       // Counting slows the loops over every crash point.
       testTimeout: 120_000,
       coverage: {
