@@ -10,7 +10,12 @@ import { API } from '../control/api.ts';
 import type { ControlClient } from '../control/client.ts';
 import { findAgent } from '../control/find-agent.ts';
 import { resolveRef } from '../control/guest-ref.ts';
-import { type GuestView, newestByGuest, viewGuests } from '../control/guest-view.ts';
+import {
+  type GuestView,
+  LAST_OPS_READ_MAX,
+  newestByGuest,
+  viewGuests,
+} from '../control/guest-view.ts';
 import { desiredProblems } from '../daemon/last-look.ts';
 import { assertSighted, openSession } from '../daemon/session.ts';
 import { EXIT, type ExitCode } from '../errors.ts';
@@ -91,7 +96,8 @@ async function lookOurselves(
     const plan = await session.engine.plan(only === null ? {} : { only });
     assertSighted(session);
     const { desired, actual } = session.looks;
-    const ops = await openReader(session.config.stateDir).listOps();
+    const reader = openReader(session.config.stateDir);
+    const ops = await reader.listOps({ limit: LAST_OPS_READ_MAX });
     const guests = viewGuests({
       plan,
       desired,

@@ -8,13 +8,11 @@ import type { ActualState } from '../../reconcile/guest.ts';
 import type { Vmid } from '../../reconcile/ids.ts';
 import type { OpRecord } from '../../reconcile/op.ts';
 import type { Plan } from '../../reconcile/plan.ts';
-import { type GuestView, newestByGuest, viewGuests } from './guest-view.ts';
+import { type GuestView, LAST_OPS_READ_MAX, newestByGuest, viewGuests } from './guest-view.ts';
 import type { ControlPorts } from './ports.ts';
 
 /** Quicker than anybody sees, slow enough that a flood of events is a few rounds a second. */
 const ROUND_MS = 50;
-/** The newest ops of each guest are among these; a guest whose last is older shows none. */
-const LAST_OPS_READ_MAX = 5_000;
 
 export type GuestChange =
   | { readonly kind: 'changed'; readonly vmid: Vmid; readonly json: string }

@@ -137,6 +137,9 @@ function viewActual(guest: Guest): ActualView {
   };
 }
 
+/** The newest ops of each guest are among these; a guest whose last is older shows none. */
+export const LAST_OPS_READ_MAX = 5_000;
+
 /** The newest record of each guest, from records in any order. */
 export function newestByGuest(records: Iterable<OpRecord>): Map<Vmid, OpRecord> {
   const newest = new Map<Vmid, OpRecord>();
