@@ -147,6 +147,9 @@ export function wantedOf(attempt: Attempt): Wanted {
   return { action: attempt.op.action, before: attempt.before };
 }
 
+/** A list this young still stands for now, where nothing of ours has changed what it shows. */
+export const LIST_MAX_AGE_MS = 1_000;
+
 type SeenGuest = (Seen & { readonly kind: 'seen' }) | Extract<LookResult, { kind: 'gone' }>;
 
 /**
@@ -158,8 +161,10 @@ async function seeGuest(attempt: Attempt, evidence: Evidence, room: Workroom): P
   const startedMs = room.clock.monotonicMs();
   let isDetailed = attempt.isMaybeHa && op.action.kind !== 'set_config';
   for (;;) {
-    // What a config is does not depend on the list it stands beside.
-    const sinceMs = op.action.kind === 'set_config' ? attempt.seenSinceMs : undefined;
+    // What a config is does not depend on the list it stands beside; what is done next does.
+    const nowMs = room.clock.monotonicMs();
+    const listedMs = Math.max(attempt.seenSinceMs, nowMs - LIST_MAX_AGE_MS);
+    const sinceMs = op.action.kind === 'set_config' ? listedMs : nowMs;
     const look = await lookUntilKnown(op, isDetailed, room, sinceMs);
     if (look.kind === 'gone') return look;
     const { guest } = look;

@@ -4,7 +4,7 @@
  * If the guest has converged meanwhile, nothing is done and nothing is journaled.
  */
 import { type LaneLook, runAttempt } from './attempt.ts';
-import { type AttemptEnd, recordEnd } from './conclusion.ts';
+import { type AttemptEnd, LIST_MAX_AGE_MS, recordEnd } from './conclusion.ts';
 import type { DesiredGuest } from './desired.ts';
 import type { GuestRef } from './guest.ts';
 import { type CorrelationId, makeOpId } from './ids.ts';
@@ -18,11 +18,6 @@ import type { Found, Workroom } from './workroom.ts';
 const ACTIONS_PER_TURN_MAX = 4;
 /** The pass's own list of running tasks serves the turns right after it. */
 const TASKS_MAX_AGE_MS = 5_000;
-/**
- * While a turn waits for a slot it holds its lane, so nothing of ours happens to the guest: a list
- * that was read meanwhile, to end the op before, is its look under the lane, if it is this young.
- */
-const LIST_MAX_AGE_MS = 1_000;
 
 export interface ReconcileTurn {
   readonly guest: GuestRef;
@@ -101,6 +96,8 @@ async function lookForTurn(
   if (earlier !== null && !(needsConfig && earlier.guest.config.kind !== 'known')) return earlier;
   const { room } = ports;
   const nowMs = room.clock.monotonicMs();
+  // While a turn waits for a slot it holds its lane, so nothing of ours happens to the guest: a
+  // list that was read meanwhile, to end the op before, is its look under the lane.
   const heldSinceMs = Math.max(turn.heldSinceMs, nowMs - LIST_MAX_AGE_MS);
   const sinceMs = done.size === 0 ? heldSinceMs : nowMs;
   const touchesPower = kinds.some((kind) => kind !== 'set_config');

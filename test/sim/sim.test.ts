@@ -34,6 +34,7 @@ test.each([
   [6_297, 'an op ended while its task ran on, and the next began beside it'],
   [79, 'the record of a cancelled op had two sums'],
   [107_711_684, 'the model did not heed that the agent was told to stop'],
+  [506_707, 'a hold that was set while a config was written did not keep the start back'],
   [11_470, 'a repeat that waited until its key was forgotten became another op'],
 ])('seed %i: %s', async (seed) => {
   expect(await violationsOf(seed)).toEqual([]);
