@@ -34,7 +34,16 @@ function confirmedIn(text: string): string[] {
 
 /** In a namespace of its own, where anybody may mount: gone with the shell. */
 function runMounted(commands: string, ...args: string[]): SpawnSyncReturns<string> {
-  const shell = ['--user', '--map-root-user', '--mount', 'bash', '--norc', '-euc', commands, 'bash'];
+  const shell = [
+    '--user',
+    '--map-root-user',
+    '--mount',
+    'bash',
+    '--norc',
+    '-euc',
+    commands,
+    'bash',
+  ];
   return spawnSync('unshare', [...shell, ...args], { encoding: 'utf8' });
 }
 
@@ -114,7 +123,17 @@ describe.skipIf(!traces)('under strace (skipped where there is none, or it may n
     const stateDir = join(root, 'state');
     // A file at its limit ends the writer, after some segments.
     const command = `ulimit -f 40; exec "$0" "$@"`;
-    const node = ['bash', '--norc', '-c', command, process.execPath, script, stateDir, '2000', '65536'];
+    const node = [
+      'bash',
+      '--norc',
+      '-c',
+      command,
+      process.execPath,
+      script,
+      stateDir,
+      '2000',
+      '65536',
+    ];
     spawnSync('strace', ['-o', trace, ...options, ...node]);
     const { confirmed, early } = readTrace(fs.readFileSync(trace, 'utf8'));
     expect(early).toEqual([]);
