@@ -1,7 +1,7 @@
 /**
  * What an agent costs a host where nothing happens: the built program, begun as the unit begins it,
- * beside a bare Node of the same runtime, with a simulated node of many guests, all of them in sync. Exits with 1 when the
- * goals do not hold.
+ * beside a bare Node of the same runtime, with a simulated node of many guests, all of them in
+ * sync. Exits with 1 when the goals do not hold.
  *
  *   node test/bench/idle.ts [--guests 200] [--settle 60] [--seconds 120]
  */
