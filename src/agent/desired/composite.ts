@@ -25,6 +25,8 @@ export function createCompositeProvider(providers: readonly DesiredProvider[]): 
 
 /** Pure, and associative: parts may be merged results themselves. */
 export function mergeDesired(parts: readonly DesiredState[]): DesiredState {
+  const [only] = parts;
+  if (only !== undefined && parts.length === 1) return only;
   const guests = new Map<Vmid, DesiredGuest>();
   const claims = new Map<Vmid, string[]>();
   const rejected: RejectedDocument[] = [];

@@ -6,7 +6,7 @@
  *   `SETTLE_MS`, and only if it is the same file before and after the read.
  * - A document with any error is refused whole, and its last good version stays in force, also
  *   while the path cannot be read at all. A file that is gone from its folder is gone.
- * - An unchanged file costs one stat.
+ * - An unchanged file costs one stat, and unchanged files are the same desired state.
  */
 import type { BigIntStats } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
@@ -46,11 +46,23 @@ export function createFileProvider({
 }): DesiredProvider {
   const known = new Map<string, KnownDocument>();
   const watch = watchPath(path);
+  /** Of what is known; null once that has changed. */
+  let assembled: DesiredState | null = null;
 
   const refresh = async (file: string, signal: AbortSignal): Promise<void> => {
     const before = known.get(file);
     const document = await readSettled(file, { before, clock, signal });
-    if (document !== null) known.set(file, document);
+    if (document === null) return;
+    known.set(file, document);
+    assembled = null;
+  };
+
+  const dropAllBut = (files: ReadonlySet<string>): void => {
+    for (const file of known.keys()) {
+      if (files.has(file)) continue;
+      known.delete(file);
+      assembled = null;
+    }
   };
 
   return {
@@ -60,12 +72,17 @@ export function createFileProvider({
       if (listing.kind === 'unreadable') {
         const message = findingText(wholeFile(path, listing.reason));
         const problem: Problem = { code: 'desired_invalid', message };
-        return assemble(known, { source: path, problem });
+        const isInForce = [...known.values()].some(({ good }) => good !== null);
+        const inForce = assemble(known);
+        return {
+          ...inForce,
+          rejected: [...inForce.rejected, { source: path, problem, isInForce }],
+        };
       }
-      const files = new Set(listing.files);
-      for (const file of known.keys()) if (!files.has(file)) known.delete(file);
-      for (const file of files) await refresh(file, signal);
-      return assemble(known, null);
+      dropAllBut(new Set(listing.files));
+      for (const file of listing.files) await refresh(file, signal);
+      assembled ??= assemble(known);
+      return assembled;
     },
     onChange: (listener) => watch.onChange(listener),
     async close() {
@@ -148,22 +165,13 @@ async function statFile(file: string): Promise<{ stamp: string; changedAtMs: num
   }
 }
 
-function assemble(
-  known: ReadonlyMap<string, KnownDocument>,
-  whole: { readonly source: string; readonly problem: Problem } | null,
-): DesiredState {
-  const parts: DesiredState[] = [];
-  let isAnyInForce = false;
-  for (const [source, { good, problem }] of known) {
-    const isInForce = good !== null;
-    isAnyInForce ||= isInForce;
-    parts.push({
-      guests: new Map((good ?? []).map((guest) => [guest.vmid, guest])),
+function assemble(known: ReadonlyMap<string, KnownDocument>): DesiredState {
+  const parts = [...known].map(([source, { good, problem }]): DesiredState => {
+    return {
+      guests: new Map(good?.map((guest) => [guest.vmid, guest])),
       claimedTwice: new Map(),
-      rejected: problem === null ? [] : [{ source, problem, isInForce }],
-    });
-  }
-  const merged = mergeDesired(parts);
-  if (whole === null) return merged;
-  return { ...merged, rejected: [...merged.rejected, { ...whole, isInForce: isAnyInForce }] };
+      rejected: problem === null ? [] : [{ source, problem, isInForce: good !== null }],
+    };
+  });
+  return mergeDesired(parts);
 }
