@@ -12,7 +12,14 @@ import { classifyAction, judge, worse } from './gate.ts';
 import type { Guest, GuestKind } from './guest.ts';
 import { type CorrelationId, makeCorrelationId, makeOpId, type OpId, type Vmid } from './ids.ts';
 import { findHold } from './memory.ts';
-import type { Action, OpOrigin, OpRecord, OpRecordDraft, OpSigner } from './op.ts';
+import type {
+  Action,
+  OpOrigin,
+  OpRecord,
+  OpRecordDraft,
+  OpSigner,
+  Reversibility,
+} from './op.ts';
 import type { OpView } from './ports.ts';
 import type { Workroom } from './workroom.ts';
 
@@ -32,13 +39,16 @@ export interface OpRequest {
   /** How long reconciling leaves the guest alone after it, ms. */
   readonly holdMs?: number;
   readonly precondition?: NonNullable<OpRecordDraft['precondition']>;
-  /** For a hub's op: what its envelope proved. */
-  readonly signed?: {
-    readonly idempKey: string;
-    readonly payloadHmac: string;
-    readonly expiresAtMs: number;
-    readonly signers: readonly OpSigner[];
-  };
+  /** For a hub's op. */
+  readonly signed?: SignedPart;
+}
+
+/** What an envelope proved. */
+export interface SignedPart {
+  readonly idempKey: string;
+  readonly payloadHmac: string;
+  readonly expiresAtMs: number;
+  readonly signers: readonly OpSigner[];
 }
 
 export type SubmitResult =
@@ -68,15 +78,16 @@ export class Intake {
     if (this.#ports.room.signal.aborted) {
       return refused('service_unavailable', 'the agent is stopping');
     }
-    const key = request.signed?.idempKey;
-    if (key === undefined) return admit(request, this.#ports);
+    const { signed } = request;
+    if (signed === undefined) return admit(request, this.#ports);
+    const key = signed.idempKey;
     // Whoever holds the key is answered first; the others then find its record.
     const earlier = this.#reserved.get(key);
     if (earlier !== undefined) {
       await earlier;
       return this.submit(request);
     }
-    const result = this.#answer(request);
+    const result = this.#answer(request, signed);
     this.#reserved.set(key, result);
     try {
       const answer = await result;
@@ -89,10 +100,10 @@ export class Intake {
     }
   }
 
-  async #answer(request: OpRequest): Promise<SubmitResult> {
+  async #answer(request: OpRequest, signed: SignedPart): Promise<SubmitResult> {
     return (
-      answerRepeat(request, this.#ports) ??
-      refuseExpired(request, this.#ports) ??
+      answerRepeat(signed, this.#ports) ??
+      refuseExpired(signed, this.#ports) ??
       admit(request, this.#ports)
     );
   }
@@ -106,8 +117,7 @@ function refused(code: Problem['code'], message: string): SubmitResult {
   return { kind: 'refused', problem: { code, message } };
 }
 
-function answerRepeat({ signed }: OpRequest, { room }: IntakePorts): SubmitResult | null {
-  if (signed === undefined) return null;
+function answerRepeat(signed: SignedPart, { room }: IntakePorts): SubmitResult | null {
   const kept = room.ledger.findKey(signed.idempKey);
   if (kept === null) return null;
   return kept.payloadHmac === signed.payloadHmac
@@ -116,8 +126,8 @@ function answerRepeat({ signed }: OpRequest, { room }: IntakePorts): SubmitResul
 }
 
 /** It may have waited for the first of its key so long that nobody remembers that one any more. */
-function refuseExpired({ signed }: OpRequest, { room }: IntakePorts): SubmitResult | null {
-  if (signed === undefined || room.clock.now() <= signed.expiresAtMs + CLOCK_SKEW_MS) return null;
+function refuseExpired({ expiresAtMs }: SignedPart, { room }: IntakePorts): SubmitResult | null {
+  if (room.clock.now() <= expiresAtMs + CLOCK_SKEW_MS) return null;
   return refused('expired', 'it has expired');
 }
 
@@ -145,10 +155,9 @@ async function admit(request: OpRequest, ports: IntakePorts): Promise<SubmitResu
 
 /** The class of the action, where the guest is not known yet by the stricter of both kinds. */
 function checkGate(request: OpRequest, { room }: IntakePorts): Problem | null {
-  const [asQemu, asLxc] = (['qemu', 'lxc'] as const).map((kind) =>
-    classifyAction(request.action, kind, room.semantics),
-  );
-  const reversibility = worse(asQemu ?? 'irreversible', asLxc ?? 'irreversible');
+  const classOf = (kind: GuestKind): Reversibility =>
+    classifyAction(request.action, kind, room.semantics);
+  const reversibility = worse(classOf('qemu'), classOf('lxc'));
   const signatures = request.signed?.signers.length ?? 0;
   const verdict = judge({ origin: request.origin, reversibility, signatures }, room.policy);
   if (verdict.kind === 'pass') return null;
