@@ -52,12 +52,9 @@ export class Upkeep {
 
   /** The agent never fights an administrator's "shut all down". */
   #findBulkHolds(desired: DesiredState, actual: ActualState, ledger: UpkeepLedger): Note[] {
-    const tasks = [...this.#bulk.values()];
-    const newest = tasks.reduce<BulkTask | null>(
-      (last, task) => (last === null || task.startedAtMs >= last.startedAtMs ? task : last),
-      null,
-    );
-    if (newest === null) return [];
+    const byStart = [...this.#bulk.values()].sort((a, b) => a.startedAtMs - b.startedAtMs);
+    const newest = byStart.at(-1);
+    if (newest === undefined) return [];
     if (newest.type === 'startall') return releaseBulkHolds(ledger);
     // What was taken down before this agent's first look is none of its business.
     if (this.#isFirst && !newest.isRunning) return [];

@@ -1,15 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { guardReconcile, guardSafety, type HoldInput } from '../../src/reconcile/guards.ts';
 import type { BulkTask, Guest, HaLook, NodeLook, RunningTask } from '../../src/reconcile/guest.ts';
-import { parseUpid, type Upid } from '../../src/reconcile/ids.ts';
 import type { Verdict } from '../../src/reconcile/plan.ts';
-import { NOW_MS, QUIET_NODE, seenGuest, vmidOf, wantedGuest } from './plan-inputs.ts';
-
-function upidOf(type: string, id: string): Upid {
-  const upid = parseUpid(`UPID:pve1:00001000:00002000:6B00E844:${type}:${id}:root@pam:`);
-  if (upid === null) throw new Error('not a UPID');
-  return upid;
-}
+import { NOW_MS, QUIET_NODE, seenGuest, upidOf, vmidOf, wantedGuest } from './plan-inputs.ts';
 
 function task(type: string, id: number, isOurs = false): RunningTask {
   const upid = upidOf(type, `${id}`);

@@ -14,7 +14,7 @@ import type {
   NodeLook,
   PendingChange,
 } from '../../src/reconcile/guest.ts';
-import { parseVmid, type Vmid } from '../../src/reconcile/ids.ts';
+import { parseUpid, parseVmid, type Upid, type Vmid } from '../../src/reconcile/ids.ts';
 import { DEFAULT_STOP } from '../../src/reconcile/op.ts';
 import type { PlanContext } from '../../src/reconcile/planner.ts';
 import { POLICY } from '../support/agent-life.ts';
@@ -26,6 +26,12 @@ export function vmidOf(id: number): Vmid {
   const vmid = parseVmid(id);
   if (vmid === null) throw new Error(`not a vmid: ${id}`);
   return vmid;
+}
+
+export function upidOf(type: string, id: string): Upid {
+  const upid = parseUpid(`UPID:pve1:00001000:00002000:6B00E844:${type}:${id}:root@pam:`);
+  if (upid === null) throw new Error('not a UPID');
+  return upid;
 }
 
 export function wantedGuest(fields: Partial<DesiredGuest> = {}): DesiredGuest {

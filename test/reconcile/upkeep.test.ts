@@ -1,0 +1,67 @@
+/** What looks make the agent remember, where it depends on what was seen before or is listed first. */
+import { describe, expect, it } from 'vitest';
+import type { BulkTask, RunningTask } from '../../src/reconcile/guest.ts';
+import type { Upid } from '../../src/reconcile/ids.ts';
+import type { Note } from '../../src/reconcile/ports.ts';
+import { Upkeep } from '../../src/reconcile/upkeep.ts';
+import {
+  actualState,
+  desiredState,
+  NOW_MS,
+  seenGuest,
+  upidOf,
+  vmidOf,
+  wantedGuest,
+} from './plan-inputs.ts';
+
+const LEDGER = {
+  holds: () => new Map(),
+  isInitialDone: () => false,
+  lastUpid: () => null,
+  opsInFlight: () => [],
+};
+
+const UP = actualState(seenGuest({ power: 'running' }));
+const DOWN = actualState(seenGuest({ power: 'stopped' }));
+
+function bulk(type: BulkTask['type'], startedAtMs: number): BulkTask {
+  return { upid: upidOf(type, ''), type, startedAtMs, isRunning: true };
+}
+
+describe('of two bulk tasks the one begun last counts, whichever is listed first', () => {
+  const desired = desiredState(wantedGuest({ power: 'running' }));
+  const earlier = NOW_MS - 1_000;
+
+  it.each([
+    ['a stop', bulk('stopall', NOW_MS), bulk('startall', earlier), ['hold']],
+    ['a start', bulk('startall', NOW_MS), bulk('stopall', earlier), []],
+  ])('%s', (_last, newer, older, kinds) => {
+    for (const bulkTasks of [
+      [newer, older],
+      [older, newer],
+    ]) {
+      const upkeep = new Upkeep();
+      upkeep.heed(desired, UP, LEDGER);
+      const notes = upkeep.heed(desired, { ...DOWN, bulkTasks }, LEDGER);
+      expect(notes.map(({ kind }) => kind)).toEqual(kinds);
+    }
+  });
+});
+
+it('of two late tasks of ours each is noted once, though the ledger keeps the newer alone', () => {
+  const vmid = vmidOf(101);
+  const late = (type: string): RunningTask => {
+    const [upid, user] = [upidOf(type, '101'), 'root@pam!agent'];
+    return { upid, type, vmid, user, startedAtMs: NOW_MS, isOurs: true };
+  };
+  const tasks = [late('qmshutdown'), late('qmstart')];
+  const [older, newer] = [upidOf('qmshutdown', '101'), upidOf('qmstart', '101')];
+  const upkeep = new Upkeep();
+  const heed = (lastUpid: Upid | null): Note[] =>
+    upkeep.heed(desiredState(), { ...DOWN, tasks }, { ...LEDGER, lastUpid: () => lastUpid });
+  expect(heed(null)).toEqual([
+    { kind: 'late_effect', vmid, upid: older },
+    { kind: 'late_effect', vmid, upid: newer },
+  ]);
+  expect(heed(newer)).toEqual([]);
+});
