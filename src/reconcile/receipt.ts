@@ -108,7 +108,7 @@ export function makeReceipt({ records, parts: partRecords = [], toMs }: ReceiptI
     exitStatus: last.exit_status ?? failedPart?.exitStatus ?? null,
     log: keepLines(observed?.log ?? observed?.warnings ?? failedPart?.log ?? []),
     observed,
-    phases: measure(records, toMs),
+    phases: { ...measure(records, toMs), totalMs: toMs(last.at) - toMs(first.at) },
     parts,
   };
 }
@@ -133,20 +133,24 @@ function describe({ state, error, observed, exit_status: exitStatus, upid }: OpR
 
 /** By number; what was received and never begun has none. */
 function readAttempts(records: readonly OpRecord[]): AttemptReceipt[] {
-  const begun = records.filter(({ attempt }) => attempt > 0);
-  return [...Map.groupBy(begun, ({ attempt }) => attempt)].map(([number, own]) => {
-    const last = own.at(-1);
-    return {
+  const attempts = new Map<number, AttemptReceipt>();
+  for (const record of records.filter(({ attempt }) => attempt > 0)) {
+    const number = record.attempt;
+    attempts.set(number, {
       number,
-      outcome: last === undefined ? 'in_flight' : outcomeOf(last),
-      upid: own.find(({ upid }) => upid !== undefined)?.upid ?? null,
-      exitStatus: last?.exit_status ?? null,
-      error: last?.error ?? null,
-    };
-  });
+      outcome: outcomeOf(record),
+      upid: attempts.get(number)?.upid ?? record.upid ?? null,
+      exitStatus: record.exit_status ?? null,
+      error: record.error ?? null,
+    });
+  }
+  return [...attempts.values()];
 }
 
-function measure(records: readonly OpRecord[], toMs: (at: string) => number): PhaseTimes {
+function measure(
+  records: readonly OpRecord[],
+  toMs: (at: string) => number,
+): Omit<PhaseTimes, 'totalMs'> {
   const spentMs = new Map<OpRecord['state'], number>();
   for (const [index, record] of records.entries()) {
     const next = records[index + 1];
@@ -154,13 +158,10 @@ function measure(records: readonly OpRecord[], toMs: (at: string) => number): Ph
     const ms = toMs(next.at) - toMs(record.at);
     spentMs.set(record.state, (spentMs.get(record.state) ?? 0) + ms);
   }
-  const [first] = records;
-  const last = records.at(-1);
   return {
     waitedMs: spentMs.get('received') ?? null,
     requestMs: spentMs.get('started') ?? null,
     taskMs: spentMs.get('task_running') ?? null,
-    totalMs: first === undefined || last === undefined ? 0 : toMs(last.at) - toMs(first.at),
   };
 }
 
