@@ -96,12 +96,10 @@ export function planGuest(
   const verdict = kinds.length > 0 ? guardReconcile(input) : GO;
   const first = verdict.kind === 'go' ? [] : [verdict.condition];
   const hold = kinds.length > 0 ? [] : describeHold(guest, memory);
-  const changes = diff?.changes ?? [];
-  const isDenied = conditions.some(({ code }) => code === 'gate_denied');
   return {
     ...identify(wanted, guest, mode),
-    status: kinds.length > 0 || changes.length > 0 || isDenied ? 'drift' : 'in_sync',
-    changes,
+    status: 'drift',
+    changes: diff?.changes ?? [],
     actions,
     verdict,
     conditions: [...first, ...hold, ...conditions],
