@@ -12,15 +12,7 @@ import { classifyAction, judge, worse } from './gate.ts';
 import type { Guest, GuestKind } from './guest.ts';
 import { type CorrelationId, makeCorrelationId, makeOpId, type OpId, type Vmid } from './ids.ts';
 import { findHold } from './memory.ts';
-import type {
-  Action,
-  OpOrigin,
-  OpRecord,
-  OpRecordDraft,
-  OpSigner,
-  Reversibility,
-} from './op.ts';
-import type { OpView } from './ports.ts';
+import type { Action, OpOrigin, OpRecord, OpRecordDraft, OpSigner, Reversibility } from './op.ts';
 import type { Workroom } from './workroom.ts';
 
 /** An operator who asked ten minutes ago has gone to look for another way. */
@@ -63,7 +55,7 @@ export interface IntakePorts {
   /** The guest as last seen, or looked for now if it was not. */
   findGuest(vmid: Vmid): Promise<Guest | Problem>;
   /** Gives the op its place in its lane; it runs when it is known to be durable. */
-  enqueue(vmid: Vmid, opId: OpId, received: Promise<OpView | null>): void;
+  enqueue(vmid: Vmid, opId: OpId, received: Promise<void>): void;
 }
 
 export class Intake {
@@ -229,7 +221,7 @@ async function receive(
 ): Promise<OpRecord> {
   const { room } = ports;
   const opId = makeOpId(room.random);
-  const received = Promise.withResolvers<OpView | null>();
+  const received = Promise.withResolvers<void>();
   ports.enqueue(request.vmid, opId, received.promise);
   try {
     const record = await room.record(toReceived(request, opId, guestKind, room));
@@ -237,7 +229,7 @@ async function receive(
     if (holdUntilMs !== undefined) await holdForOp(record, holdUntilMs, room);
     return record;
   } finally {
-    received.resolve(room.ledger.findOp(opId));
+    received.resolve();
   }
 }
 

@@ -40,14 +40,15 @@ export class OpQueue {
   }
 
   /**
-   * Takes the op's place in its lane at once, and runs it when `received` says that it is durable;
-   * null: it was not written.
+   * Takes the op's place in its lane at once, and runs it once it is `received`, if the ledger knows
+   * it then: what could not be written never was.
    */
-  enqueue(vmid: Vmid, opId: OpId, received: Promise<OpView | null>): void {
+  enqueue(vmid: Vmid, opId: OpId, received: Promise<void>): void {
     const { room, guarded } = this.#ports;
     const progress = this.#progressOf(opId);
     room.lanes.add(vmid, async () => {
-      const view = await received;
+      await received;
+      const view = room.ledger.findOp(opId);
       if (view !== null) await guarded(vmid, () => this.#run(view, progress));
       this.#progress.delete(opId);
     });
@@ -57,7 +58,7 @@ export class OpQueue {
     if (progress.cancel.signal.aborted) return;
     const { room, ended } = this.#ports;
     progress.isAtWork = true;
-    const end = await runOpTurn(room.ledger.findOp(view.opId) ?? view, room);
+    const end = await runOpTurn(view, room);
     if (end !== null) await ended(end);
   }
 
@@ -71,7 +72,7 @@ export class OpQueue {
     );
     const [waiting, begun] = [own.filter(isWaiting), own.filter((view) => !isWaiting(view))];
     for (const view of [...begun, ...waiting]) {
-      this.enqueue(view.first.vmid, view.opId, Promise.resolve(view));
+      this.enqueue(view.first.vmid, view.opId, Promise.resolve());
     }
     for (const { first } of waiting) {
       const { hold_until_ms: untilMs, vmid } = first;
