@@ -108,8 +108,8 @@ export class Engine {
   }
 
   #isBlind(): boolean {
-    const { actual } = this.#picture;
-    return actual?.qemu.kind === 'unknown' && actual.lxc.kind === 'unknown';
+    const { qemu, lxc } = this.#picture.actual;
+    return qemu.kind === 'unknown' && lxc.kind === 'unknown';
   }
 
   submit(request: OpRequest): Promise<SubmitResult> {
@@ -138,7 +138,7 @@ export class Engine {
 
   /** The guest as last seen. */
   lastSeen(vmid: Vmid): Guest | undefined {
-    return this.#picture.actual?.guests.get(vmid);
+    return this.#picture.actual.guests.get(vmid);
   }
 
   /** Resolves when no lane, or none of these guests', has work. */
@@ -186,7 +186,7 @@ export class Engine {
   async #surroundings(look: Found, need: NodeLookNeed): Promise<Surroundings> {
     return {
       tasks: this.#withoutOwn(look.tasks),
-      bulkTasks: this.#picture.actual?.bulkTasks ?? [],
+      bulkTasks: this.#picture.actual.bulkTasks,
       node: await this.#nodeLook.get(need),
     };
   }

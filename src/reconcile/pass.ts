@@ -63,8 +63,7 @@ export class Passes {
 
   /** The plan from what is known now, without a look. */
   planAgain(options: Pick<PassOptions, 'only'>): Plan {
-    const { actual } = this.#ports.picture;
-    return actual === null ? { entries: [] } : this.#planNow(actual, options, this.#node);
+    return this.#planNow(this.#ports.picture.actual, options, this.#node);
   }
 
   /** What was done changed a config that has not been read again (a start applies what pends). */
@@ -79,7 +78,7 @@ export class Passes {
   /** The guest as last seen, or looked for now if it was not. */
   async findGuest(vmid: Vmid): Promise<Guest | Problem> {
     const { picture, room } = this.#ports;
-    const known = picture.actual?.guests.get(vmid);
+    const known = picture.actual.guests.get(vmid);
     if (known !== undefined) return known;
     const request = { configs: new Set<Vmid>(), wanted: new Set([vmid]) };
     const actual = await room.guests.observe(request, room.signal);
@@ -113,15 +112,13 @@ export class Passes {
     const configs = picture.configsDue(asked, due);
     const wanted = new Set(this.#desired.guests.keys());
     const look = await room.guests.observe({ configs, wanted }, room.signal);
-    return this.#readUnread(asked, picture.update(look, nowMs), nowMs);
+    picture.update(look, nowMs);
+    await this.#readUnread(asked, nowMs);
+    return picture.actual;
   }
 
   /** The lists hinted at changes of configs that were not due: those are read now. */
-  async #readUnread(
-    asked: DesiredState,
-    actual: ActualState,
-    sinceMs: number,
-  ): Promise<ActualState> {
+  async #readUnread(asked: DesiredState, sinceMs: number): Promise<void> {
     const { room, picture } = this.#ports;
     const reads = picture.unread(asked).map(async (guest) => {
       const request = { guest, sinceMs, tasksSinceMs: null, config: true, details: false };
@@ -129,7 +126,6 @@ export class Passes {
       if (look.kind === 'found') picture.remember(guest.vmid, look.guest, sinceMs);
     });
     await Promise.all(reads);
-    return picture.actual ?? actual;
   }
 
   #isFullLookDue(nowMs: number): boolean {
@@ -147,12 +143,12 @@ export class Passes {
     if (fresh !== null) this.#node = fresh;
     if (!first.entries.some(({ actions }) => actions.length > 0)) return first;
     this.#node = fresh ?? (await this.#ports.lookAtNode('for_an_action'));
-    const seen = await this.#readPausable(first, actual);
-    return this.#planNow(seen, options, this.#node);
+    await this.#readPausable(first);
+    return this.#planNow(this.#ports.picture.actual, options, this.#node);
   }
 
   /** Only a VM's own status says that it is paused, and then no shutdown may be planned. */
-  async #readPausable(plan: Plan, actual: ActualState): Promise<ActualState> {
+  async #readPausable(plan: Plan): Promise<void> {
     const { room, picture } = this.#ports;
     const sinceMs = room.clock.monotonicMs();
     const reads = plan.entries.map(async ({ vmid, kind, verdict, actions }) => {
@@ -164,7 +160,6 @@ export class Passes {
       if (look.kind === 'found') picture.remember(vmid, look.guest, sinceMs);
     });
     await Promise.all(reads);
-    return picture.actual ?? actual;
   }
 
   #planNow(actual: ActualState, options: Pick<PassOptions, 'only'>, node: NodeLook | null): Plan {

@@ -4,7 +4,7 @@
  * takes a look under the lane.
  */
 import type { DesiredState } from './desired.ts';
-import type { ActualState, Guest, GuestConfig, Power } from './guest.ts';
+import type { ActualState, Completeness, Guest, GuestConfig, Power } from './guest.ts';
 import type { Vmid } from './ids.ts';
 
 interface KeptConfig {
@@ -17,11 +17,28 @@ interface KeptConfig {
   readonly power: Power;
 }
 
+const NOT_LOOKED: Completeness = {
+  kind: 'unknown',
+  problem: { code: 'service_unavailable', message: 'the node has not been looked at yet' },
+};
+
+/** Before the first look; the one value for it, so that it can be told by identity. */
+const NOTHING_SEEN: ActualState = {
+  lookedAtMs: 0,
+  guests: new Map(),
+  qemu: NOT_LOOKED,
+  lxc: NOT_LOOKED,
+  tasks: [],
+  tasksKnown: NOT_LOOKED,
+  bulkTasks: [],
+  elsewhere: new Map(),
+};
+
 export interface Picture {
-  /** The last look with the kept configs filled in; null before the first. */
-  readonly actual: ActualState | null;
+  /** The last look with the kept configs filled in; before the first everything is unknown. */
+  readonly actual: ActualState;
   /** Takes a new look in. */
-  update(actual: ActualState, nowMs: number): ActualState;
+  update(actual: ActualState, nowMs: number): void;
   /** Takes one guest as it was seen at the end of an op; null: it is gone. */
   remember(vmid: Vmid, guest: Guest | null, nowMs: number): void;
   /** Guests whose config is to be read in the pass that begins now. */
@@ -40,7 +57,7 @@ export interface DueRule {
 
 export function createPicture(): Picture {
   const configs = new Map<Vmid, KeptConfig>();
-  let actual: ActualState | null = null;
+  let actual = NOTHING_SEEN;
 
   function withConfig(guest: Guest, nowMs: number): Guest {
     const hint = hintOf(guest);
@@ -70,10 +87,9 @@ export function createPicture(): Picture {
       const isWhole = look.qemu.kind === 'complete' && look.lxc.kind === 'complete';
       for (const vmid of configs.keys()) if (isWhole && !guests.has(vmid)) configs.delete(vmid);
       actual = { ...look, guests };
-      return actual;
     },
     remember(vmid, guest, nowMs) {
-      if (actual === null) return;
+      if (actual === NOTHING_SEEN) return;
       const guests = new Map(actual.guests);
       if (guest === null) guests.delete(vmid);
       else guests.set(vmid, withConfig(guest, nowMs));
@@ -81,8 +97,7 @@ export function createPicture(): Picture {
     },
     configsDue: (desired, due) => configsDue(desired, due, configs, actual),
     unread(desired) {
-      const seen = [...(actual?.guests.values() ?? [])];
-      return seen.filter(({ vmid, config }) => {
+      return [...actual.guests.values()].filter(({ vmid, config }) => {
         return config.kind === 'not_read' && (desired.guests.get(vmid)?.config.size ?? 0) > 0;
       });
     },
@@ -107,7 +122,7 @@ function configsDue(
   desired: DesiredState,
   due: DueRule,
   configs: ReadonlyMap<Vmid, KeptConfig>,
-  actual: ActualState | null,
+  actual: ActualState,
 ): Set<Vmid> {
   const managed = [...desired.guests.values()].filter(({ config }) => config.size > 0);
   const chosen = new Set<Vmid>();
@@ -117,7 +132,7 @@ function configsDue(
     if (due.isFull || kept === undefined) chosen.add(vmid);
     else ages.push({ vmid, readMs: kept.readMs });
   }
-  for (const task of actual?.tasks ?? []) {
+  for (const task of actual.tasks) {
     if (task.vmid !== null && configs.has(task.vmid)) chosen.add(task.vmid);
   }
   for (const vmid of oldestInTurn(ages, managed.length, due)) chosen.add(vmid);

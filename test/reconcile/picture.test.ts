@@ -22,7 +22,7 @@ function listed(fields: Partial<Guest> = {}): Guest {
 }
 
 function configOf(picture: ReturnType<typeof createPicture>): string | undefined {
-  return picture.actual?.guests.get(vmidOf(101))?.config.kind;
+  return picture.actual.guests.get(vmidOf(101))?.config.kind;
 }
 
 describe('a config that was read', () => {
