@@ -5,7 +5,7 @@
  * stood in a file is the provider's knowledge; here a path inside the document is enough.
  */
 import { z } from 'zod';
-import type { Problem } from './errors.ts';
+import { type Problem, requirePresent } from './errors.ts';
 import type { GuestKind } from './guest.ts';
 import { parseVmid, VMID_MAX, VMID_MIN, type Vmid } from './ids.ts';
 import { DEFAULT_STOP, type StopParams } from './op.ts';
@@ -131,10 +131,8 @@ export type DesiredDocument = z.infer<typeof documentSchema>;
 export function readDocument(document: DesiredDocument, source: string): DesiredGuest[] {
   const guests: DesiredGuest[] = [];
   for (const [key, guest] of Object.entries(document.guests)) {
-    const vmid = parseVmid(key);
-    if (vmid === null) continue; // the schema has refused it
     guests.push({
-      vmid,
+      vmid: requirePresent(parseVmid(key), `a vmid in "${key}"`),
       kind: guest.kind ?? null,
       name: guest.name ?? null,
       power: guest.power ?? 'unmanaged',

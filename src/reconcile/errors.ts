@@ -93,6 +93,12 @@ export function toProblem(error: unknown): Problem {
   };
 }
 
+/** What other code vouches for and no type can tell. Where it is missing nothing can go on. */
+export function requirePresent<Value>(value: Value | null, what: string): Value {
+  if (value !== null) return value;
+  throw new ReconcilerError('internal_error', `${what} is missing`, { disposition: 'halt' });
+}
+
 /** Ends a switch over a union: a new member fails the type check here. */
 export function assertNever(value: never): never {
   throw new ReconcilerError('internal_error', `unexpected value ${JSON.stringify(value)}`, {
