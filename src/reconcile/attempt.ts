@@ -4,9 +4,10 @@
  * `task_running` the task tells.
  */
 import { judgeFulfilment } from './completion.ts';
-import { type Attempt, type AttemptEnd, conclude, followNewTask, wantedOf } from './conclusion.ts';
+import { type Attempt, conclude, followNewTask, type SentEnd, wantedOf } from './conclusion.ts';
 import { assertNever } from './errors.ts';
-import type { Guest } from './guest.ts';
+import { configOf, type Guest } from './guest.ts';
+import type { SentAction } from './op.ts';
 import { describeBefore, guestOf, maskedParams, type Op, recordBase } from './op-shape.ts';
 import type { Submission } from './ports.ts';
 import { settleUnanswered, type Unanswered } from './settle.ts';
@@ -21,11 +22,11 @@ export interface LaneLook {
 
 /** Runs an attempt up to its end, which the caller records. */
 export async function runAttempt(
-  op: Op,
+  op: Op<SentAction>,
   number: number,
   look: LaneLook,
   room: Workroom,
-): Promise<AttemptEnd> {
+): Promise<SentEnd> {
   room.signal.throwIfAborted();
   const { guest } = look;
   const before = describeBefore(op, guest, room.ledger.lastUpid(op.vmid));
@@ -45,14 +46,14 @@ export async function runAttempt(
   if (already.kind === 'yes' && op.action.kind !== 'set_config') {
     const note = 'it was so already; nothing was sent';
     const outcome = { state: 'succeeded', observed: { power: guest.power, note } } as const;
-    return { attempt, outcome, seen: guest, retry: 'no' };
+    return { kind: 'succeeded', attempt, outcome, seen: guest };
   }
   const startedAtMs = room.clock.now();
   const submission = await submit(op, guest, room);
   return followSubmission({ ...attempt, startedAtMs }, submission, room);
 }
 
-async function submit(op: Op, guest: Guest, room: Workroom): Promise<Submission> {
+async function submit(op: Op<SentAction>, guest: Guest, room: Workroom): Promise<Submission> {
   const { action } = op;
   switch (action.kind) {
     case 'start':
@@ -60,15 +61,9 @@ async function submit(op: Op, guest: Guest, room: Workroom): Promise<Submission>
     case 'stop':
       return room.guests.stop(guestOf(op), action.params, room.signal);
     case 'set_config': {
-      const digest = guest.config.kind === 'known' ? guest.config.config.digest : '';
+      const { digest } = configOf(guest);
       return room.guests.setConfig(guestOf(op), { ...action.params, digest }, room.signal);
     }
-    case 'restart':
-      // A restart is run as its two parts (restart.ts) and never sent itself.
-      return {
-        kind: 'refused',
-        problem: { code: 'internal_error', message: 'restart has no request' },
-      };
     default:
       return assertNever(action);
   }
@@ -78,7 +73,7 @@ async function followSubmission(
   attempt: Attempt & Pick<Unanswered, 'startedAtMs'>,
   submission: Submission,
   room: Workroom,
-): Promise<AttemptEnd> {
+): Promise<SentEnd> {
   switch (submission.kind) {
     case 'task':
       return followNewTask(attempt, submission.upid, room);

@@ -19,10 +19,19 @@ export type Evidence =
   /** No task of ours was found and no answer came. */
   | { readonly kind: 'nothing'; readonly problem: Problem };
 
+type Told = Pick<OpRecordDraft, 'exit_status' | 'observed'>;
+
+export interface Succeeded extends Told {
+  readonly state: 'succeeded';
+}
+
+export interface Failed extends Told {
+  readonly state: 'failed';
+  readonly error: Problem;
+}
+
 /** The fields of a terminal record that the outcome decides. */
-export type Outcome = Pick<OpRecordDraft, 'exit_status' | 'observed' | 'error'> & {
-  readonly state: 'succeeded' | 'failed';
-};
+export type Outcome = Succeeded | Failed;
 
 export interface Wanted {
   readonly action: Action;

@@ -6,16 +6,17 @@
 import {
   decideOutcome,
   type Evidence,
+  type Failed,
   type Fulfilment,
   judgeFulfilment,
-  type Outcome,
   type Seen,
+  type Succeeded,
   type Wanted,
 } from './completion.ts';
 import type { ErrorCode, Problem } from './errors.ts';
 import type { Guest } from './guest.ts';
 import type { Upid } from './ids.ts';
-import type { Before, OpRecord } from './op.ts';
+import type { Before, Observed, OpRecord } from './op.ts';
 import { guestOf, type Op, recordBase } from './op-shape.ts';
 import type { LookResult } from './ports.ts';
 import { waitShown } from './wait.ts';
@@ -59,20 +60,37 @@ export interface Attempt {
  */
 export type Retry = 'no' | 'yes' | 'if_unchanged';
 
-/** An attempt's end, decided and not yet recorded. */
-export interface AttemptEnd {
+interface OwnTask {
+  readonly upid?: Upid;
+}
+
+/** `seen`: the guest as it was seen last. */
+export interface SucceededEnd<As = Guest> {
+  readonly kind: 'succeeded';
   readonly attempt: Attempt;
-  readonly outcome: Outcome & { readonly upid?: Upid };
-  /** The guest as it was seen last. */
+  readonly outcome: Succeeded & OwnTask;
+  readonly seen: As;
+}
+
+export interface FailedEnd {
+  readonly kind: 'failed';
+  readonly attempt: Attempt;
+  readonly outcome: Failed & OwnTask;
   readonly seen: Guest | 'gone' | 'not_looked';
   readonly retry: Retry;
 }
 
+/** The end of an attempt at a `SentAction`, decided and not yet recorded. */
+export type SentEnd = SucceededEnd | FailedEnd;
+/** Of any attempt: the parts of a restart may have ended before the agent's last start. */
+export type AttemptEnd = SucceededEnd<Guest | 'not_looked'> | FailedEnd;
+
 /** The attempt's one terminal record; durable when it resolves. */
-export function recordEnd({ attempt, outcome }: AttemptEnd, room: Workroom): Promise<OpRecord> {
-  const { op, number } = attempt;
+export async function recordEnd<End extends AttemptEnd>(end: End, room: Workroom): Promise<End> {
+  const { op, number } = end.attempt;
   room.showWait(op.vmid, null);
-  return room.record({ ...recordBase(op), attempt: number, ...outcome });
+  await room.record({ ...recordBase(op), attempt: number, ...end.outcome });
+  return end;
 }
 
 /** J2: the UPID is durable as soon as it is known. */
@@ -80,18 +98,14 @@ export async function followNewTask(
   attempt: Attempt,
   upid: Upid,
   room: Workroom,
-): Promise<AttemptEnd> {
+): Promise<SentEnd> {
   const { op, number } = attempt;
   await room.record({ ...recordBase(op), state: 'task_running', attempt: number, upid });
   return followTask(attempt, upid, room);
 }
 
 /** Waits for the task, however long: a deadline that passes would only mean *unknown*. */
-export async function followTask(
-  attempt: Attempt,
-  upid: Upid,
-  room: Workroom,
-): Promise<AttemptEnd> {
+export async function followTask(attempt: Attempt, upid: Upid, room: Workroom): Promise<SentEnd> {
   const end = await room.guests.awaitTask(upid, room.signal);
   return conclude(attempt, { kind: 'task', upid, end }, room);
 }
@@ -101,40 +115,49 @@ export async function conclude(
   attempt: Attempt,
   evidence: Evidence,
   room: Workroom,
-): Promise<AttemptEnd> {
+): Promise<SentEnd> {
   const seen = await seeGuest(attempt, evidence, room);
   const upid = evidence.kind === 'task' ? { upid: evidence.upid } : {};
   if (seen.kind === 'gone') return endGone(attempt, seen.node, upid);
   const outcome = decideOutcome(wantedOf(attempt), evidence, seen);
-  return { attempt, outcome: { ...upid, ...outcome }, seen: seen.guest, retry: retryOf(outcome) };
+  const { guest } = seen;
+  if (outcome.state === 'succeeded') {
+    return { kind: 'succeeded', attempt, outcome: { ...upid, ...outcome }, seen: guest };
+  }
+  const retry = retryOf(outcome.error);
+  return { kind: 'failed', attempt, outcome: { ...upid, ...outcome }, seen: guest, retry };
 }
 
-function retryOf({ error }: Outcome): Retry {
-  return error !== undefined && PASSING.has(error.code) ? 'yes' : 'no';
-}
-
-/** For an attempt that had ended before the agent's last start: all that its record tells. */
-export function retryOfCode(code: ErrorCode): Retry {
-  if (code === 'interrupted') return 'if_unchanged';
+function retryOf({ code }: Problem): Retry {
   return PASSING.has(code) ? 'yes' : 'no';
+}
+
+/** An attempt that had ended before the agent's last start, as its record tells. */
+export function endOfRecord(attempt: Attempt, { state, error }: OpRecord): AttemptEnd {
+  if (state === 'succeeded') {
+    return { kind: 'succeeded', attempt, outcome: { state }, seen: 'not_looked' };
+  }
+  const problem = error ?? { code: 'internal_error', message: 'it failed without a reason' };
+  const retry = problem.code === 'interrupted' ? 'if_unchanged' : retryOf(problem);
+  return { ...endFailed(attempt, problem), retry };
 }
 
 export function endFailed(
   attempt: Attempt,
   error: Problem,
-  seen: AttemptEnd['seen'] = 'not_looked',
-): AttemptEnd {
-  const observed = typeof seen === 'string' ? {} : { observed: { power: seen.power } };
-  return { attempt, outcome: { state: 'failed', error, ...observed }, seen, retry: 'no' };
+  seen: FailedEnd['seen'] = 'not_looked',
+): FailedEnd {
+  const outcome = { state: 'failed', error, ...observedOf(seen) } as const;
+  return { kind: 'failed', attempt, outcome, seen, retry: 'no' };
 }
 
-export function endGone(
-  attempt: Attempt,
-  node: string | null,
-  upid: { readonly upid?: Upid } = {},
-): AttemptEnd {
-  const { outcome } = endFailed(attempt, goneProblem(node));
-  return { attempt, outcome: { ...upid, ...outcome }, seen: 'gone', retry: 'no' };
+export function observedOf(seen: FailedEnd['seen']): { readonly observed?: Observed } {
+  return typeof seen === 'string' ? {} : { observed: { power: seen.power } };
+}
+
+export function endGone(attempt: Attempt, node: string | null, upid: OwnTask = {}): FailedEnd {
+  const end = endFailed(attempt, goneProblem(node), 'gone');
+  return { ...end, outcome: { ...upid, ...end.outcome } };
 }
 
 export function goneProblem(node: string | null): Problem {

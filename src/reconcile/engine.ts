@@ -217,9 +217,8 @@ export class Engine {
 
   async #noteReconciled(end: AttemptEnd): Promise<void> {
     this.#remember(end);
-    this.#memory.noteFailure(end);
+    if (end.kind === 'failed') return this.#memory.noteFailure(end);
     const { op } = end.attempt;
-    if (end.outcome.state === 'failed') return;
     await this.#memory.noteSuccess(op, this.#passes.wantedOf(op.vmid));
   }
 
@@ -228,12 +227,12 @@ export class Engine {
     this.#memory.noteRecovered(end);
   }
 
-  #remember({ attempt: { op, number }, seen, outcome }: AttemptEnd): void {
-    if (outcome.state === 'failed' && number > 0) this.#nodeLook.forget();
+  #remember({ attempt: { op, number }, seen, kind }: AttemptEnd): void {
+    if (kind === 'failed' && number > 0) this.#nodeLook.forget();
     if (seen === 'not_looked') return;
     const guest = seen === 'gone' ? null : seen;
     this.#picture.remember(op.vmid, guest, this.#ports.clock.monotonicMs());
-    if (guest === null || outcome.state === 'failed') return;
+    if (guest === null || kind === 'failed') return;
     this.#upkeep.noteOwnChange(op.vmid, guest.power);
   }
 }

@@ -2,7 +2,7 @@
  * Guests as PVE shows them: what a look at the node found. Values only; who looks is behind
  * `GuestApi`. *Unknown* is never *absent*: a failed read says so in the type.
  */
-import type { Problem } from './errors.ts';
+import { type Problem, requirePresent } from './errors.ts';
 import type { Upid, Vmid } from './ids.ts';
 
 export type GuestKind = 'qemu' | 'lxc';
@@ -61,6 +61,12 @@ export interface Guest {
   readonly pid: number | null;
   readonly ha: HaLook;
   readonly config: ConfigLook;
+}
+
+/** The config of a guest whose look was asked to read it, and did. */
+export function configOf({ vmid, config }: Guest): GuestConfig {
+  const read = config.kind === 'known' ? config.config : null;
+  return requirePresent(read, `the config of guest ${vmid}`);
 }
 
 /** A PVE task under way on the node. */

@@ -2,7 +2,7 @@
  * What the agent remembers about guests between passes: pauses after failures (in memory), and
  * through the journal holds, starts done, secrets applied.
  */
-import type { AttemptEnd } from './conclusion.ts';
+import type { AttemptEnd, FailedEnd } from './conclusion.ts';
 import type { DesiredGuest } from './desired.ts';
 import type { Problem } from './errors.ts';
 import type { Vmid } from './ids.ts';
@@ -54,15 +54,15 @@ export class Memory {
   }
 
   /** A failure of reconciling's own makes it wait; others' ops are theirs to repeat. */
-  noteFailure({ attempt: { op }, outcome: { error } }: AttemptEnd): void {
+  noteFailure({ attempt: { op }, outcome: { error } }: FailedEnd): void {
     // A stale digest means that somebody was faster: there is nothing to wait for.
-    if (op.origin !== 'reconcile' || error === undefined || error.code === 'digest_stale') return;
+    if (op.origin !== 'reconcile' || error.code === 'digest_stale') return;
     this.#backOff(op, error);
   }
 
   /** What the agent's own end cut off charges nothing (J7); what PVE had begun and failed, does. */
   noteRecovered(end: AttemptEnd): void {
-    if (end.outcome.error?.code !== 'interrupted') this.noteFailure(end);
+    if (end.kind === 'failed' && end.outcome.error.code !== 'interrupted') this.noteFailure(end);
   }
 
   #backOff({ vmid, action }: Op, error: Problem): void {

@@ -1,7 +1,7 @@
 /** An op in memory, and its way into records and back. Secrets stay out of every record. */
 import { MASK } from './diff.ts';
 import { assertNever } from './errors.ts';
-import type { Guest, GuestKind, GuestRef } from './guest.ts';
+import { configOf, type Guest, type GuestKind, type GuestRef } from './guest.ts';
 import type { CorrelationId, OpId, Upid, Vmid } from './ids.ts';
 import {
   type Action,
@@ -12,17 +12,18 @@ import {
   type OpRecord,
   type OpRecordDraft,
   type OpSigner,
+  type SentAction,
   type SetConfigParams,
   type StopParams,
 } from './op.ts';
 import type { ValueSemantics } from './ports.ts';
 
-export interface Op {
+export interface Op<Of extends Action = Action> {
   readonly opId: OpId;
   readonly vmid: Vmid;
   readonly guestKind: GuestKind;
   /** Complete and, in memory only, with secrets. */
-  readonly action: Action;
+  readonly action: Of;
   readonly origin: OpOrigin;
   readonly correlationId?: CorrelationId;
   readonly parentOpId?: OpId;
@@ -68,11 +69,17 @@ export function opFromRecord(record: OpRecord): Op {
 
 /** Kind and parameters as one action; what was left out takes its default. */
 export function toAction(kind: OpKind, params: Action['params'] | undefined): Action {
+  return kind === 'restart' ? { kind, params: stopParams(params) } : toSentAction(kind, params);
+}
+
+export function toSentAction(
+  kind: SentAction['kind'],
+  params: Action['params'] | undefined,
+): SentAction {
   switch (kind) {
     case 'start':
       return { kind, params: {} };
     case 'stop':
-    case 'restart':
       return { kind, params: stopParams(params) };
     case 'set_config':
       return { kind, params: configParams(params) };
@@ -113,8 +120,8 @@ export function describeBefore(op: Op, guest: Guest, lastUpid: Upid | null): Bef
   const process = guest.pid === null ? {} : { pid: guest.pid };
   const { power, bootedAtMs } = guest;
   const before = { power, booted_at_ms: bootedAtMs, ...process, last_upid: lastUpid };
-  if (op.action.kind !== 'set_config' || guest.config.kind !== 'known') return before;
-  const { current, digest } = guest.config.config;
+  if (op.action.kind !== 'set_config') return before;
+  const { current, digest } = configOf(guest);
   const keys = [...Object.keys(op.action.params.set), ...op.action.params.delete];
   const values = keys.map((key) => [key, current.get(key) ?? null]);
   return { ...before, digest, values: Object.fromEntries(values) };

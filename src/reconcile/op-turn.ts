@@ -4,84 +4,65 @@
  * again where that is safe. Until its last attempt's end is recorded it is in flight.
  */
 import { runAttempt } from './attempt.ts';
-import { type Attempt, type AttemptEnd, endFailed, followTask, recordEnd } from './conclusion.ts';
+import { type Attempt, type AttemptEnd, endFailed, recordEnd } from './conclusion.ts';
+import { NOTHING_KNOWN, resumeAttempt } from './cut-off.ts';
 import type { Problem } from './errors.ts';
 import { classifyAction, judge } from './gate.ts';
-import type { Guest } from './guest.ts';
+import { configOf, type Guest } from './guest.ts';
 import { CLOCK_SKEW_MS } from './intake.ts';
 import { lookForClearance, problemOfCondition, waitForGuard } from './lane-look.ts';
-import type { Before } from './op.ts';
 import { guestOf, type Op, opFromRecord } from './op-shape.ts';
 import type { Condition } from './plan.ts';
 import type { OpView } from './ports.ts';
 import { resumeRestart, runRestart } from './restart.ts';
-import { isUnchanged, settle, UNANSWERED_WINDOW_MS } from './settle.ts';
+import { isUnchanged } from './settle.ts';
 import { withSlot } from './wait.ts';
 import type { Workroom } from './workroom.ts';
 
 /** A few honest tries; after that a person or the hub decides. */
 export const OP_ATTEMPTS_MAX = 3;
 
-const NOTHING_BEFORE: Before = { power: 'stopped', booted_at_ms: null, last_upid: null };
-
 /** How the op ended, recorded; null: it stays in flight for the next run of the agent. */
 export async function runOpTurn(view: OpView, room: Workroom): Promise<AttemptEnd | null> {
   const op = opFromRecord(view.first);
-  let last = await resumeAttempt(view, op, room);
+  let last = await resume(view, op, room);
   let waiting: Condition | null = null;
   for (;;) {
-    if (last !== null && !mayTryAgain(last, room)) return record(last, room);
-    if (last !== null) waiting = describeRetry(last);
-    if (waiting !== null) {
-      if (!room.isPatient()) return last === null ? null : record(last, room);
-      await waitForGuard(op, waiting, room);
-    }
+    if (last !== null) {
+      waiting = describeRetry(last, room);
+      if (waiting === null) return recordEnd(last, room);
+    } else if (waiting !== null && !room.isPatient()) return null;
+    if (waiting !== null) await waitForGuard(op, waiting, room);
     const step: Step = await takeStep(view, op, last, room);
     if (step.kind === 'refused') {
       const problem = explainExpiry(step.problem, waiting);
-      return record(last ?? endFailed(unbegun(op), problem), room);
+      return recordEnd(last ?? endFailed(unbegun(op), problem), room);
     }
     if (step.kind === 'ended') last = step.end;
     else waiting = step.condition;
   }
 }
 
-async function record(end: AttemptEnd, room: Workroom): Promise<AttemptEnd> {
-  await recordEnd(end, room);
-  return end;
-}
-
 /** An op that ends before any attempt. */
 function unbegun(op: Op): Attempt {
-  return { op, number: 0, before: NOTHING_BEFORE, seenSinceMs: 0, isMaybeHa: false };
+  return { op, number: 0, before: NOTHING_KNOWN, seenSinceMs: 0, isMaybeHa: false };
 }
 
 /** What became of the attempt that its records leave open; null: none was begun. */
-async function resumeAttempt(view: OpView, op: Op, room: Workroom): Promise<AttemptEnd | null> {
-  const { latest, started } = view;
-  if (latest.state === 'received') return null;
-  if (latest.kind === 'restart') return resumeRestart(view, room);
-  const before = started?.before ?? NOTHING_BEFORE;
-  const seenSinceMs = room.clock.monotonicMs();
-  const attempt: Attempt = { op, number: latest.attempt, before, seenSinceMs, isMaybeHa: true };
-  if (latest.upid !== undefined) return followTask(attempt, latest.upid, room);
-  const unanswered = {
-    ...attempt,
-    startedAtMs: view.startedAtMs ?? room.clock.now(),
-    // A reconcile op is not waited with: the next pass plans afresh from what is there.
-    windowMs: op.origin === 'reconcile' ? 0 : UNANSWERED_WINDOW_MS,
-    problem: { code: 'interrupted', message: 'the agent ended before an answer came' } as const,
-  };
-  return settle(unanswered, room);
+async function resume(view: OpView, op: Op, room: Workroom): Promise<AttemptEnd | null> {
+  const { action } = op;
+  if (view.latest.state === 'received') return null;
+  return action.kind === 'restart'
+    ? resumeRestart(view, { ...op, action }, room)
+    : resumeAttempt(view, op, room);
 }
 
-function mayTryAgain({ attempt, retry }: AttemptEnd, room: Workroom): boolean {
-  if (retry === 'no' || attempt.op.origin === 'reconcile') return false;
-  return attempt.number < OP_ATTEMPTS_MAX && room.isPatient();
-}
-
-function describeRetry({ outcome }: AttemptEnd): Condition {
-  return { code: 'backing_off', message: `to be tried again: ${outcome.error?.message ?? ''}` };
+/** What it waits with before it is tried again; null: this was its last word. */
+function describeRetry(end: AttemptEnd, room: Workroom): Condition | null {
+  if (end.kind === 'succeeded' || end.retry === 'no') return null;
+  const { op, number } = end.attempt;
+  if (op.origin === 'reconcile' || number >= OP_ATTEMPTS_MAX || !room.isPatient()) return null;
+  return { code: 'backing_off', message: `to be tried again: ${end.outcome.error.message}` };
 }
 
 type Step =
@@ -94,7 +75,8 @@ function takeStep(view: OpView, op: Op, last: AttemptEnd | null, room: Workroom)
   const objection = findObjection(view, room);
   if (objection !== null) return Promise.resolve({ kind: 'refused', problem: objection });
   return withSlot(op.vmid, room, async () => {
-    const { kind } = op.action;
+    const { action } = op;
+    const { kind } = action;
     const needsConfig = kind === 'set_config' || view.first.precondition?.digest !== undefined;
     const request = { guest: guestOf(op), kind, needsConfig, isRetry: last !== null };
     const cleared = await lookForClearance(request, room);
@@ -109,11 +91,14 @@ function takeStep(view: OpView, op: Op, last: AttemptEnd | null, room: Workroom)
     room.signal.throwIfAborted();
     room.showWait(op.vmid, null);
     const number = (last?.attempt.number ?? 0) + 1;
-    const run = kind === 'restart' ? runRestart : runAttempt;
     // Asked for in one breath, the end of one attempt and `started` of the next go to disk in one
     // write: an agent that is killed leaves both or neither, and the op in flight.
     const recorded = last === null ? null : recordEnd(last, room);
-    const [end] = await Promise.all([run(op, number, look, room), recorded]);
+    const ended =
+      action.kind === 'restart'
+        ? runRestart({ ...op, action }, number, look, room)
+        : runAttempt({ ...op, action }, number, look, room);
+    const [end] = await Promise.all([ended, recorded]);
     return { kind: 'ended', end };
   });
 }
@@ -144,7 +129,8 @@ function findGateObjection(op: Op, guest: Guest, room: Workroom): Problem | null
 
 /** What the op was promised, or what its unanswered attempt was about, is no longer there. */
 function findChange({ first }: OpView, last: AttemptEnd | null, guest: Guest): Problem | null {
-  if (last?.retry === 'if_unchanged' && !isUnchanged(guest, last.attempt.before)) {
+  const mustBeSame = last?.kind === 'failed' && last.retry === 'if_unchanged';
+  if (mustBeSame && !isUnchanged(guest, last.attempt.before)) {
     return { code: 'conflict', message: 'the guest has changed since' };
   }
   // A try of our own may have changed what had to hold before the first.
@@ -154,8 +140,8 @@ function findChange({ first }: OpView, last: AttemptEnd | null, guest: Guest): P
     const message = `the op wants the guest ${precondition.power}, it is ${guest.power}`;
     return { code: 'conflict', message };
   }
-  if (precondition?.digest === undefined || guest.config.kind !== 'known') return null;
-  return guest.config.config.digest === precondition.digest
+  if (precondition?.digest === undefined) return null;
+  return configOf(guest).digest === precondition.digest
     ? null
     : { code: 'digest_stale', message: 'the config has changed since the op was signed' };
 }

@@ -9,6 +9,9 @@ import type { CorrelationId, OpId, Upid, Vmid } from './ids.ts';
 export const OP_KINDS = ['start', 'stop', 'restart', 'set_config'] as const;
 export type OpKind = (typeof OP_KINDS)[number];
 
+/** The kinds of a `SentAction`. */
+export const SENT_KINDS = ['start', 'stop', 'set_config'] as const;
+
 export const OP_ORIGINS = ['reconcile', 'hub', 'operator'] as const;
 export type OpOrigin = (typeof OP_ORIGINS)[number];
 
@@ -36,6 +39,10 @@ export type Action =
   | { readonly kind: 'stop'; readonly params: StopParams }
   | { readonly kind: 'restart'; readonly params: StopParams }
   | { readonly kind: 'set_config'; readonly params: SetConfigParams };
+
+export type RestartAction = Extract<Action, { readonly kind: 'restart' }>;
+/** What PVE is asked for in one request; a restart is run as its two parts. */
+export type SentAction = Exclude<Action, RestartAction>;
 
 /** Graceful, a minute, never forced: what a stop is when nobody says otherwise. */
 export const DEFAULT_STOP: StopParams = { mode: 'shutdown', timeout_s: 60, force: false };

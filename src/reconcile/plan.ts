@@ -2,7 +2,7 @@
 import type { Mode, PowerPolicy } from './desired.ts';
 import type { GuestKind, Power } from './guest.ts';
 import type { Vmid } from './ids.ts';
-import type { Action, Reversibility } from './op.ts';
+import type { Reversibility, SentAction } from './op.ts';
 
 /** One managed key that is not as desired. Values of write-only keys are masked (`********`). */
 export interface Change {
@@ -18,7 +18,7 @@ export interface Change {
 
 /** An action that policy lets run unsigned. What it does not is the condition `gate_denied`. */
 export interface PlannedAction {
-  readonly action: Action;
+  readonly action: SentAction;
   readonly reversibility: Reversibility;
   /** The config this was computed from (set_config). */
   readonly digest?: string;

@@ -13,7 +13,7 @@ import { classifyAction, judge } from './gate.ts';
 import { describeHold, type GuestMemory, guardReconcile } from './guards.ts';
 import type { ActualState, BulkTask, Guest, NodeLook, Power, RunningTask } from './guest.ts';
 import type { Vmid } from './ids.ts';
-import type { Action } from './op.ts';
+import type { SentAction } from './op.ts';
 import type { Condition, Plan, PlanEntry, PlannedAction, Verdict } from './plan.ts';
 import { identify, planAbsent, planClaimedTwice, planSkipped, planUnread } from './plan-skipped.ts';
 import type { EnginePolicy, Pause } from './ports.ts';
@@ -173,7 +173,7 @@ function planActions(
 ): { readonly actions: PlannedAction[]; readonly conditions: Condition[] } {
   const actions: PlannedAction[] = [];
   const conditions = diff === null ? [] : diffConditions(diff);
-  const add = (action: Action, remarks: readonly string[]): void => {
+  const add = (action: SentAction, remarks: readonly string[]): void => {
     const reversibility = classifyAction(action, guest.kind, context.semantics);
     const verdict = judge({ origin: 'reconcile', reversibility, signatures: 0 }, context.policy);
     if (verdict.kind === 'pass') actions.push({ action, reversibility, remarks });
@@ -193,8 +193,12 @@ function planActions(
 function planSetConfig(diff: ConfigDiff, digest: string): PlannedAction | null {
   if (diff.delete.length === 0 && Object.keys(diff.set).length === 0) return null;
   const params = { set: diff.set, delete: diff.delete };
-  const action: Action = { kind: 'set_config', params };
-  return { action, reversibility: diff.reversibility, digest, remarks: [] };
+  return {
+    action: { kind: 'set_config', params },
+    reversibility: diff.reversibility,
+    digest,
+    remarks: [],
+  };
 }
 
 /** PVE-FACTS 35: HA kills a VM at the timeout whatever was asked; a container it never forces. */

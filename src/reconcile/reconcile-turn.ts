@@ -6,9 +6,9 @@
 import { type LaneLook, runAttempt } from './attempt.ts';
 import { type AttemptEnd, LIST_MAX_AGE_MS, recordEnd } from './conclusion.ts';
 import type { DesiredGuest } from './desired.ts';
-import type { GuestRef } from './guest.ts';
+import type { Guest, GuestRef } from './guest.ts';
 import { type CorrelationId, makeOpId } from './ids.ts';
-import type { Action, OpKind } from './op.ts';
+import type { OpKind, SentAction } from './op.ts';
 import type { Op } from './op-shape.ts';
 import type { PlanEntry, PlannedAction } from './plan.ts';
 import { type PlanContext, planGuest } from './planner.ts';
@@ -58,19 +58,18 @@ export async function runReconcileTurn(
     const end = await runAttempt(toOp(turn, next.action, ports), 1, look, ports.room);
     await recordEnd(end, ports.room);
     await ports.ended(end);
-    if (end.outcome.error?.code === 'digest_stale') {
+    if (end.kind === 'succeeded') look = afterEnd(look, end.seen);
+    else if (end.outcome.error.code === 'digest_stale') {
       // Somebody wrote the config between our look and our write: look and plan again.
       done.delete(next.action.kind);
       look = null;
-    } else if (end.outcome.state === 'failed') return;
-    else look = afterEnd(look, end);
+    } else return;
   }
 }
 
 /** The look that ended one action opens the next. */
-function afterEnd(look: TurnLook, { seen }: AttemptEnd): TurnLook | null {
-  if (typeof seen === 'string') return null;
-  return { ...look, guest: seen, found: { ...look.found, guest: seen } };
+function afterEnd(look: TurnLook, guest: Guest): TurnLook {
+  return { ...look, guest, found: { ...look.found, guest } };
 }
 
 /** The first action of the plan as it is now, if it may run now. */
@@ -119,7 +118,7 @@ async function lookForTurn(
   return isSame ? { guest: found.guest, sinceMs, found } : null;
 }
 
-function toOp(turn: ReconcileTurn, action: Action, ports: ReconcileTurnPorts): Op {
+function toOp(turn: ReconcileTurn, action: SentAction, ports: ReconcileTurnPorts): Op<SentAction> {
   return {
     opId: makeOpId(ports.room.random),
     vmid: turn.guest.vmid,

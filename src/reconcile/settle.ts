@@ -6,12 +6,13 @@
 import { compareBoots, judgeFulfilment } from './completion.ts';
 import {
   type Attempt,
-  type AttemptEnd,
   conclude,
   endFailed,
   endGone,
+  type FailedEnd,
   followNewTask,
   lookUntilKnown,
+  type SentEnd,
   wantedOf,
 } from './conclusion.ts';
 import type { Problem } from './errors.ts';
@@ -55,14 +56,14 @@ export function settleUnanswered(
   attempt: Attempt & Pick<Unanswered, 'startedAtMs'>,
   problem: Problem,
   room: Workroom,
-): Promise<AttemptEnd> {
+): Promise<SentEnd> {
   const elapsedMs = room.clock.now() - attempt.startedAtMs;
   const windowMs = Math.max(UNANSWERED_WINDOW_MS, elapsedMs + AFTER_ANSWER_MS);
   return settle({ ...attempt, windowMs, problem }, room);
 }
 
 /** Ends the attempt as what was found of it; nothing found in the whole window: `interrupted`. */
-export async function settle(unanswered: Unanswered, room: Workroom): Promise<AttemptEnd> {
+export async function settle(unanswered: Unanswered, room: Workroom): Promise<SentEnd> {
   // From here on by the monotonic clock: a step of the wall clock must not cut the window short.
   const elapsedMs = Math.max(0, room.clock.now() - unanswered.startedAtMs);
   const attempt = {
@@ -103,7 +104,7 @@ async function settleByFate(
   attempt: Unanswered,
   tasks: readonly FoundTask[],
   room: Workroom,
-): Promise<AttemptEnd | null> {
+): Promise<SentEnd | null> {
   const sinceMs = attempt.startedAtMs - TASK_DATE_MS;
   const fate = tasks.find(
     ({ role, startedAtMs }) => (role === 'replaces' || role === 'moves') && startedAtMs >= sinceMs,
@@ -123,7 +124,7 @@ async function settleByTasks(
   attempt: Unanswered,
   tasks: readonly FoundTask[],
   room: Workroom,
-): Promise<AttemptEnd | null> {
+): Promise<SentEnd | null> {
   const wantedRole = ROLES[attempt.op.action.kind];
   const ours = tasks.filter(({ isOurs, role }) => isOurs && role === wantedRole);
   const [only, ...others] = ours;
@@ -153,7 +154,7 @@ interface Watched extends Unanswered {
   readonly endMs: number;
 }
 
-async function settleByLook(attempt: Watched, room: Workroom): Promise<AttemptEnd | null> {
+async function settleByLook(attempt: Watched, room: Workroom): Promise<SentEnd | null> {
   const look = await lookUntilKnown(attempt.op, false, room);
   if (look.kind === 'gone') return endGone(attempt, look.node);
   const { guest } = look;
@@ -165,15 +166,12 @@ async function settleByLook(attempt: Watched, room: Workroom): Promise<AttemptEn
   const message = `no answer and no task: ${attempt.problem.message}`;
   const problem: Problem = { code: 'interrupted', message };
   const end = await conclude(attempt, { kind: 'nothing', problem }, room);
-  const isFailed = end.outcome.state === 'failed';
-  return {
-    ...end,
-    retry: isFailed && isUnchanged(end.seen, attempt.before) ? 'if_unchanged' : 'no',
-  };
+  if (end.kind === 'succeeded') return end;
+  return { ...end, retry: isUnchanged(end.seen, attempt.before) ? 'if_unchanged' : 'no' };
 }
 
 /** Power, boot and digest are what they were when the request was about to go out. */
-export function isUnchanged(guest: AttemptEnd['seen'], before: Before): boolean {
+export function isUnchanged(guest: FailedEnd['seen'], before: Before): boolean {
   if (typeof guest === 'string' || guest.power !== before.power) return false;
   const digest = guest.config.kind === 'known' ? guest.config.config.digest : undefined;
   if (before.digest !== undefined && digest !== before.digest) return false;

@@ -14,7 +14,7 @@ import {
   parseVmid,
   type Vmid,
 } from '../../reconcile/ids.ts';
-import { type Action, OP_KINDS, OP_ORIGINS, OP_STATES } from '../../reconcile/op.ts';
+import { type Action, OP_KINDS, OP_ORIGINS, OP_STATES, SENT_KINDS } from '../../reconcile/op.ts';
 import { CONDITION_CODES } from '../../reconcile/plan.ts';
 
 /** A name a person would still read. */
@@ -252,7 +252,7 @@ export const planDocumentSchema = z.looseObject({
       changes: z.array(change),
       actions: z.array(
         z.looseObject({
-          kind: z.enum(OP_KINDS),
+          kind: z.enum(SENT_KINDS),
           params: actionParams,
           reversibility,
           remarks: z.array(z.string()),

@@ -1,5 +1,5 @@
 /** The plan as the agent answers it, back in the core's form, so that it is printed the same. */
-import { toAction } from '../../reconcile/op-shape.ts';
+import { toSentAction } from '../../reconcile/op-shape.ts';
 import type { Plan, PlanEntry } from '../../reconcile/plan.ts';
 import type { PlanDocument } from './documents.ts';
 
@@ -28,7 +28,7 @@ function entryOf(guest: GuestAnswer): PlanEntry {
       isWritten: is_written,
     })),
     actions: guest.actions.map(({ kind: action, params, ...rest }) => ({
-      action: toAction(action, params),
+      action: toSentAction(action, params),
       ...rest,
     })),
     verdict:

@@ -96,11 +96,10 @@ function actionText({ action, reversibility }: PlannedAction): string {
   switch (action.kind) {
     case 'start':
       return `start${note}`;
-    case 'stop':
-    case 'restart': {
+    case 'stop': {
       const { mode, timeout_s, force } = action.params;
       const how = mode === 'stop' ? 'hard' : `${mode}, ${timeout_s} s${force ? ', then hard' : ''}`;
-      return `${action.kind} (${how})${note}`;
+      return `stop (${how})${note}`;
     }
     case 'set_config': {
       const keys = [...Object.keys(action.params.set), ...action.params.delete];

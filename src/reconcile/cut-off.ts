@@ -1,0 +1,44 @@
+/** An attempt that the agent's last life left open, taken up from what the op's records tell of it. */
+import { type Attempt, followTask, type SentEnd } from './conclusion.ts';
+import type { Before } from './op.ts';
+import type { Op } from './op-shape.ts';
+import type { OpView } from './ports.ts';
+import { settle, UNANSWERED_WINDOW_MS } from './settle.ts';
+import type { Workroom } from './workroom.ts';
+
+/**
+ * Where no record tells what was there (a repaired journal may have lost it): as no guest is, so
+ * that none counts as unchanged.
+ */
+export const NOTHING_KNOWN: Before = { power: 'running', booted_at_ms: null, last_upid: null };
+
+/** The attempt of the op's latest record. */
+export function latestAttempt<Of extends Op>(
+  { started, latest }: OpView,
+  op: Of,
+  room: Workroom,
+): Attempt & { readonly op: Of } {
+  return {
+    op,
+    number: latest.attempt,
+    before: started?.before ?? NOTHING_KNOWN,
+    seenSinceMs: room.clock.monotonicMs(),
+    isMaybeHa: true,
+  };
+}
+
+/** What became of it: its task tells or, where there is none, tasks and guest are looked at. */
+export async function resumeAttempt(view: OpView, op: Op, room: Workroom): Promise<SentEnd> {
+  const attempt = latestAttempt(view, op, room);
+  const { upid } = view.latest;
+  if (upid !== undefined) return followTask(attempt, upid, room);
+  const unanswered = {
+    ...attempt,
+    // Without a UPID the latest record is its `started`.
+    startedAtMs: view.latestAtMs,
+    // A reconcile op is not waited with: the next pass plans afresh from what is there.
+    windowMs: op.origin === 'reconcile' ? 0 : UNANSWERED_WINDOW_MS,
+    problem: { code: 'interrupted', message: 'the agent ended before an answer came' } as const,
+  };
+  return settle(unanswered, room);
+}
