@@ -50,9 +50,7 @@ export async function runRestart(
   const { params } = op.action;
   const state = 'started';
   await room.record({ ...recordBase(op), ...signers, state, attempt: number, params, before });
-  if (guest.power === 'running') return stopThenStart(attempt, look, room);
-  const message = 'the guest is not running: there is nothing to restart';
-  return endFailed(attempt, { code: 'conflict', message }, guest);
+  return runParts(attempt, look, room);
 }
 
 /** Goes on with a restart that was under way when the agent ended. */
@@ -77,15 +75,21 @@ export async function resumeRestart(
 async function beginAgain(attempt: RestartAttempt, room: Workroom): Promise<AttemptEnd> {
   const cleared = await awaitClearance(attempt.op, { kind: 'stop', isRetry: false }, room);
   return cleared.kind === 'go'
-    ? stopThenStart(attempt, cleared.look, room)
+    ? runParts(attempt, cleared.look, room)
     : endFailed(attempt, cleared.problem);
 }
 
-async function stopThenStart(
+/** What is not running is not restarted: a start would be somebody's op of its own. */
+async function runParts(
   attempt: RestartAttempt,
   look: LaneLook,
   room: Workroom,
 ): Promise<AttemptEnd> {
+  const { guest } = look;
+  if (guest.power !== 'running') {
+    const message = 'the guest is not running: there is nothing to restart';
+    return endFailed(attempt, { code: 'conflict', message }, guest);
+  }
   const { op } = attempt;
   const { action } = op;
   const stop = partOf(op, { kind: 'stop', params: action.params }, makeOpId(room.random));
