@@ -164,3 +164,16 @@ it('a pass over some guests leaves the others for later', async () => {
   await world.clock.until(world.life.engine.idle(), 60_000);
   expect([101, 102].map((id) => world.node.guest(id).power)).toEqual(['stopped', 'running']);
 });
+
+it('a guest that nobody wants any more when its slot is free is left alone', async () => {
+  await world.stop();
+  world.node.add(102);
+  world.node.guest(101).behaviour.startMs = 20_000;
+  await world.start({ intervalMs: null, policy: { maxParallel: 1 } });
+  world.desired.put('desired.yaml', { 101: { power: 'running' }, 102: { power: 'running' } });
+  await pass();
+  world.desired.put('desired.yaml', { 101: { power: 'running' } });
+  await pass();
+  await world.clock.until(world.life.engine.idle(), 60_000);
+  expect([101, 102].map((id) => world.node.guest(id).power)).toEqual(['running', 'stopped']);
+});

@@ -2,6 +2,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { ReconcilerError } from '../../src/reconcile/errors.ts';
 import {
+  CLOCK_SKEW_MS,
   OPERATOR_OP_LIFETIME_MS,
   OPS_IN_FLIGHT_MAX,
   type OpRequest,
@@ -112,11 +113,65 @@ it('an operator has ten minutes, a signer what was signed', async () => {
   expect(expiries).toEqual([OPERATOR_OP_LIFETIME_MS, 60_000]);
 });
 
+it('who asked, as claimed, stands in every record of the op', async () => {
+  await makeWorld(101);
+  await submit({ ...start(101), actor: 'anna' });
+  await world.clock.advanceTo(5_000);
+  const actors = world.journal.records.map(({ state, actor }) => `${state} for ${actor}`);
+  expect(actors).toEqual([
+    'received for anna',
+    'started for anna',
+    'task_running for anna',
+    'succeeded for anna',
+  ]);
+});
+
+it('an operator may write a config, without any signature', async () => {
+  await makeWorld(101);
+  const params = { set: { description: 'x' }, delete: [] };
+  await submit({ ...start(101), action: { kind: 'set_config', params } });
+  await world.clock.advanceTo(5_000);
+  expect(world.node.guest(101).config.get('description')).toBe('x');
+});
+
+describe('a key whose op could not be written', () => {
+  const key = 'k1';
+  it('is free again where the journal goes on', async () => {
+    await makeWorld(101);
+    const { ledger } = world.ports;
+    const append = ledger.append.bind(ledger);
+    ledger.append = () => Promise.reject(new Error('not now'));
+    await expect(submit(signed(101, key))).rejects.toThrow('not now');
+    ledger.append = append;
+    expect(codes(await submit(signed(101, key)))).toEqual(['accepted']);
+  });
+
+  it('stays taken where it does not: nobody may hear of an op that may be lost', async () => {
+    await makeWorld(101);
+    const poison = new ReconcilerError('journal_poisoned', 'EIO', { disposition: 'halt' });
+    let appended = 0;
+    world.ports.ledger.append = () => {
+      appended += 1;
+      return Promise.reject(poison);
+    };
+    await expect(submit(signed(101, key))).rejects.toThrow(poison);
+    await expect(submit(signed(101, key))).rejects.toThrow(poison);
+    expect(appended).toBe(1);
+  });
+});
+
 describe('nothing is taken', () => {
   it('by an agent that is stopping', async () => {
     await makeWorld(101);
     await world.life.engine.stop();
     expect(codes(await submit(start(101)))).toEqual(['service_unavailable']);
+  });
+
+  it('that has expired by more than two clocks may differ', async () => {
+    await makeWorld(101);
+    const late = signed(101, 'k1');
+    await world.clock.advanceTo(world.clock.elapsedMs + 60_000 + CLOCK_SKEW_MS + 1);
+    expect(codes(await submit(late, start(101)))).toEqual(['expired', 'accepted']);
   });
 
   it('that the journal cannot hold, and the agent goes on', async () => {

@@ -9,11 +9,16 @@ const VMID = vmidOf(101);
 const RESTART = { kind: 'restart', params: DEFAULT_STOP } as const;
 
 let world = new ModelWorld();
+let waits: string[] = [];
 afterEach(() => world.stop());
 
 /** What the next life makes of it; `meanwhile` happens while no agent runs. */
 async function restartCutOff(meanwhile: (guest: ModelGuest) => void): Promise<readonly OpRecord[]> {
   world = new ModelWorld();
+  waits = [];
+  world.onEvent = (event) => {
+    if (event.kind === 'waiting' && event.wait !== null) waits.push(event.wait.message);
+  };
   const guest = world.node.add(VMID, { running: true });
   let records = 0;
   await world.start({
@@ -38,6 +43,15 @@ describe('in the next life', () => {
     const records = await restartCutOff(() => undefined);
     expect(records.at(-1)).toMatchObject({ kind: 'restart', state: 'succeeded' });
     expect(world.api.sent.map(({ kind }) => kind)).toEqual(['stop', 'start']);
+  });
+
+  it('waits for what holds the guest', async () => {
+    const records = await restartCutOff(({ vmid }) => {
+      world.node.stranger('vzdump', world.node.guest(vmid), { forMs: 20_000, lock: 'backup' });
+    });
+    expect(records.at(-1)).toMatchObject({ kind: 'restart', state: 'succeeded' });
+    expect(world.clock.elapsedMs).toBeGreaterThan(20_000);
+    expect(new Set(waits)).toEqual(new Set(['the guest is locked (backup) by vzdump of root@pam']));
   });
 
   it.each([

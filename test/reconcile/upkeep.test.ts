@@ -1,8 +1,9 @@
 /** What looks make the agent remember, where it depends on what was seen before or is listed first. */
 import { describe, expect, it } from 'vitest';
+import type { DesiredGuest } from '../../src/reconcile/desired.ts';
 import type { BulkTask, RunningTask } from '../../src/reconcile/guest.ts';
-import type { Upid } from '../../src/reconcile/ids.ts';
-import type { Note } from '../../src/reconcile/ports.ts';
+import type { Upid, Vmid } from '../../src/reconcile/ids.ts';
+import type { Hold, Note } from '../../src/reconcile/ports.ts';
 import { Upkeep } from '../../src/reconcile/upkeep.ts';
 import {
   actualState,
@@ -45,6 +46,32 @@ describe('of two bulk tasks the one begun last counts, whichever is listed first
       const notes = upkeep.heed(desired, { ...DOWN, bulkTasks }, LEDGER);
       expect(notes.map(({ kind }) => kind)).toEqual(kinds);
     }
+  });
+});
+
+describe('a bulk stop', () => {
+  it.each<[DesiredGuest['power'], number]>([
+    ['running', 1],
+    ['initial', 1],
+    ['stopped', 0],
+    ['unmanaged', 0],
+  ])('of a guest wanted %s makes %i holds', (power, count) => {
+    const desired = desiredState(wantedGuest({ power }));
+    const upkeep = new Upkeep();
+    const done = { ...LEDGER, isInitialDone: () => true };
+    upkeep.heed(desired, UP, done);
+    const notes = upkeep.heed(desired, { ...DOWN, bulkTasks: [bulk('stopall', NOW_MS)] }, done);
+    expect(notes.map(({ kind }) => kind)).toEqual(Array.from({ length: count }, () => 'hold'));
+  });
+
+  it('that is over ends the holds it has made, and no others', () => {
+    const hold = (id: number, reason: string): [Vmid, Hold] => {
+      return [vmidOf(id), { vmid: vmidOf(id), untilMs: null, reason }];
+    };
+    const holds = new Map([hold(101, 'by hand'), hold(102, 'stopall: taken down')]);
+    const startall = { ...UP, bulkTasks: [bulk('startall', NOW_MS)] };
+    const notes = new Upkeep().heed(desiredState(), startall, { ...LEDGER, holds: () => holds });
+    expect(notes).toEqual([{ kind: 'resume_guest', vmid: 102 }]);
   });
 });
 
