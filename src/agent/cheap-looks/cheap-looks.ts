@@ -15,7 +15,7 @@ import type { Clock } from '../../reconcile/clock.ts';
 import type { ActualState, ConfigLook, Guest } from '../../reconcile/guest.ts';
 import type { Vmid } from '../../reconcile/ids.ts';
 import type { GuestApi, ObserveRequest } from '../../reconcile/ports.ts';
-import type { HostSigns } from './host-signs.ts';
+import type { HostSigns, SignReader } from './host-signs.ts';
 
 const BELIEVED_MS = 10 * 60_000;
 /** The mirror is a second behind, pmxcfs a little too. */
@@ -37,7 +37,7 @@ export interface CheapLooksOptions {
   readonly guests: GuestApi;
   readonly clock: Clock;
   /** Null: the host shows nothing; the API is asked as if there were no cheap looks. */
-  readonly readSigns: () => Promise<HostSigns | null>;
+  readonly readSigns: SignReader;
 }
 
 export function withCheapLooks({ guests, clock, readSigns }: CheapLooksOptions): GuestApi {
@@ -85,7 +85,7 @@ class CheapLooks {
     const { guests, clock, readSigns } = this.#options;
     const atMs = clock.monotonicMs();
     for (const vmid of request.configs) this.#asked.add(vmid);
-    const signs = await readSigns();
+    const signs = readSigns(clock.now());
     if (signs === null) return guests.observe(request, signal);
     // C2: what moved did move, but nothing that stands still can be believed yet.
     this.#noteMoved(signs);

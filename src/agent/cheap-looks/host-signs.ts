@@ -6,7 +6,7 @@
  * and begin again with it, so they are compared for inequality, together with its start time. A
  * mirror that nobody refreshes, or that is not understood, is none: the API is asked.
  */
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 
@@ -43,50 +43,82 @@ const vmlistFile = z.object({
   ids: z.record(z.string(), z.object({ node: z.string(), type: z.string(), version: counter })),
 });
 
-/** Null: there is no mirror, it is stale, or it is not understood. Never rejects. */
-export async function readHostSigns(
-  places: SignPlaces,
-  { node, nowMs }: { readonly node: string; readonly nowMs: number },
-): Promise<HostSigns | null> {
-  try {
-    const file = join(places.mirror, '.version');
-    const { mtimeMs } = await stat(file);
-    if (Math.abs(nowMs - mtimeMs) > MIRROR_AGE_MAX_MS) return null;
-    const [version, vmlist, running] = await Promise.all([
-      readJson(file, versionFile),
-      readJson(join(places.mirror, '.vmlist'), vmlistFile),
-      listRunning(places),
-    ]);
-    const tasklist = version.kvstore[node]?.tasklist;
-    // Without it a task that begins would not be seen.
-    if (tasklist === undefined) return null;
-    const { starttime, 'user.cfg': users, 'ha/resources.cfg': ha } = version;
-    const ids = Object.entries(vmlist.ids);
-    const stamp = [starttime, version.vmlist, vmlist.version, users, ha, tasklist, running];
-    return {
-      stamp: JSON.stringify(stamp),
-      configs: new Map(ids.map(([vmid, guest]) => [Number(vmid), `${starttime} ${guest.version}`])),
-    };
-  } catch {
-    return null;
-  }
+/** Null: there is no mirror, it is stale, or it is not understood. Never throws. */
+export type SignReader = (nowMs: number) => HostSigns | null;
+
+/**
+ * Of one node. It reads at once, as all of it lies in memory (tmpfs, control groups) and no read
+ * ever waits: through the thread pool the same costs several times as much, every second.
+ */
+export function createSignReader(places: SignPlaces, node: string): SignReader {
+  const versionName = join(places.mirror, '.version');
+  const vmlistName = join(places.mirror, '.vmlist');
+  /** What was read last and what it meant; it is seldom other than it was a second ago. */
+  let last: { readonly seen: Seen; readonly signs: HostSigns | null } | null = null;
+  return (nowMs) => {
+    try {
+      if (Math.abs(nowMs - statSync(versionName).mtimeMs) > MIRROR_AGE_MAX_MS) return null;
+      const seen: Seen = [
+        readFileSync(versionName, 'utf8'),
+        readFileSync(vmlistName, 'utf8'),
+        list(places.qemuRun),
+        list(join(places.cgroup, 'qemu.slice')),
+        list(join(places.cgroup, 'lxc')),
+      ];
+      const known = last;
+      if (known !== null && seen.every((text, index) => text === known.seen[index])) {
+        return known.signs;
+      }
+      last = { seen, signs: understand(seen, node) };
+      return last.signs;
+    } catch {
+      return null;
+    }
+  };
 }
 
-async function readJson<T>(file: string, schema: z.ZodType<T>): Promise<T> {
-  return schema.parse(JSON.parse(await readFile(file, 'utf8')));
-}
+/** Texts of files, then the names in folders. */
+type Seen = readonly [
+  version: string,
+  vmlist: string,
+  pids: string,
+  scopes: string,
+  containers: string,
+];
 
-async function listRunning({ qemuRun, cgroup }: SignPlaces): Promise<readonly string[]> {
-  const [pids, ...groups] = await Promise.all([
-    names(qemuRun, /^\d+\.pid$/),
-    names(join(cgroup, 'qemu.slice'), /^\d+\.scope$/),
-    names(join(cgroup, 'lxc'), /^\d+$/),
-  ]);
-  return [...pids, ...groups.flat()];
+function understand(seen: Seen, node: string): HostSigns | null {
+  const [versionText, vmlistText, pids, scopes, containers] = seen;
+  const version = versionFile.parse(JSON.parse(versionText));
+  const vmlist = vmlistFile.parse(JSON.parse(vmlistText));
+  const tasklist = version.kvstore[node]?.tasklist;
+  // Without it a task that begins would not be seen.
+  if (tasklist === undefined) return null;
+  const { starttime, 'user.cfg': users, 'ha/resources.cfg': ha } = version;
+  const ids = Object.entries(vmlist.ids);
+  const running = [
+    ...named(pids, /^\d+\.pid$/),
+    ...named(scopes, /^\d+\.scope$/),
+    ...named(containers, /^\d+$/),
+  ];
+  const stamp = [starttime, version.vmlist, vmlist.version, users, ha, tasklist, running];
+  return {
+    stamp: JSON.stringify(stamp),
+    configs: new Map(ids.map(([vmid, guest]) => [Number(vmid), `${starttime} ${guest.version}`])),
+  };
 }
 
 /** A folder that is not there has nothing running in it. */
-async function names(folder: string, pattern: RegExp): Promise<readonly string[]> {
-  const all = await readdir(folder).catch(() => []);
-  return all.filter((name) => pattern.test(name)).sort();
+function list(folder: string): string {
+  try {
+    return readdirSync(folder).join('/');
+  } catch {
+    return '';
+  }
+}
+
+function named(names: string, pattern: RegExp): string[] {
+  return names
+    .split('/')
+    .filter((name) => pattern.test(name))
+    .sort();
 }

@@ -4,7 +4,7 @@
  */
 import type { StartService } from '../daemon/daemon.ts';
 import { systemClock } from '../system.ts';
-import { readHostSigns } from './host-signs.ts';
+import { createSignReader } from './host-signs.ts';
 
 /** Of the 2 s within which a guest's end is to be noticed. */
 const LOOK_EVERY_MS = 1_000;
@@ -14,11 +14,11 @@ const LOOK_FOR_THEM_EVERY_MS = 5_000;
 export function createSignWatch(): StartService {
   return async ({ config, loop, log }) => {
     const over = new AbortController();
-    const { node, look } = config;
+    const readSigns = createSignReader(config.look, config.node);
     const watch = async (): Promise<void> => {
       let stamp: string | null = null;
       while (!over.signal.aborted) {
-        const signs = await readHostSigns(look, { node, nowMs: systemClock.now() });
+        const signs = readSigns(systemClock.now());
         if (signs !== null && stamp === null) log.info('cheap looks are in use');
         if (signs === null && stamp !== null) log.warn('no cheap looks any more: the API is asked');
         // Also where they are back: what happened meanwhile was not seen.

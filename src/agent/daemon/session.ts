@@ -14,7 +14,7 @@ import { Engine } from '../../reconcile/engine.ts';
 import { ReconcilerError } from '../../reconcile/errors.ts';
 import type { GuestApi, OpLedger } from '../../reconcile/ports.ts';
 import { withCheapLooks } from '../cheap-looks/cheap-looks.ts';
-import { type HostSigns, readHostSigns } from '../cheap-looks/host-signs.ts';
+import { createSignReader } from '../cheap-looks/host-signs.ts';
 import { type Config, loadConfig, readTlsTrust, readToken } from '../config/config.ts';
 import { createConfiguredProvider } from '../desired/configured.ts';
 import { openSignedOps, type SignedOps } from '../hub/signed-ops.ts';
@@ -69,8 +69,7 @@ export async function openSession(
   const desired = createConfiguredProvider(config.desired, clock);
   opened.defer(() => desired.close());
   const guests = journal === null ? proxmox.guests : requireOwner(proxmox.guests, journal);
-  const readSigns = (): Promise<HostSigns | null> =>
-    readHostSigns(config.look, { node: config.node, nowMs: clock.now() });
+  const readSigns = createSignReader(config.look, config.node);
   const looks = rememberLooks({ guests: withCheapLooks({ guests, clock, readSigns }), desired });
   const semantics = createValueSemantics();
   const signedOps =

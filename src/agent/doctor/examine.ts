@@ -46,7 +46,7 @@ export async function examine(
     ...(await signerFindings(config)),
     ...(await hubFindings(config)),
     ...(await socketFindings(config)),
-    await looksFinding(config),
+    looksFinding(config),
   ];
 }
 

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { describeOwner, describeSelf, judgeOwner, parseOwner } from '../../journal/owner.ts';
 import { openReader } from '../../journal/reader.ts';
 import { ReconcilerError } from '../../reconcile/errors.ts';
-import { readHostSigns } from '../cheap-looks/host-signs.ts';
+import { createSignReader } from '../cheap-looks/host-signs.ts';
 import type { Config } from '../config/config.ts';
 import { describeIoError } from '../config/text-file.ts';
 import { readLedger } from '../daemon/open-ledger.ts';
@@ -213,8 +213,8 @@ function readOwner(path: string): ReturnType<typeof parseOwner> {
 }
 
 /** Which make of looks is in use: neither is wrong. */
-export async function looksFinding({ look, node }: Config): Promise<Finding> {
-  const signs = await readHostSigns(look, { node, nowMs: Date.now() });
+export function looksFinding({ look, node }: Config): Finding {
+  const signs = createSignReader(look, node)(Date.now());
   if (signs !== null) {
     return ok('looks', `cheap looks, by ${look.mirror}: quiet passes ask nothing`);
   }

@@ -11,7 +11,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { withCheapLooks } from '../../../src/agent/cheap-looks/cheap-looks.ts';
-import { readHostSigns } from '../../../src/agent/cheap-looks/host-signs.ts';
+import { createSignReader } from '../../../src/agent/cheap-looks/host-signs.ts';
 import type { Proxmox } from '../../../src/proxmox/node.ts';
 import type { ActualState } from '../../../src/reconcile/guest.ts';
 import { parseVmid, type Vmid } from '../../../src/reconcile/ids.ts';
@@ -38,15 +38,14 @@ beforeEach(() => {
   skippedMs = 0;
   node = nodeFor(pve, 'root', { onRequest: () => (requests += 1) });
   const clock = { ...realClock, monotonicMs: () => realClock.monotonicMs() + skippedMs };
-  const readSigns = (): ReturnType<typeof readHostSigns> =>
-    readHostSigns(
-      {
-        mirror: join(dir, 'mirror'),
-        qemuRun: join(pve.lookDir, 'run/qemu-server'),
-        cgroup: join(pve.lookDir, 'cgroup'),
-      },
-      { node: pve.node, nowMs: Date.now() },
-    );
+  const readSigns = createSignReader(
+    {
+      mirror: join(dir, 'mirror'),
+      qemuRun: join(pve.lookDir, 'run/qemu-server'),
+      cgroup: join(pve.lookDir, 'cgroup'),
+    },
+    pve.node,
+  );
   guests = withCheapLooks({ guests: node.guests, clock, readSigns });
   mirror();
 });
