@@ -15,7 +15,7 @@ import type { ServedRoute } from './served-route.ts';
 /** An envelope with a large set_config and several signatures, some times over. */
 const BODY_BYTES_MAX = 256 * 1024;
 /** A request arrives within this, or its sender is cut off: nobody is held up by a slow one. */
-const REQUEST_TIMEOUT_MS = 10_000;
+const REQUEST_TIMEOUT_MS = 8_000;
 const KEEP_ALIVE_MS = 30_000;
 /** Far more than pages, scrapers and hubs keep open; beyond it who is waited for gives way. */
 const CONNECTIONS_MAX = 512;

@@ -8,8 +8,11 @@ import type { IncomingMessage, Server } from 'node:http';
 import type { Socket } from 'node:net';
 import { PROBLEM_TYPE, problemOf } from './problem.ts';
 
-/** How often connections are held against their timeouts; Node's own 30 s would add to each. */
-export const CHECK_INTERVAL_MS = 1_000;
+/**
+ * How often connections are held against their timeouts, which it adds to. Also where there are
+ * none the agent wakes up for it.
+ */
+export const CHECK_INTERVAL_MS = 3_000;
 
 export function boundConnections(server: Server, max: number): void {
   /** With the request each is at, from that one's head on; in the order in which that began. */
