@@ -5,7 +5,8 @@
 import type { OpId } from '../reconcile/ids.ts';
 import { isTerminal, type OpRecordDraft } from '../reconcile/op.ts';
 import type { KeptKey, OpView } from '../reconcile/ports.ts';
-import type { SealedOp } from './op-record.ts';
+import { requireKnown } from './invariant.ts';
+import type { OpRecords, SealedOp } from './op-record.ts';
 import { refuseTransition } from './transitions.ts';
 
 /** An idempotency key is kept this much longer than its op may begin (J6). */
@@ -15,7 +16,7 @@ const ENDED_KEPT_MAX = 32;
 /** Of these a new segment restates the newest that failed: they may be tried again. */
 const FAILED_RESTATED_MAX = 8;
 /** Beyond this no new op begins: the intake's own limit is far below. */
-const OPS_IN_FLIGHT_MAX = 20_000;
+export const OPS_IN_FLIGHT_MAX = 20_000;
 /** A signature is good for a day at most; more keys than this in one are a flood. */
 export const KEYS_MAX = 100_000;
 
@@ -46,7 +47,7 @@ export class OpBook {
   /** Ended ops that no key keeps, in the order of their ends. */
   readonly #ended = new Set<OpId>();
   readonly #keys = new Map<string, KeptKey>();
-  readonly #parts = new Map<OpId, OpId[]>();
+  readonly #parts = new Map<OpId, Set<OpId>>();
   #forgottenToMs = 0;
   /** No key is past its time before this: until then there is nothing to look for. */
   #nextExpiryMs = Number.POSITIVE_INFINITY;
@@ -96,13 +97,13 @@ export class OpBook {
     else if (record.attempt > 1) this.#goOn(record.op_id);
   }
 
-  /** Takes over an op as a segment restates it: at most its first, `started` and latest record. */
-  restore(records: readonly SealedOp[]): void {
-    const first = records[0];
-    const latest = records.at(-1);
-    if (first === undefined || latest === undefined) return;
+  /** Takes over an op as a segment restates it, in place of what was known of it. */
+  restore(records: OpRecords): void {
+    const [first, ...later] = records;
+    const latest = later.at(-1) ?? first;
     const started = records.findLast(({ state }) => state === 'started') ?? null;
     const story = { first, started, latest };
+    this.#forget(first.op_id);
     this.#begin(story);
     if (isTerminal(latest.state)) this.#end(story);
   }
@@ -123,8 +124,8 @@ export class OpBook {
     }
     if (parentId === undefined) return;
     const parts = this.#parts.get(parentId);
-    if (parts === undefined) this.#parts.set(parentId, [opId]);
-    else parts.push(opId);
+    if (parts === undefined) this.#parts.set(parentId, new Set([opId]));
+    else parts.add(opId);
   }
 
   #end({ first }: Story): void {
@@ -157,15 +158,21 @@ export class OpBook {
     slot.story = null;
     this.#ops.delete(opId);
     this.#ended.delete(opId);
-    const { idemp_key: key, parent_op_id: parentId, expires_at_ms: expiresAtMs } = first;
-    if (key !== undefined && this.#keys.get(key)?.opId === opId) {
-      this.#keys.delete(key);
-      this.#forgottenToMs = Math.max(this.#forgottenToMs, expiresAtMs ?? 0);
-    }
+    const { parent_op_id: parentId } = first;
     if (parentId === undefined) return;
-    const others = this.#parts.get(parentId)?.filter((part) => part !== opId) ?? [];
-    if (others.length > 0) this.#parts.set(parentId, others);
-    else this.#parts.delete(parentId);
+    const parts = this.#parts.get(parentId);
+    parts?.delete(opId);
+    if (parts?.size === 0) this.#parts.delete(parentId);
+  }
+
+  /** An op whose key is past its time; by now the key may be another op's, past its time too. */
+  #forgetKeyed(opId: OpId, key: string): void {
+    const kept = this.#keys.get(key);
+    if (kept?.opId === opId) {
+      this.#keys.delete(key);
+      this.#forgottenToMs = Math.max(this.#forgottenToMs, kept.expiresAtMs);
+    }
+    this.#forget(opId);
   }
 
   /** Forgets what nobody may ask for any more, and what a new segment does not restate. */
@@ -187,21 +194,23 @@ export class OpBook {
       const key = story?.first.idemp_key;
       if (key === undefined || this.#inFlight.has(opId)) continue;
       const kept = this.findKey(key, nowMs);
-      if (kept === null) this.#forget(opId);
+      if (kept === null) this.#forgetKeyed(opId, key);
       else this.#nextExpiryMs = Math.min(this.#nextExpiryMs, kept.expiresAtMs + KEY_GRACE_MS);
     }
   }
 
   /** The records that count of each op; ended ones last and in the order in which they go. */
-  restate(): readonly (readonly SealedOp[])[] {
+  restate(): readonly OpRecords[] {
     const others = [...this.#ops.keys()].filter((opId) => !this.#ended.has(opId));
-    return this.#stories([...others, ...this.#ended]).map(({ first, started, latest }) => [
-      ...new Set([first, ...(started === null ? [] : [started]), latest]),
-    ]);
+    return this.#stories([...others, ...this.#ended]).map(({ first, started, latest }) => {
+      const later = new Set([...(started === null ? [] : [started]), latest]);
+      later.delete(first);
+      return [first, ...later];
+    });
   }
 
   #stories(opIds: Iterable<OpId>): Story[] {
-    return [...opIds].flatMap((opId) => this.#find(opId) ?? []);
+    return [...opIds].map((opId) => requireKnown(this.#find(opId), `op ${opId}`));
   }
 
   inFlight(): readonly OpView[] {

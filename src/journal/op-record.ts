@@ -15,6 +15,9 @@ export interface SealedOp extends OpRecord {
   readonly sum: string;
 }
 
+/** An op's records that count: its first, `started` of its latest attempt, its latest. */
+export type OpRecords = readonly [SealedOp, ...SealedOp[]];
+
 const AT = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
 const AT_CHARS = 24;
 const HEX_HASH = /^[0-9a-f]{64}$/;

@@ -30,6 +30,7 @@ import {
   isSealedOp,
   isSeq,
   isText,
+  type OpRecords,
   type SealedOp,
   wrongOpField,
 } from './op-record.ts';
@@ -79,8 +80,7 @@ export interface LiveGuest {
 }
 
 export type Live =
-  /** An op's records that count: first, `started` of the latest attempt, latest. */
-  | { readonly kind: 'op'; readonly records: readonly SealedOp[] }
+  | { readonly kind: 'op'; readonly records: OpRecords }
   | { readonly kind: 'guest'; readonly guest: LiveGuest }
   | { readonly kind: 'pause'; readonly pause: Pause }
   | { readonly kind: 'hub'; readonly hub: HubPlace };
@@ -108,7 +108,7 @@ export type JournalRecord =
 export function liveBody(live: Live): Body {
   switch (live.kind) {
     case 'op':
-      return { type: 'live_op', op_id: live.records[0]?.op_id, records: live.records };
+      return { type: 'live_op', op_id: live.records[0].op_id, records: live.records };
     case 'guest':
       return { type: 'live_guest', ...writeGuest(live.guest) };
     case 'pause':
@@ -212,11 +212,10 @@ function isOpened(body: object): body is Opened {
 }
 
 function readLiveOp(records: unknown): JournalRecord | null {
-  if (!Array.isArray(records) || records.length === 0 || records.length > 3) return null;
-  const ops = records.filter(isSealedOp);
-  const isOneOp = ops.every((op) => op.op_id === ops[0]?.op_id);
-  if (ops.length < records.length || !isOneOp) return null;
-  return { kind: 'live', live: { kind: 'op', records: ops } };
+  if (!Array.isArray(records) || records.length > 3 || !records.every(isSealedOp)) return null;
+  const [first, ...later] = records;
+  if (first === undefined || later.some((op) => op.op_id !== first.op_id)) return null;
+  return { kind: 'live', live: { kind: 'op', records: [first, ...later] } };
 }
 
 function writeGuest(guest: LiveGuest): Body {

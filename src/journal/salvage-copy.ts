@@ -7,7 +7,7 @@ import type { OpId } from '../reconcile/ids.ts';
 import type { OpView } from '../reconcile/ports.ts';
 import { Ledger } from './ledger.ts';
 import { sealLine, ZERO_SUM } from './line.ts';
-import { isAt, type SealedOp } from './op-record.ts';
+import { isAt, type OpRecords, type SealedOp } from './op-record.ts';
 import { FORMAT, type JournalRecord, type Live, liveBody, type SegmentHeader } from './records.ts';
 import type { SegmentDraft } from './segments.ts';
 
@@ -19,7 +19,7 @@ type Numbered = Extract<JournalRecord, { seq: number }>;
 export class SalvageCopy {
   #known = new Ledger();
   #told = new Ledger();
-  #header: SegmentHeader | null = null;
+  #hasBegun = false;
   #text = '';
   #sum = ZERO_SUM;
   #nextSeq = 1;
@@ -54,14 +54,15 @@ export class SalvageCopy {
   ): void {
     if (from.isWhole) this.#known = new Ledger();
     for (const live of from.restated) this.#known.restore(live);
-    if (this.#header === null && from.header !== null) {
+    if (!this.#hasBegun && from.header !== null) {
       this.#sum = from.header.prev_sum;
       this.#nextSeq = from.header.first_seq;
     }
     if (from.header !== null) this.#fillTo(from.header.first_seq);
     const { at, epoch } = from.header ?? { at: this.#at, epoch: 1 };
     this.#epoch = Math.max(this.#epoch, epoch);
-    this.#header = {
+    this.#hasBegun = true;
+    const header: SegmentHeader = {
       type: 'segment',
       format: FORMAT,
       prev_sum: this.#sum,
@@ -75,7 +76,7 @@ export class SalvageCopy {
     this.#at = at;
     this.#text = '';
     this.#told = new Ledger();
-    this.#add(this.#header);
+    this.#add(header);
     for (const live of this.#known.restate(Date.parse(at))) {
       this.#told.restore(live);
       this.#add(liveBody(live));
@@ -91,7 +92,7 @@ export class SalvageCopy {
 
   /** Lost records for the numbers up to `seq`; they belong to the segment under way. */
   #fillTo(seq: number): void {
-    const isGap = seq > this.#nextSeq && seq - this.#nextSeq <= GAP_MAX && this.#header !== null;
+    const isGap = seq > this.#nextSeq && seq - this.#nextSeq <= GAP_MAX && this.#hasBegun;
     if (!isGap) {
       this.#nextSeq = Math.max(this.#nextSeq, seq);
       return;
@@ -149,24 +150,21 @@ export class SalvageCopy {
       return null;
     }
     // It cannot stand in the order of states, but it is true.
-    const first = this.#known.findOp(op.op_id)?.first;
-    const records = [...this.#sealed(first), op];
-    this.#known.restore({ kind: 'op', records });
+    this.#known.restore({ kind: 'op', records: this.#withFirst(op) });
     return refusal.message;
   }
 
-  #sealed(record: OpView['first'] | undefined): readonly SealedOp[] {
-    return record !== undefined && 'sum' in record ? [{ ...record, sum: String(record.sum) }] : [];
+  #withFirst(op: SealedOp): OpRecords {
+    const first = this.#known.findOp(op.op_id)?.first;
+    const isSealed = first !== undefined && 'sum' in first;
+    return isSealed ? [{ ...first, sum: String(first.sum) }, op] : [op];
   }
 
-  /** The segment as far as it has come; lost numbers up to the next one's first are filled in. */
-  finish(nextFirstSeq: number | null): SegmentDraft {
+  /** The segment begun last; lost numbers up to the next one's first are filled in. */
+  finish(number: number, nextFirstSeq: number | null): SegmentDraft {
     if (nextFirstSeq !== null) this.#fillTo(nextFirstSeq);
-    const header = this.#header;
-    if (header === null) throw new TypeError('no segment has been begun');
     const bytes = Buffer.byteLength(this.#text);
-    const { segment: number, epoch } = header;
-    return { number, epoch, text: this.#text, lastSum: this.#sum, bytes };
+    return { number, epoch: this.#epoch, text: this.#text, lastSum: this.#sum, bytes };
   }
 
   /** The last segment: restates what is known, and ends what may have been started unseen. */
@@ -177,7 +175,7 @@ export class SalvageCopy {
       .opsInFlight()
       .filter(({ first, latest }) => latest.state === 'received' && first.seq < this.#lossSeq);
     for (const { latest } of unsure) this.#end(latest);
-    return { draft: this.finish(null), ended: unsure.map(({ opId }) => opId) };
+    return { draft: this.finish(segment, null), ended: unsure.map(({ opId }) => opId) };
   }
 
   #end(received: OpView['latest']): void {

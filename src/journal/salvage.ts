@@ -48,7 +48,8 @@ export async function salvage(source: Disk, target: Disk, at: string): Promise<S
   const marked = await readMarker(source);
   for (const [index, from] of sources.entries()) {
     await copySegment(source, from, copy, leftOut);
-    await createSegment(target, copy.finish(sources[index + 1]?.header?.first_seq ?? null));
+    const nextFirstSeq = sources[index + 1]?.header?.first_seq ?? null;
+    await createSegment(target, copy.finish(from.number, nextFirstSeq));
   }
   const last = sources.at(-1)?.number ?? 0;
   if (typeof marked === 'number' && marked > last) {

@@ -6,6 +6,7 @@ import { JournalReader, openReader } from '../../src/journal/reader.ts';
 import { repairJournal } from '../../src/journal/repair.ts';
 import { type SalvageReport, salvage } from '../../src/journal/salvage.ts';
 import { verifyJournal } from '../../src/journal/verify.ts';
+import type { OpRecordDraft } from '../../src/reconcile/op.ts';
 import { openOnDisk, realClock } from '../support/journal-on-disk.ts';
 import { NOTES, opId, opStory, START_MS, startOn, vmid } from '../support/journal-script.ts';
 import { MemoryDisk } from '../support/memory-disk.ts';
@@ -100,6 +101,25 @@ test('a record that cannot follow what is lost still counts', async () => {
   expect(journal.ledger.opsInFlight().map(({ opId: id }) => id)).toEqual([opId(4)]);
   expect(journal.ledger.findOp(opId(4))?.latest.state).toBe('task_running');
   await journal.close();
+});
+
+test('an op that is tried again stays in flight where the beginning of that is lost', async () => {
+  const disk = new MemoryDisk();
+  const journal = await startOn(disk);
+  const [started, running, failed] = opStory(1, { end: 'failed' });
+  const again = [started, running].map((record) => ({ ...record, attempt: 2 }));
+  for (const record of [started, running, failed, ...again]) {
+    await journal.ledger.append(record as OpRecordDraft);
+  }
+  await journal.close();
+  const text = disk.files().get('00000001.jsonl')?.toString() ?? '';
+  const lost = text.replace('"state":"started","attempt":2', '"state":"started","attempt":3');
+  const { disk: copy } = await repaired(new Map([['00000001.jsonl', Buffer.from(lost)]]));
+  const reopened = await startOn(copy);
+  expect(reopened.ledger.opsInFlight()).toMatchObject([
+    { opId: opId(1), latest: { state: 'task_running', attempt: 2 } },
+  ]);
+  await reopened.close();
 });
 
 test('a journal that was opened more than once is repaired to one that verifies', async () => {

@@ -1,0 +1,103 @@
+/** What is kept of ops is kept for as long as somebody needs it, and bounded. */
+import { expect, test } from 'vitest';
+import { requireKnown } from '../../src/journal/invariant.ts';
+import { KEYS_MAX, OPS_IN_FLIGHT_MAX, OpBook } from '../../src/journal/op-book.ts';
+import type { SealedOp } from '../../src/journal/op-record.ts';
+import type { OpRecordDraft } from '../../src/reconcile/op.ts';
+import { opId, opStory, START_MS, startOn, tickingClock } from '../support/journal-script.ts';
+import { MemoryDisk } from '../support/memory-disk.ts';
+
+const HOUR_MS = 3_600_000;
+/** The keys of opStory are good for an hour. */
+const OVER_MS = START_MS + HOUR_MS + 120_001;
+
+const MIB = 1024 * 1024;
+
+const [RECEIVED] = opStory(1, { origin: 'hub' });
+
+/** The one record that is left of an op that never began. */
+function ended(number: number): SealedOp {
+  if (RECEIVED === undefined) throw new Error('a story has a beginning');
+  return {
+    ...RECEIVED,
+    type: 'op',
+    seq: number,
+    at: new Date(START_MS).toISOString(),
+    sum: '0'.repeat(32),
+    op_id: opId(number),
+    idemp_key: `key-${number}`,
+    state: 'failed',
+  };
+}
+
+test('beyond the bound a new key is refused until others are past their time', () => {
+  const book = new OpBook();
+  for (let number = 1; number <= KEYS_MAX; number++) book.restore([ended(number)]);
+  const next = { ...ended(KEYS_MAX + 1), state: 'received' } as const;
+  expect(book.refuse(next, START_MS)).toMatchObject({ rule: 'limit' });
+  expect(book.refuse({ ...next, idemp_key: 'key-1' }, START_MS)).toMatchObject({ rule: 'J6' });
+  // Nothing was written meanwhile, and no segment begun: asking is enough.
+  expect(book.refuse(next, OVER_MS)).toBeNull();
+  expect(book.findKey('key-1', START_MS)).toBeNull();
+});
+
+test('a key that is given again once it is over is kept for the op that has it now', async () => {
+  const clock = tickingClock();
+  const journal = await startOn(new MemoryDisk(), { clock, segmentBytes: 1024 });
+  const { ledger } = journal;
+  const [received, started, running, succeeded] = opStory(1, { origin: 'hub' });
+  const story = [received, started, running, succeeded].filter((record) => record !== undefined);
+  for (const record of story) await ledger.append(record);
+  clock.advance(OVER_MS - START_MS);
+  const expires_at_ms = OVER_MS + HOUR_MS;
+  const again = story.map((record): OpRecordDraft => ({ ...record, op_id: opId(2) }));
+  for (const record of again) {
+    const isFirst = record.idemp_key !== undefined;
+    await ledger.append(isFirst ? { ...record, expires_at_ms } : record);
+  }
+  for (const record of opStory(3)) await ledger.append(record);
+  expect(ledger.findKey('key-1')).toMatchObject({ opId: opId(2) });
+  clock.advance(HOUR_MS + 120_001);
+  for (const record of [4, 5, 6].flatMap((number) => opStory(number))) await ledger.append(record);
+  expect([ledger.findOp(opId(1)), ledger.findOp(opId(2))]).toEqual([null, null]);
+  expect(journal.hub().forgottenToMs).toBe(expires_at_ms);
+  await journal.close();
+});
+
+test('beyond the bound no op begins until another has ended', async () => {
+  const journal = await startOn(new MemoryDisk(), { segmentBytes: 64 * MIB });
+  const begin = async (number: number): Promise<unknown> => {
+    const [started] = opStory(number, { end: null, task: false });
+    return started && journal.ledger.append(started);
+  };
+  const numbers = Array.from({ length: OPS_IN_FLIGHT_MAX }, (_, index) => index + 1);
+  await Promise.all(numbers.map(begin));
+  await expect(begin(OPS_IN_FLIGHT_MAX + 1)).rejects.toMatchObject({
+    code: 'queue_full',
+    disposition: 'reject',
+  });
+  const [, end] = opStory(1, { task: false });
+  if (end !== undefined) await journal.ledger.append(end);
+  await expect(begin(OPS_IN_FLIGHT_MAX + 1)).resolves.toMatchObject({ state: 'started' });
+  await journal.close();
+});
+
+test('of ended ops the last are answered for, and each part of an op in flight', async () => {
+  const journal = await startOn(new MemoryDisk(), { segmentBytes: MIB });
+  const { ledger } = journal;
+  const whole = opStory(1, { origin: 'hub', end: null });
+  const part = opStory(2).map((record) => ({ ...record, parent_op_id: opId(1) }));
+  const others = Array.from({ length: 40 }, (_, index) => opStory(index + 3));
+  for (const record of [whole, part, ...others].flat()) await ledger.append(record);
+  expect(ledger.childrenOf(opId(1))).toMatchObject([{ opId: opId(2) }]);
+  expect(ledger.findOp(opId(3))).toBeNull();
+  expect(ledger.findOp(opId(42))).not.toBeNull();
+  await journal.close();
+});
+
+test('an op that is counted without being known halts: to pass it over would lose it', () => {
+  expect(requireKnown(0, 'op 1')).toBe(0);
+  expect(() => requireKnown(null, 'op 1')).toThrow(
+    expect.objectContaining({ code: 'internal_error', disposition: 'halt' }),
+  );
+});
