@@ -100,8 +100,12 @@ export async function openJournal(options: OpenOptions): Promise<Journal> {
     journal.holdLock(held);
     return journal;
   } catch (error) {
+    const failure = openingFailed(error);
+    // A sync may have failed before anything was appended: the next one must not trust what it reads.
+    const isPoisoned = failure instanceof ReconcilerError && failure.code === 'journal_poisoned';
+    if (isPoisoned) lock?.markPoisoned();
     await lock?.release();
-    throw openingFailed(error);
+    throw failure;
   }
 }
 

@@ -34,7 +34,10 @@ const CLOCK_GRAIN_MS = 100;
 export interface LockRequest {
   readonly stateDir: string;
   readonly clock: Clock;
-  /** The lock was lost to somebody: the process has to halt. */
+  /**
+   * The lock was lost to somebody: the process has to halt. Said again where the refreshing finds
+   * it, too.
+   */
   readonly onLost: (error: ReconcilerError) => void;
   /** At least 2,000. */
   readonly staleMs?: number;
@@ -59,20 +62,24 @@ async function clearStale(request: LockRequest, self: Owner): Promise<TakenFrom 
   const path = join(request.stateDir, LOCK_NAME);
   const owner = readOwner(request.stateDir);
   const judgement = owner === null ? 'unknown' : judgeOwner(owner, self);
-  const hasLock = modifiedMs(path) !== null;
-  if (!hasLock && owner === null) return null;
-  if (judgement === 'alive' || (judgement === 'unknown' && hasLock)) {
-    const isHeld = !hasLock || (await isRefreshed(path, request));
-    if (isHeld) throw lockedBy(owner);
-  }
-  if (hasLock) fs.rmdirSync(path);
+  const seenMs = modifiedMs(path);
+  if (seenMs === null && owner === null) return null;
+  const isHeld =
+    seenMs === null
+      ? judgement === 'alive'
+      : judgement !== 'gone' && (await isRefreshed(path, seenMs, request));
+  if (isHeld) throw lockedBy(owner);
+  if (seenMs !== null) fs.rmdirSync(path);
   return { owner, poisoned: owner === null || owner.poisoned === true };
 }
 
-async function isRefreshed(path: string, { clock, staleMs }: LockRequest): Promise<boolean> {
-  const seenMs = modifiedMs(path);
+async function isRefreshed(
+  path: string,
+  seenMs: number,
+  { clock, staleMs }: LockRequest,
+): Promise<boolean> {
   const limitMs = staleMs ?? LOCK_STALE_MS;
-  const ageMs = seenMs === null ? limitMs : clock.now() - seenMs;
+  const ageMs = clock.now() - seenMs;
   // One from the future says only that the clock was set back since.
   if (ageMs > -CLOCK_GRAIN_MS && ageMs < limitMs) return true;
   await clock.sleep(refreshMs(limitMs) * 1.5, new AbortController().signal);
@@ -107,7 +114,7 @@ export class JournalLock {
   readonly owner: Owner;
   readonly #request: LockRequest;
   readonly #staleMs: number;
-  /** What a failed sync of the last owner left has not been written anew yet. */
+  /** What a failed sync left, the last owner's or our own, has not been written anew yet. */
   #isSuspect: boolean;
   #lost: ReconcilerError | null = null;
   #refreshedMs = 0;
@@ -159,11 +166,12 @@ export class JournalLock {
    */
   markPoisoned(): void {
     if (!this.#isOurs()) return;
+    this.#isSuspect = true;
     const text = `${JSON.stringify({ ...this.owner, poisoned: true })}\n`;
     try {
       fs.writeFileSync(join(this.#request.stateDir, OWNER_NAME), text, { flush: true });
-    } catch (error) {
-      if (errnoOf(error) === null) throw error;
+    } catch {
+      // What made us halt is told, not this.
     }
   }
 
@@ -181,10 +189,13 @@ export class JournalLock {
           done(error);
         });
       },
-      rmdirSync: (path: string) => {
-        if (this.#isOurs()) fs.rmdirSync(path);
-      },
+      rmdirSync: () => this.letGoAtExit(),
     };
+  }
+
+  /** For proper-lockfile, as the process exits. */
+  letGoAtExit(): void {
+    if (this.#isOurs()) fs.rmdirSync(join(this.#request.stateDir, LOCK_NAME));
   }
 
   #times(): readonly [number, number] {
@@ -204,7 +215,16 @@ export class JournalLock {
   }
 
   #isOurs(): boolean {
-    return readOwner(this.#request.stateDir)?.token === this.owner.token;
+    return this.#holder()?.token === this.owner.token;
+  }
+
+  /** Null also where the disk does not tell any more: then nobody can say that it is ours. */
+  #holder(): Owner | null {
+    try {
+      return readOwner(this.#request.stateDir);
+    } catch {
+      return null;
+    }
   }
 
   /**
@@ -222,8 +242,7 @@ export class JournalLock {
   }
 
   #lose(why: string): ReconcilerError {
-    if (this.#lost !== null) return this.#lost;
-    const now = readOwner(this.#request.stateDir);
+    const now = this.#holder();
     const by = now === null || now.token === this.owner.token ? '' : ` to ${describeOwner(now)}`;
     this.#lost = new ReconcilerError('journal_locked', `the journal's lock was lost${by}: ${why}`, {
       disposition: 'halt',
@@ -235,7 +254,8 @@ export class JournalLock {
 
   /**
    * The lock first: until the owner file is gone too, whoever looks finds us, alive. A start that
-   * failed on what a poisoned owner left keeps the file, and the mark in it, for the next.
+   * failed on what a poisoned owner left, or on the disk itself, keeps the file, and the mark in it,
+   * for the next.
    */
   async release(): Promise<void> {
     const release = this.#release;

@@ -3,7 +3,7 @@ import * as fs from 'node:fs';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { acquireLock, type JournalLock, LOCK_STALE_MS } from '../../src/journal/lock.ts';
+import { acquireLock, JournalLock, LOCK_STALE_MS } from '../../src/journal/lock.ts';
 import { describeSelf, judgeOwner, parseOwner } from '../../src/journal/owner.ts';
 import { openingFailed } from '../../src/journal/recover.ts';
 import { holdTurn } from '../../src/journal/turn.ts';
@@ -23,11 +23,12 @@ afterEach(async () => {
 
 const ownerFile = (): string => join(stateDir, 'journal.owner.json');
 const lockFolder = (): string => join(stateDir, 'journal.lock');
-const lost: ReconcilerError[] = [];
+let lost: ReconcilerError[] = [];
 
 async function acquire(clock: Clock = tickingClock(Date.now())): Promise<JournalLock> {
-  lost.length = 0;
-  const lock = await acquireLock({ stateDir, clock, onLost: (error) => lost.push(error) });
+  const told: ReconcilerError[] = [];
+  const lock = await acquireLock({ stateDir, clock, onLost: (error) => told.push(error) });
+  lost = told;
   held.push(lock);
   return lock;
 }
@@ -79,6 +80,26 @@ describe('a lock that is there', () => {
     fs.utimesSync(lockFolder(), oldS, oldS);
     expect((await acquire()).takenFrom).toEqual({ owner: null, poisoned: true });
   });
+
+  test('with an owner file that the disk does not give is left alone', async () => {
+    fs.mkdirSync(lockFolder());
+    fs.mkdirSync(ownerFile());
+    await expect(acquire()).rejects.toMatchObject({ code: 'EISDIR' });
+    expect(fs.existsSync(lockFolder())).toBe(true);
+  });
+
+  test('since we looked, taken by who cannot see our turn, is that one’s', async () => {
+    const first = await acquire();
+    const request = { stateDir, clock: tickingClock(Date.now()), onLost: () => undefined };
+    const second = new JournalLock(request, describeSelf(), null);
+    await expect(second.acquire()).rejects.toMatchObject({
+      code: 'journal_locked',
+      disposition: 'retry',
+      context: { pid: process.pid },
+    });
+    expect(parseOwner(fs.readFileSync(ownerFile(), 'utf8'))).toEqual(first.owner);
+    first.assertStillOwner();
+  });
 });
 
 describe('a lock of ours', () => {
@@ -118,9 +139,40 @@ describe('a lock of ours', () => {
   });
 
   test('whose owner file cannot be written is given back', async () => {
-    fs.mkdirSync(ownerFile());
+    fs.mkdirSync(`${ownerFile()}.${process.pid}.tmp`);
     await expect(acquire()).rejects.toMatchObject({ code: 'EISDIR' });
     expect(fs.existsSync(lockFolder())).toBe(false);
+  });
+
+  test('whose folder is gone before it was refreshed for the first time is none', async () => {
+    const clock = tickingClock(Date.now());
+    const now = (): number => {
+      fs.rmdirSync(lockFolder());
+      return clock.now();
+    };
+    await expect(acquire({ ...clock, now })).rejects.toMatchObject({ code: 'ENOENT' });
+    expect(fs.readdirSync(stateDir)).toEqual([]);
+  });
+
+  test('whose owner file the disk does not give any more is lost when it is late', async () => {
+    const clock = tickingClock(Date.now());
+    const lock = await acquire(clock);
+    fs.rmSync(ownerFile());
+    fs.mkdirSync(ownerFile());
+    clock.advance(2 * LOCK_STALE_MS);
+    expect(() => lock.assertStillOwner()).toThrow(/lock was lost: it was not refreshed in time/);
+    lock.letGoAtExit();
+    expect(fs.existsSync(lockFolder())).toBe(true);
+  });
+
+  test('goes with the process, and another’s stays', async () => {
+    const lock = await acquire();
+    lock.letGoAtExit();
+    expect(fs.existsSync(lockFolder())).toBe(false);
+    fs.mkdirSync(lockFolder());
+    writeOwner({ token: 'another' });
+    lock.letGoAtExit();
+    expect(fs.existsSync(lockFolder())).toBe(true);
   });
 });
 
