@@ -63,10 +63,9 @@ class NodeReadFile implements ReadFile {
     this.#fd = fd;
   }
 
-  size(): Promise<number> {
-    return new Promise((resolve, reject) => {
-      fs.fstat(this.#fd, (error, stat) => (error === null ? resolve(stat.size) : reject(error)));
-    });
+  async size(): Promise<number> {
+    const { size } = await resultOf<fs.Stats>((done) => fs.fstat(this.#fd, done));
+    return size;
   }
 
   async read(into: Uint8Array, position: number): Promise<number> {
@@ -80,11 +79,9 @@ class NodeReadFile implements ReadFile {
   }
 
   #readOnce(into: Uint8Array, offset: number, position: number): Promise<number> {
-    return new Promise((resolve, reject) => {
-      fs.read(this.#fd, into, offset, into.length - offset, position, (error, got) =>
-        error === null ? resolve(got) : reject(error),
-      );
-    });
+    return resultOf((done) =>
+      fs.read(this.#fd, into, offset, into.length - offset, position, done),
+    );
   }
 
   close(): Promise<void> {
@@ -103,11 +100,7 @@ class NodeAppendFile implements AppendFile {
   }
 
   append(bytes: Uint8Array): Promise<number> {
-    return new Promise((resolve, reject) => {
-      fs.write(this.#fd, bytes, (error, taken) =>
-        error === null ? resolve(taken) : reject(error),
-      );
-    });
+    return resultOf((done) => fs.write(this.#fd, bytes, done));
   }
 
   sync(): Promise<void> {
@@ -126,13 +119,20 @@ class NodeAppendFile implements AppendFile {
 }
 
 function openFd(path: string, flags: string | number): Promise<number> {
+  return resultOf((done) => fs.open(path, flags, FILE_MODE, done));
+}
+
+/** What one call of node:fs gives. */
+function resultOf<Result>(
+  call: (done: (error: Error | null, result: Result) => void) => void,
+): Promise<Result> {
   return new Promise((resolve, reject) => {
-    fs.open(path, flags, FILE_MODE, (error, fd) => (error === null ? resolve(fd) : reject(error)));
+    call((error, result) => (error === null ? resolve(result) : reject(error)));
   });
 }
 
-function settled(call: (done: (error: Error | null | undefined) => void) => void): Promise<void> {
+function settled(call: (done: (error: Error | null) => void) => void): Promise<void> {
   return new Promise((resolve, reject) => {
-    call((error) => (error === null || error === undefined ? resolve() : reject(error)));
+    call((error) => (error === null ? resolve() : reject(error)));
   });
 }

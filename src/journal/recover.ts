@@ -5,7 +5,7 @@
  * Invariant: the newest segment is synced, and its name durable, before anybody acts on it: a
  * process that was killed may have left records that are read back but not yet on disk.
  */
-import { ReconcilerError } from '../reconcile/errors.ts';
+import { ReconcilerError, toProblem } from '../reconcile/errors.ts';
 import { hasSum } from './chain-link.ts';
 import { type AppendFile, appendAll, createWhole, type Disk, errnoOf } from './disk.ts';
 import { type Replayed, replaySegment } from './replay.ts';
@@ -132,7 +132,7 @@ async function openOrCreate(disk: Disk, name: string): Promise<AppendFile> {
 export function openingFailed(error: unknown): unknown {
   const errno = errnoOf(error);
   if (error instanceof ReconcilerError || errno === null) return error;
-  const message = error instanceof Error ? error.message : String(error);
+  const { message } = toProblem(error);
   const context = { errno };
   switch (errno) {
     case 'EACCES':

@@ -60,13 +60,13 @@ export async function* tailJournal(
 async function findStart(reader: JournalReader, lines: number): Promise<Position> {
   const numbers = await reader.segments();
   let start: Position = { segment: numbers.at(-1) ?? 0, offset: 0 };
+  if (lines <= 0) return findEnd(reader.disk, start);
   let missing = lines;
   for (const segment of numbers.toReversed()) {
     const file = await openIfThere(reader.disk, segment);
     if (file === null) return start;
     try {
-      start = { segment, offset: missing > 0 ? 0 : await file.size() };
-      if (missing <= 0) return start;
+      start = { segment, offset: 0 };
       const end = await scanBack(file, ({ offset }) => {
         start = { segment, offset };
         missing -= 1;
@@ -78,6 +78,16 @@ async function findStart(reader: JournalReader, lines: number): Promise<Position
     }
   }
   return start;
+}
+
+async function findEnd(disk: Disk, start: Position): Promise<Position> {
+  const file = await openIfThere(disk, start.segment);
+  if (file === null) return start;
+  try {
+    return { segment: start.segment, offset: await file.size() };
+  } finally {
+    await file.close();
+  }
 }
 
 /** Complete lines from there on, at most a few megabytes of them. */

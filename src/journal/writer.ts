@@ -8,7 +8,7 @@
  * - after one failed call nothing is ever written again (J3): a failed sync may have dropped the
  *   pages, so a second one that succeeds would prove nothing.
  */
-import { ReconcilerError } from '../reconcile/errors.ts';
+import { ReconcilerError, toProblem } from '../reconcile/errors.ts';
 import { Batch, type Line } from './batch.ts';
 import { type AppendFile, appendAll, type Disk, errnoOf } from './disk.ts';
 import { createSegment, type SegmentDraft, segmentName } from './segments.ts';
@@ -57,9 +57,11 @@ export class Writer {
     return this.#poison;
   }
 
-  /** Copies the line. Resolves when it is durable; rejects with `journal_poisoned`. */
+  /**
+   * Copies the line. Resolves when it is durable; rejects with `journal_poisoned`. Who appends asks
+   * `poison` first, before the line has a number and a sum.
+   */
   push(line: Line): Promise<void> {
-    if (this.#poison !== null) return Promise.reject(this.#poison);
     let batch = this.#open;
     if (batch === null || !batch.hasRoomFor(line)) {
       batch = new Batch(this.#spare);
@@ -89,13 +91,13 @@ export class Writer {
   async close(): Promise<boolean> {
     while (this.#running !== null) await this.#running;
     const isSound = this.#poison === null;
-    this.poisonWith(new ReconcilerError('internal_error', 'the journal has been closed'));
+    this.#poisonWith(new ReconcilerError('internal_error', 'the journal has been closed'));
     await this.#file.close();
     return isSound;
   }
 
   /** Stops all writing for good; what waits is rejected with `error`. */
-  poisonWith(error: ReconcilerError): void {
+  #poisonWith(error: ReconcilerError): void {
     this.#poison ??= error;
     const waiting = this.#queue;
     this.#queue = [];
@@ -136,7 +138,6 @@ export class Writer {
     const syncing = this.#file.sync();
     this.#tellSynced();
     await syncing;
-    if (this.#poison !== null) throw this.#poison;
     const durationMs = this.#events.monotonicMs() - sinceMs;
     this.#events.onSynced({ bytes: bytes.length, durationMs });
     this.#synced = batch;
@@ -161,11 +162,10 @@ export class Writer {
   #fail(work: Work, error: unknown): void {
     // What was durable before the failure is.
     this.#tellSynced();
-    const isFirst = this.#poison === null;
-    const poison = this.#poison ?? toPoison(error);
-    this.poisonWith(poison);
+    const poison = toPoison(error);
+    this.#poisonWith(poison);
     if (work.kind === 'lines') work.reject(poison);
-    if (isFirst) this.#events.onPoisoned(poison);
+    this.#events.onPoisoned(poison);
   }
 }
 
@@ -174,7 +174,7 @@ function toPoison(error: unknown): ReconcilerError {
   const errno = errnoOf(error);
   return new ReconcilerError(
     'journal_poisoned',
-    `writing the journal failed: ${error instanceof Error ? error.message : String(error)}`,
+    `writing the journal failed: ${toProblem(error).message}`,
     {
       disposition: 'halt',
       hint:

@@ -73,10 +73,56 @@ describe('the end of a segment', () => {
     expect((await verified(disk)).problems.join()).toMatch(/^J4 /);
   });
 
+  test('that is torn is cut off only when it can be kept aside', async () => {
+    const disk = withEnd(one, '00000001.jsonl', '{"type":');
+    const before = disk.files();
+    disk.faults = ({ kind }) => (kind === 'openAppend' ? 'EIO' : null);
+    await expect(startOn(disk)).rejects.toThrow('EIO');
+    expect(disk.files()).toEqual(before);
+  });
+
   test('that is all wrong is told up to a thousand lines', async () => {
     const { problems } = await verified(withEnd(one, '00000001.jsonl', 'x\n'.repeat(1_100)));
     expect(problems).toHaveLength(1_000);
   });
+});
+
+test('without any segment, a damaged `newest` is refused: there has been one', async () => {
+  const disk = MemoryDisk.of([['newest', Buffer.from('x')]]);
+  await expect(startOn(disk)).rejects.toMatchObject({
+    code: 'journal_corrupt',
+    context: { segment: 1, rule: 'J10' },
+  });
+  expect([...disk.files().keys()]).toEqual(['newest']);
+});
+
+/** Its first list is from before the newest segment was begun. */
+class LateList extends MemoryDisk {
+  readonly #disk: MemoryDisk;
+  #isFirst = true;
+
+  constructor(disk: MemoryDisk) {
+    super();
+    this.#disk = disk;
+  }
+
+  override async list(): Promise<readonly string[]> {
+    const names = await this.#disk.list();
+    const listed = this.#isFirst ? names.filter((name) => name !== newest) : names;
+    this.#isFirst = false;
+    return listed;
+  }
+
+  override openRead(name: string): Promise<ReadFile> {
+    return this.#disk.openRead(name);
+  }
+}
+
+test('a segment that is begun while a journal is verified is not missing from it', async () => {
+  expect((await verifyJournal(new JournalReader(new LateList(several)))).problems).toEqual([]);
+  const gone = new Map(several.files());
+  gone.delete(newest);
+  expect((await verified(MemoryDisk.of(gone))).problems).toEqual(['J10 the segment is missing']);
 });
 
 describe('a line longer than what is read at once', () => {
@@ -191,9 +237,9 @@ describe('a tail', () => {
     expect(await linesOf(0, 0)).toBe(0);
   });
 
-  test('of no journal shows nothing', async () => {
+  test.each([0, 5])('of %i lines of no journal shows nothing', async (lines) => {
     const { signal } = new AbortController();
-    const request = { lines: 5, follow: false, clock: tickingClock(), signal };
+    const request = { lines, follow: false, clock: tickingClock(), signal };
     const tail = tailJournal(new JournalReader(new MemoryDisk()), request);
     expect(await tail.next()).toMatchObject({ done: true });
   });

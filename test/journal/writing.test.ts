@@ -83,6 +83,17 @@ describe.each(['append', 'sync'] as const)('a failed %s', (failing) => {
   });
 });
 
+test('what was appended is durable once all is flushed', async () => {
+  const disk = new MemoryDisk();
+  const journal = await startOn(disk);
+  const appended = starts(1, 3).map((draft) => journal.ledger.append(draft));
+  await journal.flushed();
+  const left = await startOn(disk.afterPowerLoss(() => 0));
+  expect(left.ledger.opsInFlight()).toHaveLength(3);
+  await Promise.all(appended);
+  await Promise.all([journal.close(), left.close()]);
+});
+
 test('a writer whose lock is lost halts before it writes', async () => {
   const lost = new ReconcilerError('journal_locked', 'lost', { disposition: 'halt' });
   let isLost = false;
