@@ -195,9 +195,8 @@ export class Journal {
       assertStillOwner: options.assertStillOwner,
       onPoisoned: options.onHalt,
       onSynced: (batch) => this.#countSync(batch),
-      onSegment: async () => {
-        await removeOld(disk, options, { nowMs: clock.now(), ackedSeq: this.hub().ackedSeq });
-      },
+      onSegment: () =>
+        removeOld(disk, options, { nowMs: clock.now(), ackedSeq: this.hub().ackedSeq }),
       monotonicMs: () => clock.monotonicMs(),
     });
     this.#appender = new Appender(state, { writer: this.#writer, ledger, clock, segmentBytes });

@@ -25,7 +25,7 @@ export function describeSelf(): Owner {
     host: hostname(),
     started_at: new Date(Date.now() - process.uptime() * 1000).toISOString(),
     boot_id: readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim(),
-    start_ticks: startTicks('self') ?? 0,
+    start_ticks: ticksOf(readStat('self')),
     pid_namespace: readlinkSync('/proc/self/ns/pid'),
     token: randomBytes(16).toString('hex'),
   };
@@ -68,15 +68,24 @@ export function describeOwner({ pid, host, started_at: startedAt }: Owner): stri
 }
 
 /** Null where there is no such process, or only what its parent has not yet collected. */
-function startTicks(pid: number | 'self'): number | null {
-  let stat: string;
+function startTicks(pid: number): number | null {
+  let stat: readonly string[];
   try {
-    stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+    stat = readStat(pid);
   } catch {
     return null;
   }
+  const [state] = stat;
+  return state === 'Z' || state === 'X' ? null : ticksOf(stat);
+}
+
+/** The fields of /proc/PID/stat from the third on, the state. */
+function readStat(pid: number | 'self'): readonly string[] {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
   // The command's name stands in parentheses and may hold spaces and parentheses itself.
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  const [state] = fields;
-  return state === 'Z' || state === 'X' ? null : Number(fields[19]);
+  return stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+}
+
+function ticksOf(stat: readonly string[]): number {
+  return Number(stat[19]);
 }

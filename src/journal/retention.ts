@@ -20,30 +20,29 @@ export interface Retention {
 
 /**
  * Removes, oldest first, the segments beyond `keepSegments` and those whose last record is older
- * than `keepForMs`; `ackedSeq` is how far the hub has come. Returns the numbers removed.
+ * than `keepForMs`; `ackedSeq` is how far the hub has come.
  */
 export async function removeOld(
   disk: Disk,
   { segmentBytes, keepSegments, keepForMs, keepUnacked = false }: Retention,
   { nowMs, ackedSeq }: { readonly nowMs: number; readonly ackedSeq: number | null },
-): Promise<readonly number[]> {
-  const numbers = segmentNumbers(await disk.list());
+): Promise<void> {
+  let left = segmentNumbers(await disk.list());
   const owedFromSeq = keepUnacked && ackedSeq !== null ? ackedSeq + 1 : Number.POSITIVE_INFINITY;
-  const removed: number[] = [];
-  for (const [index, number] of numbers.slice(0, -1).entries()) {
+  for (;;) {
+    const [oldest, second] = left;
+    if (oldest === undefined || second === undefined) return;
     // Nothing in a segment is newer than the beginning of the next one.
-    const next = await readHeader(disk, segmentName(numbers[index + 1] ?? number));
-    const isSurplus = numbers.length - index > keepSegments;
+    const next = await readHeader(disk, segmentName(second));
+    const isSurplus = left.length > keepSegments;
     const isOld = next !== null && Date.parse(next.at) <= nowMs - keepForMs;
-    if (!isSurplus && !isOld) break;
+    if (!isSurplus && !isOld) return;
     const isOwed = next !== null && next.first_seq > owedFromSeq;
-    if (isOwed && (await sumShares(disk, numbers.slice(index), segmentBytes)) <= keepSegments)
-      break;
-    await removeIfThere(disk, segmentName(number));
-    await removeIfThere(disk, tornName(number));
-    removed.push(number);
+    if (isOwed && (await sumShares(disk, left, segmentBytes)) <= keepSegments) return;
+    await removeIfThere(disk, segmentName(oldest));
+    await removeIfThere(disk, tornName(oldest));
+    left = left.slice(1);
   }
-  return removed;
 }
 
 /** What the segments take, in full ones. */

@@ -18,7 +18,7 @@ export async function holdTurn(folder: string, clock: Clock): Promise<() => Prom
   const name = `\0pve-reconciler:${dev}:${ino}`;
   const deadlineMs = clock.monotonicMs() + TURN_TIMEOUT_MS;
   for (;;) {
-    const server = await listen(name);
+    const server = await takeName(name);
     if (server !== null) return () => close(server);
     if (clock.monotonicMs() > deadlineMs) break;
     await clock.sleep(RETRY_MS, new AbortController().signal);
@@ -29,7 +29,8 @@ export async function holdTurn(folder: string, clock: Clock): Promise<() => Prom
   });
 }
 
-function listen(name: string): Promise<Server | null> {
+/** Null where another process has the name; rejects with what else the kernel says. */
+export function takeName(name: string): Promise<Server | null> {
   return new Promise((resolve, reject) => {
     const server = createServer();
     server.once('error', (error) => {

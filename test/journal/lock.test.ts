@@ -1,4 +1,6 @@
 /** The lock, in one process: what it says of others, and what it does when it is lost. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import * as fs from 'node:fs';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,7 +8,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { acquireLock, JournalLock, LOCK_STALE_MS } from '../../src/journal/lock.ts';
 import { describeSelf, judgeOwner, parseOwner } from '../../src/journal/owner.ts';
 import { openingFailed } from '../../src/journal/recover.ts';
-import { holdTurn } from '../../src/journal/turn.ts';
+import { holdTurn, takeName } from '../../src/journal/turn.ts';
 import type { Clock } from '../../src/reconcile/clock.ts';
 import { ReconcilerError } from '../../src/reconcile/errors.ts';
 import { tickingClock } from '../support/journal-script.ts';
@@ -188,6 +190,21 @@ test('an owner on another host or in another pid namespace is unknown, one of an
   expect(parseOwner('[]')).toBeNull();
 });
 
+test('an owner that has ended is gone, though nobody has waited for it', async () => {
+  const child = spawn('cat');
+  const ended = once(child, 'close');
+  const { pid = 0 } = child;
+  const stat = (): string[] => fs.readFileSync(`/proc/${pid}/stat`, 'latin1').split(' ');
+  const self = describeSelf();
+  const owner = { ...self, pid, start_ticks: Number(stat()[21]) };
+  expect(judgeOwner(owner, self)).toBe('alive');
+  process.kill(pid, 'SIGKILL');
+  // It is waited for when we come to rest, not before.
+  while (stat()[2] !== 'Z') continue;
+  expect(judgeOwner(owner, self)).toBe('gone');
+  await ended;
+});
+
 describe('a turn', () => {
   test('that another process has is waited for, and given up after ten seconds', async () => {
     const end = await holdTurn(stateDir, tickingClock());
@@ -198,6 +215,10 @@ describe('a turn', () => {
     const clock = tickingClock();
     const waiting = { ...clock, sleep: async () => end() };
     await (await holdTurn(stateDir, waiting))();
+  });
+
+  test('is not had, and not another’s either, where the kernel refuses the name', async () => {
+    await expect(takeName(`\0${'x'.repeat(200)}`)).rejects.toThrow(/EINVAL|ENAMETOOLONG/);
   });
 
   test('needs a folder', async () => {

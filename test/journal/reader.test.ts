@@ -73,10 +73,32 @@ test('an op whose first segments are gone is told as far as it is restated', asy
   await journal.close();
 });
 
+test('of ops that are only restated no more are listed than were asked for', async () => {
+  const { disk, journal: first } = await journalOf(
+    [1, 2, 3].map((op) => opStory(op, { end: null })),
+  );
+  await first.close();
+  const journal = await startOn(disk, { isTakeover: true });
+  const reader = new JournalReader(disk);
+  const state = 'in_flight';
+  expect(numbersOf(await reader.listOps({ state, limit: 2 }))).toEqual([3, 2]);
+  expect(numbersOf(await reader.listOps({ state, limit: 2, after: opId(2) }))).toEqual([1]);
+  await journal.close();
+});
+
 test('the parts of a composite op are named with it', async () => {
   const part = opStory(2).map((record) => ({ ...record, parent_op_id: opId(1) }));
   const { reader, journal } = await journalOf([opStory(1, { end: null }), part]);
   expect(await reader.readOp(opId(1))).toMatchObject({ kind: 'found', parts: [opId(2)] });
+  await journal.close();
+});
+
+test('a part of an op that is lost is not named with one whose id begins alike', async () => {
+  const part = opStory(2).map((record) => ({ ...record, parent_op_id: opId(11) }));
+  const { reader, journal } = await journalOf([opStory(10), part]);
+  const prefix = opId(10).slice(0, -1);
+  expect(opId(11).startsWith(prefix)).toBe(true);
+  expect(await reader.readOp(prefix)).toMatchObject({ opId: opId(10), parts: [] });
   await journal.close();
 });
 

@@ -200,6 +200,20 @@ describe('on a real disk', () => {
     await (await openOnDisk(stateDir)).close();
   });
 
+  test('one that is damaged again is kept beside what was kept the first time', async () => {
+    damage();
+    await repairJournal(stateDir, realClock);
+    damage();
+    const original = join(stateDir, 'journal.damaged-2');
+    expect(await repairJournal(stateDir, realClock)).toMatchObject({ original });
+    expect(fs.readdirSync(stateDir).toSorted()).toEqual([
+      'journal',
+      'journal.damaged-1',
+      'journal.damaged-2',
+      'journal.key',
+    ]);
+  });
+
   test('a running writer keeps it from being repaired', async () => {
     damage();
     const writer = await openOnDisk(stateDir);

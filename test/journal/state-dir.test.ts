@@ -92,6 +92,14 @@ function swapForFile(path: string): void {
   fs.writeFileSync(path, '');
 }
 
+test('a file whose name is no text is none of ours', async () => {
+  await openAndClose();
+  const strange = Buffer.concat([Buffer.from(inState('journal/')), Buffer.of(0xff)]);
+  fs.writeFileSync(strange, '');
+  await openAndClose();
+  expect(fs.existsSync(strange)).toBe(true);
+});
+
 test('hashes of secrets stay the same, and differ from one state_dir to the next', async () => {
   const hashIn = async (folder: string): Promise<string> => {
     const journal = await openOnDisk(join(root, folder));
