@@ -183,6 +183,7 @@ describe('segments', () => {
   test('with records that the hub has not acknowledged stay, however many and old', async () => {
     const few = { keepSegments: 2 };
     const young = { keepForMs: 1.5 * DAY_MS };
+    expect(await afterStarts(5, { keepSegments: 1 })).toEqual([5]);
     expect(await afterStarts(5, few)).toEqual([4, 5]);
     expect(await afterStarts(5, young)).toEqual([3, 4, 5]);
     expect(await afterStarts(5, { ...few, keepUnacked: true })).toEqual([1, 2, 3, 4, 5]);
