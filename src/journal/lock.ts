@@ -161,15 +161,17 @@ export class JournalLock {
   }
 
   /**
-   * Says to whoever comes next that the disk failed us. At once, as the process is about to end; a
-   * disk that takes not even this is no worse off.
+   * Says to whoever comes next that the disk failed us. At once, as the process is about to end, and
+   * over what is there: a disk that is full has room for it, and one that takes not even this still
+   * says whose the lock is.
    */
   markPoisoned(): void {
     if (!this.#isOurs()) return;
     this.#isSuspect = true;
     const text = `${JSON.stringify({ ...this.owner, poisoned: true })}\n`;
+    const path = join(this.#request.stateDir, OWNER_NAME);
     try {
-      fs.writeFileSync(join(this.#request.stateDir, OWNER_NAME), text, { flush: true });
+      fs.writeFileSync(path, text, { flag: 'r+', flush: true });
     } catch {
       // What made us halt is told, not this.
     }

@@ -108,6 +108,34 @@ describe.skipIf(!mounts)(
   },
 );
 
+/** Takes the lock, may write nothing from then on, and says that the disk failed it. */
+const POISONED_ON_FULL_DISK = `
+  import { spawnSync } from 'node:child_process';
+  const [lockModule, stateDir] = process.argv.slice(1);
+  const { acquireLock } = await import(lockModule);
+  const clock = { now: () => Date.now(), monotonicMs: () => performance.now() };
+  const lock = await acquireLock({ stateDir, clock, onLost: () => undefined });
+  process.on('SIGXFSZ', () => undefined);
+  const { status } = spawnSync('prlimit', ['--pid', String(process.pid), '--fsize=0']);
+  lock.markPoisoned();
+  console.log(process.pid, status);
+`;
+
+const limits = spawnSync('prlimit', ['--version']).status === 0;
+
+test.skipIf(!limits)(
+  'a disk that does not take the mark of its failure still names the owner',
+  () => {
+    const lockModule = join(import.meta.dirname, '../../src/journal/lock.ts');
+    const args = ['--input-type=module', '-e', POISONED_ON_FULL_DISK, lockModule, root];
+    const { stdout } = spawnSync(process.execPath, args, { encoding: 'utf8' });
+    const { pid, poisoned } = JSON.parse(
+      fs.readFileSync(join(root, 'journal.owner.json'), 'utf8') || '{}',
+    );
+    expect({ said: stdout, poisoned }).toEqual({ said: `${pid} 0\n`, poisoned: undefined });
+  },
+);
+
 function readSegments(stateDir: string): string {
   const folder = join(stateDir, 'journal');
   const names = fs.readdirSync(folder).filter((name) => name.endsWith('.jsonl'));
