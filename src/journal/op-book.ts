@@ -2,10 +2,10 @@
  * The ops that count: those in flight, those kept by an idempotency key, and those just ended.
  * Pure, as the ledger it is a part of. Bounded by ops in flight, unexpired keys and ENDED_KEPT_MAX.
  */
+import { requirePresent } from '../reconcile/errors.ts';
 import type { OpId } from '../reconcile/ids.ts';
 import { isTerminal, type OpRecordDraft } from '../reconcile/op.ts';
 import type { KeptKey, OpView } from '../reconcile/ports.ts';
-import { requireKnown } from './invariant.ts';
 import type { OpRecords, SealedOp } from './op-record.ts';
 import { refuseTransition } from './transitions.ts';
 
@@ -210,7 +210,7 @@ export class OpBook {
   }
 
   #stories(opIds: Iterable<OpId>): Story[] {
-    return [...opIds].map((opId) => requireKnown(this.#find(opId), `op ${opId}`));
+    return [...opIds].map((opId) => requirePresent(this.#find(opId), `op ${opId}`));
   }
 
   inFlight(): readonly OpView[] {
