@@ -24,8 +24,8 @@ const LOCK_NAME = 'journal.lock';
 const OWNER_NAME = 'journal.owner.json';
 /** A writer that did not refresh for this long may be taken over. */
 export const LOCK_STALE_MS = 10_000;
-/** Refreshes within that time: enough of them may be late. */
-const REFRESHES_PER_STALE = 5;
+/** Refreshes within that time: two may be late, and an idle agent is woken no more than it must. */
+const REFRESHES_PER_STALE = 3;
 /** The least proper-lockfile refreshes at. */
 const REFRESH_MIN_MS = 1000;
 /** A file's time has parts of a ms, ours has none: made just now, it may be ahead of us. */
