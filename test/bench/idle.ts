@@ -7,7 +7,6 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { makeHost, programFile } from '../agent/program.ts';
@@ -38,7 +37,7 @@ try {
   // Intervals as they are without a configuration that says otherwise.
   const config = host.configure({ reconcile: { mode: 'enforce' } });
   const bare = start('-e', 'setInterval(() => {}, 1e9)');
-  const agent = start(...nodeFlags(), programFile(), 'agent', '--config', config);
+  const agent = start(programFile(), 'agent', '--config', config);
   await sleep(Number(values.settle) * 1000);
   const cpuBefore = cpuSeconds(agent);
   await node.resetRequests();
@@ -76,14 +75,6 @@ async function asTheyAre(): Promise<Record<number, object>> {
         { power: status, config: { ...(cores && { cores }), ...(memory && { memory }) } },
       ]),
   );
-}
-
-/** What the unit tells Node itself. */
-function nodeFlags(): readonly string[] {
-  const unit = join(import.meta.dirname, '../../deploy/systemd/pve-reconciler.service');
-  const flags = /^ExecStart=\S+\/node((?: --\S+)+) /m.exec(readFileSync(unit, 'utf8'))?.[1];
-  if (flags === undefined) throw new Error(`no flags of Node in ${unit}`);
-  return flags.trim().split(' ');
 }
 
 function start(...args: string[]): ChildProcess {

@@ -14,6 +14,7 @@ import { parseArgs } from 'node:util';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { Pool } from 'undici';
+import { preferLittleMemory } from '../../src/agent/daemon/memory-thrift.ts';
 import { parseEnvelope } from '../../src/agent/hub/dsse.ts';
 import { verifyEnvelope } from '../../src/agent/hub/verify.ts';
 import { bytesOf, makeKey, signBody, signerOf, type TestKey } from '../agent/hub/signing.ts';
@@ -76,6 +77,8 @@ async function send(socketPath: string): Promise<Sent> {
 }
 
 async function measure(): Promise<void> {
+  // As the daemon does: thrift must not be paid for here.
+  preferLittleMemory();
   const folder = mkdtempSync(join(values.folder, '.bench-intake-'));
   try {
     const keys = [makeKey('hub-1'), makeKey('hub-2')];

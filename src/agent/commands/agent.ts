@@ -4,6 +4,7 @@ import type { CommandContext } from '../command-line/command.ts';
 import { createControlService } from '../control/service.ts';
 import { runDaemon } from '../daemon/daemon.ts';
 import { createLog } from '../daemon/log.ts';
+import { createThriftService } from '../daemon/memory-thrift.ts';
 import { createNotifyService } from '../daemon/notify-service.ts';
 import { openSession } from '../daemon/session.ts';
 import { EXIT, type ExitCode } from '../errors.ts';
@@ -34,6 +35,7 @@ export async function runAgent(
     signed.start,
     createSignWatch(),
     createNotifyService(process.env),
+    createThriftService(),
   ];
   await runDaemon(session, { log, signal: context.signal, services });
   log.info('agent has stopped');
