@@ -3,10 +3,14 @@
  * beside a bare Node of the same runtime, with a simulated node of many guests, all of them in
  * sync. Exits with 1 when the goals do not hold.
  *
- *   node test/bench/idle.ts [--guests 200] [--settle 60] [--seconds 120]
+ *   node test/bench/idle.ts [--guests 200] [--settle 60] [--seconds 120] [--look]
+ *
+ * With `--look` as where pve-reconciler-look.service runs: quiet passes ask nothing then, and the
+ * host's signs are looked at every second.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { makeHost, programFile } from '../agent/program.ts';
@@ -23,21 +27,23 @@ const { values } = parseArgs({
     guests: { type: 'string', default: '200' },
     settle: { type: 'string', default: '60' },
     seconds: { type: 'string', default: '120' },
+    look: { type: 'boolean', default: false },
   },
 });
 const guestCount = Number(values.guests);
 const seconds = Number(values.seconds);
 
 await setup();
-const node = await startSimulator({ guests: guestCount });
+const node = await startSimulator({ guests: guestCount, look: values.look });
 const host = makeHost(node);
 const running: ChildProcess[] = [];
 try {
   host.write('desired.yaml', { version: 1, guests: await asTheyAre() });
   // Intervals as they are without a configuration that says otherwise.
-  const config = host.configure({ reconcile: { mode: 'enforce' } });
-  const bare = start('-e', 'setInterval(() => {}, 1e9)');
-  const agent = start(programFile(), 'agent', '--config', config);
+  const look = values.look ? startMirror() : {};
+  const config = host.configure({ reconcile: { mode: 'enforce' }, ...look });
+  const bare = start(process.execPath, '-e', 'setInterval(() => {}, 1e9)');
+  const agent = start(process.execPath, programFile(), 'agent', '--config', config);
   await sleep(Number(values.settle) * 1000);
   const cpuBefore = cpuSeconds(agent);
   await node.resetRequests();
@@ -77,8 +83,18 @@ async function asTheyAre(): Promise<Record<number, object>> {
   );
 }
 
-function start(...args: string[]): ChildProcess {
-  const child = spawn(process.execPath, args, {
+/** What it is to be configured with. */
+function startMirror(): object {
+  const [mirror, seen] = [join(host.dir, 'mirror'), node.lookDir];
+  const script = join(import.meta.dirname, '../../deploy/systemd/mirror-look');
+  start(script, join(seen, 'etc-pve'), mirror);
+  return {
+    look: { mirror, qemu_run: join(seen, 'run/qemu-server'), cgroup: join(seen, 'cgroup') },
+  };
+}
+
+function start(command: string, ...args: string[]): ChildProcess {
+  const child = spawn(command, args, {
     stdio: ['ignore', 'ignore', 'ignore'],
     // As systemd starts it: NODE_EXTRA_CA_CERTS alone makes Node keep 10 MiB of certificates.
     env: {},
