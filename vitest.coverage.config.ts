@@ -1,6 +1,6 @@
 /**
  * `npm run coverage`: the branches of the rooms that decide and that remember are taken by tests of
- * their own. What is not yet is listed in coverage/; the thresholds only ever go up.
+ * their own, every one.
  */
 import { defineConfig, mergeConfig, type Plugin } from 'vitest/config';
 import base from './vitest.config.ts';
@@ -19,8 +19,9 @@ const armsOfNever: Plugin = {
     ),
 };
 
+// Lists are joined, not replaced, by mergeConfig.
 export default mergeConfig(
-  base,
+  { ...base, test: { ...base.test, include: [] } },
   defineConfig({
     plugins: [armsOfNever],
     test: {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { Journal, StartOptions } from '../../src/journal/journal.ts';
-import { JournalReader } from '../../src/journal/reader.ts';
+import { JournalReader, openReader } from '../../src/journal/reader.ts';
 import { tailJournal } from '../../src/journal/tail.ts';
 import { verifyJournal } from '../../src/journal/verify.ts';
 import type { OpRecordDraft } from '../../src/reconcile/op.ts';
@@ -93,6 +93,22 @@ test('the parts of a composite op are named with it', async () => {
   await journal.close();
 });
 
+test("a hub's op is read back to the record that received it", async () => {
+  const { reader, journal } = await journalOf([
+    opStory(1),
+    opStory(2, { origin: 'hub' }),
+    opStory(3),
+  ]);
+  const found = await reader.readOp(opId(2));
+  expect(found.kind === 'found' && found.records.map(({ state }) => state)).toEqual([
+    'received',
+    'started',
+    'task_running',
+    'succeeded',
+  ]);
+  await journal.close();
+});
+
 test('a part of an op that is lost is not named with one whose id begins alike', async () => {
   const part = opStory(2).map((record) => ({ ...record, parent_op_id: opId(11) }));
   const { reader, journal } = await journalOf([opStory(10), part]);
@@ -113,8 +129,10 @@ test('what is being written is not seen before its line is whole', async () => {
   expect(await verifyJournal(reader)).toMatchObject({ ok: true, notices: [{ rule: 'J4' }] });
 });
 
-test('no journal yet reads as an empty one', async () => {
-  const reader = new JournalReader(new MemoryDisk());
+test.each([
+  ['no journal yet', new JournalReader(new MemoryDisk())],
+  ['no folder for one', openReader('/nonexistent/state')],
+])('%s reads as an empty one', async (_, reader) => {
   expect(await reader.listOps()).toEqual([]);
   expect(await reader.readOp('0')).toEqual({ kind: 'none' });
   expect(await verifyJournal(reader)).toMatchObject({ ok: true, segments: 0, records: 0 });

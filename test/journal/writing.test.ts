@@ -83,6 +83,18 @@ describe.each(['append', 'sync'] as const)('a failed %s', (failing) => {
   });
 });
 
+test('a write that fails before a change of segment fails what waits behind that, too', async () => {
+  const disk = new MemoryDisk();
+  const journal = await startOn(disk, { segmentBytes: 1024 });
+  disk.faults = ({ kind }) => (kind === 'append' ? 'EIO' : null);
+  const drafts = starts(1, 12);
+  const results = await Promise.allSettled(drafts.map((draft) => journal.ledger.append(draft)));
+  expect(journal.stats().segment).toBeGreaterThan(1);
+  expect(results.map(({ status }) => status)).toEqual(drafts.map(() => 'rejected'));
+  expect(disk.files().has('00000002.jsonl')).toBe(false);
+  await journal.close();
+});
+
 test('what was appended is durable once all is flushed', async () => {
   const disk = new MemoryDisk();
   const journal = await startOn(disk);
