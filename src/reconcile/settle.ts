@@ -159,10 +159,10 @@ async function settleByLook(attempt: Watched, room: Workroom): Promise<SentEnd |
   if (look.kind === 'gone') return endGone(attempt, look.node);
   const { guest } = look;
   const fulfilment = judgeFulfilment(wantedOf(attempt), guest, room.semantics);
-  if (fulfilment.kind === 'yes') {
-    return conclude(attempt, { kind: 'nothing', problem: attempt.problem }, room);
-  }
-  if (room.clock.monotonicMs() < attempt.endMs) return null;
+  // A power action is always a task. Until it shows up it may still begin, also where somebody else
+  // has done meanwhile what it was for: it would meet whatever the lane does next.
+  const isDone = attempt.op.action.kind === 'set_config' && fulfilment.kind === 'yes';
+  if (!isDone && room.clock.monotonicMs() < attempt.endMs) return null;
   const message = `no answer and no task: ${attempt.problem.message}`;
   const problem: Problem = { code: 'interrupted', message };
   const end = await conclude(attempt, { kind: 'nothing', problem }, room);
