@@ -21,8 +21,11 @@ export class Holds {
     this.#elapsedMs = elapsedMs;
   }
 
-  /** A note that is about to be written: what was in force before it no longer counts. */
-  release(note: Note): void {
+  /**
+   * A note that is about to be written: what was in force before it no longer counts. Returns what
+   * `take` is to be given.
+   */
+  release(note: Note): number {
     switch (note.kind) {
       case 'hold':
         return this.#add(note.hold.vmid, undefined);
@@ -33,20 +36,29 @@ export class Holds {
       case 'resume':
         return this.#add(ALL, undefined);
       default:
-        return undefined;
+        return 0;
     }
   }
 
-  /** A note that is durable. */
-  take(note: Note): void {
-    if (note.kind === 'hold') this.#add(note.hold.vmid, note.hold.untilMs);
-    if (note.kind === 'pause') this.#add(ALL, note.pause.untilMs);
+  /**
+   * A note that is durable. Another may have been written behind it meanwhile, in the same sync: then
+   * it is that one that counts.
+   */
+  take(note: Note, since: number): void {
+    if (note.kind === 'hold') this.#takeUnlessChanged(note.hold.vmid, note.hold.untilMs, since);
+    if (note.kind === 'pause') this.#takeUnlessChanged(ALL, note.pause.untilMs, since);
   }
 
-  #add(vmid: number, untilMs: number | null | undefined): void {
+  #takeUnlessChanged(vmid: number, untilMs: number | null, since: number): void {
+    if (this.#changes.get(vmid)?.length === since) this.#add(vmid, untilMs);
+  }
+
+  /** Returns how many changes there have been. */
+  #add(vmid: number, untilMs: number | null | undefined): number {
     const changes = this.#changes.get(vmid) ?? [];
     changes.push({ atMs: this.#elapsedMs(), untilMs });
     this.#changes.set(vmid, changes);
+    return changes.length;
   }
 
   /** A hold with an end may have been dropped by the other time. */

@@ -100,9 +100,9 @@ export class SimWorld {
 
   async #note(ledger: OpLedger, note: Parameters<OpLedger['note']>[0]): Promise<void> {
     // Until it is known to be durable, nobody can say which hold is in force.
-    this.holds.release(note);
+    const since = this.holds.release(note);
     await ledger.note(note);
-    this.holds.take(note);
+    this.holds.take(note, since);
   }
 
   /** What was durable, or acknowledged, is there. */
