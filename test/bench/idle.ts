@@ -16,6 +16,7 @@ import { parseArgs } from 'node:util';
 import { makeHost, programFile } from '../agent/program.ts';
 import { startSimulator } from '../simulator/start.ts';
 import { setup, teardown } from '../support/built-program.ts';
+import { report } from './report.ts';
 
 const RSS_GOAL_MIB = 60;
 const CPU_GOAL_PERCENT = 0.3;
@@ -52,13 +53,19 @@ try {
   const requests = (await node.requests()).length;
   const bareMib = rssMib(bare);
   const agentMib = rssMib(agent);
-  const overMib = agentMib - bareMib;
-  console.log(`${guestCount} guests, ${seconds} s, ${requests} requests to the node`);
-  console.log(
-    `memory: ${agentMib.toFixed(1)} MiB, ${overMib.toFixed(1)} MiB above a bare Node (${bareMib.toFixed(1)} MiB); goal ${RSS_GOAL_MIB} MiB`,
-  );
-  console.log(`CPU: ${cpuPercent.toFixed(2)} % of a core; goal ${CPU_GOAL_PERCENT} %`);
-  process.exitCode = overMib <= RSS_GOAL_MIB && cpuPercent <= CPU_GOAL_PERCENT ? 0 : 1;
+  const over = `${guestCount} guests${values.look ? ', cheap looks' : ''}`;
+  report({
+    name: `idle, ${over}, MiB above a bare Node`,
+    figure: agentMib - bareMib,
+    atMost: RSS_GOAL_MIB,
+    detail: `${agentMib.toFixed(1)} against ${bareMib.toFixed(1)} MiB`,
+  });
+  report({
+    name: `idle, ${over}, % of a core`,
+    figure: cpuPercent,
+    atMost: CPU_GOAL_PERCENT,
+    detail: `${requests} requests in ${seconds} s`,
+  });
 } finally {
   for (const child of running) child.kill('SIGKILL');
   await node.stop();

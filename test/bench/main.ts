@@ -10,7 +10,7 @@ import { arch, cpus, loadavg, release, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 
-const BENCHES = ['fleet', 'client', 'plan', 'journal', 'recovery', 'intake'];
+const BENCHES = ['fleet', 'client', 'plan', 'journal', 'recovery', 'intake', 'idle'];
 
 const { values } = parseArgs({ options: { only: { type: 'string', default: BENCHES.join(',') } } });
 const [cpu] = cpus();
