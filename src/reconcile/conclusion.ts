@@ -183,11 +183,12 @@ async function seeGuest(attempt: Attempt, evidence: Evidence, room: Workroom): P
   const { op } = attempt;
   const startedMs = room.clock.monotonicMs();
   let isDetailed = attempt.isMaybeHa && op.action.kind !== 'set_config';
+  // What a config is does not depend on the list it stands beside; what is done next does.
+  const sinceMs = (nowMs: number): number =>
+    op.action.kind === 'set_config'
+      ? Math.max(attempt.seenSinceMs, nowMs - LIST_MAX_AGE_MS)
+      : nowMs;
   for (;;) {
-    // What a config is does not depend on the list it stands beside; what is done next does.
-    const nowMs = room.clock.monotonicMs();
-    const listedMs = Math.max(attempt.seenSinceMs, nowMs - LIST_MAX_AGE_MS);
-    const sinceMs = op.action.kind === 'set_config' ? listedMs : nowMs;
     const look = await lookUntilKnown(op, isDetailed, room, sinceMs);
     if (look.kind === 'gone') return look;
     const { guest } = look;
@@ -226,19 +227,22 @@ function haBudgetMs({ action }: Op): number {
   return action.kind === 'stop' ? HA_STOP_BUDGET_MS : HA_START_BUDGET_MS;
 }
 
-/** Looks again and again until PVE answers: nothing is guessed, the op stays in flight. */
+/**
+ * Looks again and again until PVE answers: nothing is guessed, the op stays in flight. How old a
+ * list may be is asked for every look: the first one's may be minutes old when PVE can be seen again.
+ */
 export async function lookUntilKnown(
   op: Op,
   isDetailed: boolean,
   room: Workroom,
-  sinceMs?: number,
+  sinceMs = (nowMs: number): number => nowMs,
 ): Promise<Exclude<LookResult, { kind: 'unknown' }>> {
   let pauseMs = UNSEEN_FIRST_MS;
   for (;;) {
     const look = await room.guests.look(
       {
         guest: guestOf(op),
-        sinceMs: sinceMs ?? room.clock.monotonicMs(),
+        sinceMs: sinceMs(room.clock.monotonicMs()),
         tasksSinceMs: null,
         config: op.action.kind === 'set_config',
         details: isDetailed,
