@@ -16,6 +16,7 @@ import {
   wantedOf,
 } from './conclusion.ts';
 import type { Problem } from './errors.ts';
+import { configOf } from './guest.ts';
 import type { Before, OpKind } from './op.ts';
 import { guestOf } from './op-shape.ts';
 import type { FoundTask, TaskRole } from './ports.ts';
@@ -159,9 +160,13 @@ async function settleByLook(attempt: Watched, room: Workroom): Promise<SentEnd |
   if (look.kind === 'gone') return endGone(attempt, look.node);
   const { guest } = look;
   const fulfilment = judgeFulfilment(wantedOf(attempt), guest, room.semantics);
-  // A power action is always a task. Until it shows up it may still begin, also where somebody else
-  // has done meanwhile what it was for: it would meet whatever the lane does next.
-  const isDone = attempt.op.action.kind === 'set_config' && fulfilment.kind === 'yes';
+  // What has not shown up may still begin, also where somebody else has done meanwhile what it was
+  // for, or it was so before: it would meet whatever the lane does next. A power action shows as a
+  // task; a write goes with the digest it was computed from, and is refused once that has changed.
+  const isDone =
+    fulfilment.kind === 'yes' &&
+    attempt.op.action.kind === 'set_config' &&
+    configOf(guest).digest !== attempt.before.digest;
   if (!isDone && room.clock.monotonicMs() < attempt.endMs) return null;
   const message = `no answer and no task: ${attempt.problem.message}`;
   const problem: Problem = { code: 'interrupted', message };
