@@ -52,6 +52,11 @@ export interface Unanswered extends Attempt {
   readonly problem: Problem;
 }
 
+interface Watched extends Unanswered {
+  /** Monotonic end of the window. */
+  readonly endMs: number;
+}
+
 /** Within the process: waits out the window, then ends the attempt as what was seen. */
 export function settleUnanswered(
   attempt: Attempt & Pick<Unanswered, 'startedAtMs'>,
@@ -74,10 +79,11 @@ export async function settle(unanswered: Unanswered, room: Workroom): Promise<Se
   for (;;) {
     const tasks = await searchTasks(attempt, room);
     if (tasks !== null) {
+      const fate = findFate(attempt, tasks);
       const ended =
-        (await settleByFate(attempt, tasks, room)) ??
-        (await settleByTasks(attempt, tasks, room)) ??
-        (await settleByLook(attempt, room));
+        fate === undefined
+          ? ((await settleByTasks(attempt, tasks, room)) ?? (await settleByLook(attempt, room)))
+          : await settleByFate(attempt, { fate, tasks }, room);
       if (ended !== null) return ended;
     }
     await waitForTask(attempt, room);
@@ -101,16 +107,25 @@ async function searchTasks(
 }
 
 /** The guest was destroyed, made anew, rolled back or moved meanwhile: it is not the same any more. */
-async function settleByFate(
-  attempt: Unanswered,
+function findFate(
+  { startedAtMs: sentAtMs }: Unanswered,
   tasks: readonly FoundTask[],
+): FoundTask | undefined {
+  return tasks.find(({ role, startedAtMs }) => {
+    return (role === 'replaces' || role === 'moves') && startedAtMs >= sentAtMs - TASK_DATE_MS;
+  });
+}
+
+async function settleByFate(
+  attempt: Watched,
+  { fate, tasks }: { readonly fate: FoundTask; readonly tasks: readonly FoundTask[] },
   room: Workroom,
 ): Promise<SentEnd | null> {
-  const sinceMs = attempt.startedAtMs - TASK_DATE_MS;
-  const fate = tasks.find(
-    ({ role, startedAtMs }) => (role === 'replaces' || role === 'moves') && startedAtMs >= sinceMs,
-  );
-  if (fate === undefined) return null;
+  const wantedRole = ROLES[attempt.op.action.kind];
+  const hasShown = tasks.some(({ isOurs, role }) => isOurs && role === wantedRole);
+  // A request goes by the vmid, which another guest may bear by now: there it may still begin.
+  const mayBegin = fate.role === 'replaces' && !hasShown;
+  if (mayBegin && room.clock.monotonicMs() < attempt.endMs) return null;
   await awaitOwn(attempt, tasks, room);
   await room.forgetGuest(attempt.op.vmid);
   return endFailed(
@@ -148,11 +163,6 @@ async function awaitOwn(
     room.showWait(op.vmid, { code: 'guest_busy', message, untilMs: null, upid });
     await room.guests.awaitTask(upid, room.signal);
   }
-}
-
-interface Watched extends Unanswered {
-  /** Monotonic end of the window. */
-  readonly endMs: number;
 }
 
 async function settleByLook(attempt: Watched, room: Workroom): Promise<SentEnd | null> {
