@@ -93,11 +93,6 @@ export class Appender {
     };
   }
 
-  /** What the newest segment holds besides what it restates. */
-  get newsBytes(): number {
-    return this.#bytes - this.#restatedBytes;
-  }
-
   /** The time the next record gets: wall clock ms. */
   now(): number {
     const nowMs = Math.floor(this.#clock.now());
@@ -143,7 +138,7 @@ export class Appender {
    * set would be written again for every few records.
    */
   #isSegmentDue(nextBytes: number): boolean {
-    const { newsBytes } = this;
+    const newsBytes = this.#bytes - this.#restatedBytes;
     if (newsBytes === 0 || newsBytes < this.#restatedBytes) return false;
     return this.#bytes + nextBytes > this.#segmentBytes;
   }

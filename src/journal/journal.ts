@@ -60,9 +60,6 @@ export interface JournalStats extends AppenderStats {
   readonly bytes: number;
 }
 
-/** Of news in a segment: opening reads it in less than a tenth of a second. */
-const QUICKLY_READ_BYTES = 4 * 1024 * 1024;
-
 /** What opening found, to be said once. */
 export interface OpeningReport {
   /** Bytes cut from the end of this segment and kept aside in NNNNNNNN.torn. */
@@ -259,15 +256,10 @@ export class Journal {
   }
 
   /**
-   * Waits for what is under way and lets go of the lock; where the next start would have much to
-   * read, a new segment is begun for it. A poisoned journal keeps it: the next
+   * Waits for what is under way and lets go of the lock. A poisoned journal keeps it: the next
    * start then sees that this one did not end well, and begins a new segment.
    */
   async close(): Promise<void> {
-    if (this.#writer.poison === null && this.#appender.newsBytes > QUICKLY_READ_BYTES) {
-      this.#appender.now();
-      this.#appender.beginSegment();
-    }
     const isSound = await this.#writer.close();
     if (isSound) await this.#lock?.release();
   }

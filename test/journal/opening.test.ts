@@ -6,18 +6,8 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type Journal, type OpenOptions, openJournal } from '../../src/journal/journal.ts';
 import { LOCK_STALE_MS } from '../../src/journal/lock.ts';
 import { describeSelf } from '../../src/journal/owner.ts';
-import { JournalReader } from '../../src/journal/reader.ts';
-import { segmentName, segmentNumbers } from '../../src/journal/segments.ts';
-import { verifyJournal } from '../../src/journal/verify.ts';
 import type { ReconcilerError } from '../../src/reconcile/errors.ts';
-import {
-  opId,
-  opStory,
-  seededRandom,
-  startOn,
-  tickingClock,
-  vmid,
-} from '../support/journal-script.ts';
+import { opStory, seededRandom, startOn, tickingClock } from '../support/journal-script.ts';
 import { MemoryDisk } from '../support/memory-disk.ts';
 
 let stateDir = '';
@@ -126,49 +116,4 @@ test('an opening that is refused for what it finds leaves no mark', async () => 
   fs.mkdirSync(inState('journal.key'));
   await expect(open()).rejects.toMatchObject({ code: 'config_invalid' });
   expect(fs.readdirSync(stateDir).toSorted()).toEqual(['journal', 'journal.key']);
-});
-
-describe('a clean end', () => {
-  const settings = { segmentBytes: 16 * 1024 * 1024 };
-
-  /** `records` of ended ops, then one op in flight. */
-  async function write(disk: MemoryDisk, records: number): Promise<void> {
-    const journal = await startOn(disk, settings);
-    const stories = Array.from({ length: records / 3 }, (_, index) => opStory(index + 2)).flat();
-    const drafts = [...stories, ...opStory(1, { end: null })];
-    await Promise.all(drafts.map((draft) => journal.ledger.append(draft)));
-    await journal.close();
-  }
-
-  test('behind much news begins a new segment, which restates what the next start needs', async () => {
-    const disk = new MemoryDisk();
-    await write(disk, 18_000);
-    expect(segmentNumbers(await disk.list())).toEqual([1, 2]);
-    const file = await disk.openRead(segmentName(2));
-    expect(await file.size()).toBeLessThan(64 * 1024);
-    await file.close();
-    expect(await verifyJournal(new JournalReader(disk))).toMatchObject({ ok: true, problems: [] });
-    const journal = await startOn(disk, settings);
-    expect(journal.ledger.opsInFlight()).toMatchObject([{ opId: opId(1) }]);
-    expect(journal.ledger.lastUpid(vmid(101))).not.toBeNull();
-    expect(journal.stats()).toMatchObject({ segment: 2 });
-    await journal.close();
-  });
-
-  test('behind little leaves the segment as it is', async () => {
-    const disk = new MemoryDisk();
-    await write(disk, 3_000);
-    expect(segmentNumbers(await disk.list())).toEqual([1]);
-  });
-
-  test('whose new segment the disk refuses is no clean end', async () => {
-    const disk = new MemoryDisk();
-    const halted: ReconcilerError[] = [];
-    const journal = await startOn(disk, { ...settings, onHalt: (error) => halted.push(error) });
-    const stories = Array.from({ length: 6_000 }, (_, index) => opStory(index + 1)).flat();
-    await Promise.all(stories.map((record) => journal.ledger.append(record)));
-    disk.faults = ({ kind }) => (kind === 'rename' ? 'EIO' : null);
-    await journal.close();
-    expect(halted).toMatchObject([{ code: 'journal_poisoned' }]);
-  });
 });
