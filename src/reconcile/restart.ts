@@ -114,7 +114,8 @@ async function startAgain(
   const number = (failed?.attempt.number ?? 0) + 1;
   if (failed !== null) {
     const { error } = failed.outcome;
-    if (number > RESTART_STARTS_MAX) return failStart(attempt, error, failed.seen);
+    const isOver = number > RESTART_STARTS_MAX || error.code === 'conflict';
+    if (isOver) return failStart(attempt, error, failed.seen);
     const message = `stopped, the start failed (${error.message}); it is tried again`;
     await waitForGuard(op, { code: 'backing_off', message }, room);
   }

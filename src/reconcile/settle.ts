@@ -52,9 +52,16 @@ export interface Unanswered extends Attempt {
   readonly problem: Problem;
 }
 
+const CHANGED_SINCE: Problem = {
+  code: 'conflict',
+  message: 'no answer and no task; it was as asked meanwhile, and somebody has changed it since',
+};
+
 interface Watched extends Unanswered {
   /** Monotonic end of the window. */
   readonly endMs: number;
+  /** What was asked for has been seen to be so, whoever did it. */
+  wasSo: boolean;
 }
 
 /** Within the process: waits out the window, then ends the attempt as what was seen. */
@@ -75,6 +82,7 @@ export async function settle(unanswered: Unanswered, room: Workroom): Promise<Se
   const attempt = {
     ...unanswered,
     endMs: room.clock.monotonicMs() + unanswered.windowMs - elapsedMs,
+    wasSo: false,
   };
   for (;;) {
     const tasks = await searchTasks(attempt, room);
@@ -170,6 +178,7 @@ async function settleByLook(attempt: Watched, room: Workroom): Promise<SentEnd |
   if (look.kind === 'gone') return endGone(attempt, look.node);
   const { guest } = look;
   const fulfilment = judgeFulfilment(wantedOf(attempt), guest, room.semantics);
+  if (fulfilment.kind === 'yes') attempt.wasSo = true;
   // What has not shown up may still begin, also where somebody else has done meanwhile what it was
   // for, or it was so before: it would meet whatever the lane does next. A power action shows as a
   // task; a write goes with the digest it was computed from, and is refused once that has changed.
@@ -182,6 +191,8 @@ async function settleByLook(attempt: Watched, room: Workroom): Promise<SentEnd |
   const problem: Problem = { code: 'interrupted', message };
   const end = await conclude(attempt, { kind: 'nothing', problem }, room);
   if (end.kind === 'succeeded') return end;
+  // Not to be sent again: what is there now is somebody's will, and not what was there before.
+  if (attempt.wasSo) return endFailed(attempt, CHANGED_SINCE, end.seen);
   return { ...end, retry: isUnchanged(end.seen, attempt.before) ? 'if_unchanged' : 'no' };
 }
 
