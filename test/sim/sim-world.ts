@@ -87,7 +87,7 @@ export class SimWorld {
         if (typeof value !== 'function') return value;
         if (key === 'append') {
           return (draft: OpRecord) => {
-            this.witness.judgeEnd(draft);
+            this.witness.judgeAppend(draft);
             return target.append(draft);
           };
         }

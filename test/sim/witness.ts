@@ -30,6 +30,8 @@ export class Witness {
   readonly #firsts = new Map<string, SealedOp>();
   /** By op, its newest `started`. */
   readonly #started = new Map<string, { readonly record: SealedOp; readonly atMs: number }>();
+  /** By op, when its first `started` was given to the journal: a crash may make it durable later. */
+  readonly #begunMs = new Map<string, number>();
   readonly #used = new Set<string>();
   readonly #tasks = new Map<string, ModelTask>();
   readonly #late: LateEffect[] = [];
@@ -72,7 +74,7 @@ export class Witness {
     if (!this.#firsts.has(record.op_id)) this.#firsts.set(record.op_id, record);
     if (record.state === 'received' || record.attempt === 0) return;
     if (record.state === 'started') {
-      const { atMs } = this.#started.get(record.op_id) ?? { atMs: this.#world.clock.elapsedMs };
+      const atMs = this.#begunMs.get(record.op_id) ?? this.#world.clock.elapsedMs;
       this.#started.set(record.op_id, { record, atMs });
     }
     const key = `${record.vmid} ${record.kind}`;
@@ -149,8 +151,16 @@ export class Witness {
     );
   }
 
-  /** An end, as it is written. */
-  judgeEnd(draft: OpRecordDraft): void {
+  /** A record, as it is given to the journal. */
+  judgeAppend(draft: OpRecordDraft): void {
+    const { op_id: opId } = draft;
+    if (draft.state === 'started' && !this.#begunMs.has(opId)) {
+      this.#begunMs.set(opId, this.#world.clock.elapsedMs);
+    }
+    this.#judgeEnd(draft);
+  }
+
+  #judgeEnd(draft: OpRecordDraft): void {
     if (!isTerminal(draft.state) || draft.attempt === 0) return;
     this.#judgeExit(draft);
     if (draft.state === 'succeeded') this.#judgeSuccess(draft);
