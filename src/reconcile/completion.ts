@@ -38,8 +38,13 @@ export interface Wanted {
   readonly before: Before;
 }
 
+/**
+ * - `unseen`: all that can be seen is as wanted; of a key that PVE never gives back (`cipassword`)
+ *   only its own word tells.
+ */
 export type Fulfilment =
   | { readonly kind: 'yes'; readonly note?: string }
+  | { readonly kind: 'unseen'; readonly saw: string }
   | { readonly kind: 'no'; readonly saw: string };
 
 /** Is the guest as the op wants it? */
@@ -107,15 +112,17 @@ function judgeConfig(params: SetConfigParams, guest: Guest, semantics: ValueSema
   if (guest.config.kind !== 'known') return { kind: 'no', saw: 'its config could not be read' };
   const { config } = guest.config;
   const missing: string[] = [];
+  const unseen: string[] = [];
   for (const [key, desired] of Object.entries(params.set)) {
-    if (semantics.isWriteOnly(guest.kind, key)) continue;
     const actual = effectiveValue(config, key);
-    if (!semantics.isSatisfied({ kind: guest.kind, key, desired, actual })) missing.push(key);
+    if (semantics.isWriteOnly(guest.kind, key)) unseen.push(key);
+    else if (!semantics.isSatisfied({ kind: guest.kind, key, desired, actual })) missing.push(key);
   }
   for (const key of params.delete) if (effectiveValue(config, key) !== null) missing.push(key);
-  return missing.length === 0
-    ? { kind: 'yes' }
-    : { kind: 'no', saw: `not as written: ${missing.sort().join(', ')}` };
+  if (missing.length > 0)
+    return { kind: 'no', saw: `not as written: ${missing.sort().join(', ')}` };
+  if (unseen.length === 0) return { kind: 'yes' };
+  return { kind: 'unseen', saw: `it cannot be seen whether it has ${unseen.sort().join(', ')}` };
 }
 
 /** The value a key has once everything pending has been applied; null: not set. */
@@ -130,17 +137,24 @@ export function decideOutcome(wanted: Wanted, evidence: Evidence, seen: Seen): O
   const exit = exitStatus(evidence);
   const base = exit === undefined ? {} : { exit_status: exit };
   const observed = { ...observe(wanted, seen.guest), ...taskLines(evidence) };
-  if (seen.fulfilment.kind === 'yes') {
-    const note = [seen.fulfilment.note, contradiction(evidence)].filter(
-      (text) => text !== undefined,
-    );
+  const { fulfilment } = seen;
+  if (fulfilment.kind === 'yes' || (fulfilment.kind === 'unseen' && isVouchedFor(evidence))) {
+    const own = fulfilment.kind === 'yes' ? fulfilment.note : undefined;
+    const note = [own, contradiction(evidence)].filter((text) => text !== undefined);
     return {
       ...base,
       state: 'succeeded',
       observed: { ...observed, ...(note.length === 0 ? {} : { note: note.join('; ') }) },
     };
   }
-  return { ...base, state: 'failed', observed, error: failure(evidence, seen.fulfilment.saw) };
+  return { ...base, state: 'failed', observed, error: failure(evidence, fulfilment.saw) };
+}
+
+/** PVE has said that it did what it was asked for. */
+function isVouchedFor(evidence: Evidence): boolean {
+  if (evidence.kind === 'task')
+    return evidence.end.kind === 'ok' || evidence.end.kind === 'warning';
+  return evidence.kind === 'applied';
 }
 
 export interface Seen {

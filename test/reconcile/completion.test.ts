@@ -86,6 +86,25 @@ describe.each(CASES)('$told', ({ evidence, code, note }) => {
   });
 });
 
+describe('a password, which PVE never gives back, is set only by its word', () => {
+  it.each([
+    ['it was applied', APPLIED, 'succeeded'],
+    ['the task is OK', OK, 'succeeded'],
+    ['the task has warnings', WARNINGS, 'succeeded'],
+    ['the task failed', ERROR, 'task_failed'],
+    ['the worker died', DIED, 'task_lost'],
+    ['the task is gone', VANISHED, 'task_lost'],
+    ['PVE refused', REFUSED, 'conflict'],
+    ['no answer came', NOTHING, 'interrupted'],
+  ])('%s: %s', (_told, evidence, end) => {
+    const wanted = { action: config({ cipassword: 'x' }), before: BEFORE };
+    const guest = seenGuest(seen({ cipassword: '**********' }));
+    const fulfilment = judgeFulfilment(wanted, guest, plainSemantics);
+    const outcome = decideOutcome(wanted, evidence, { guest, fulfilment });
+    expect(outcome.state === 'failed' ? outcome.error.code : outcome.state).toBe(end);
+  });
+});
+
 it('keeps the warnings of a success and the log of a failure', () => {
   const wanted = { action: START, before: BEFORE };
   const up = { guest: seenGuest(UP), fulfilment: { kind: 'yes' } } as const;
@@ -220,15 +239,18 @@ describe('a guest is as the op wants it', () => {
       is: false,
     },
     { name: 'restarted, and it is down', action: RESTART, guest: {}, is: false },
-    {
-      name: 'a secret set: nobody can tell',
-      action: config({ cipassword: 'x' }),
-      guest: seen({}),
-      is: true,
-    },
   ];
   it.each(cases)('$name: $is', ({ action, guest, is }) => {
     const found = judgeFulfilment({ action, before }, seenGuest(guest), plainSemantics);
     expect(found.kind).toBe(is ? 'yes' : 'no');
+  });
+
+  it.each([
+    ['a secret set: nobody can see it', config({ cipassword: 'x' }), 'unseen'],
+    ['and another key, as written', config({ cipassword: 'x', cores: '4' }), 'unseen'],
+    ['and another key, not as written', config({ cipassword: 'x', cores: '2' }), 'no'],
+  ])('%s', (_name, action, kind) => {
+    const guest = seenGuest(seen({ cores: '4', cipassword: '**********' }));
+    expect(judgeFulfilment({ action, before }, guest, plainSemantics).kind).toBe(kind);
   });
 });

@@ -68,9 +68,16 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     name: 'a task that ended counts as done',
     check: 'terminal_state_is_true',
     file: 'reconcile/completion.ts',
-    find: "if (seen.fulfilment.kind === 'yes') {",
+    find: '  const { fulfilment } = seen;',
     replace: `if (evidence.kind === 'task') return { ...base, state: 'succeeded', observed };
-      if (seen.fulfilment.kind === 'yes') {`,
+      const { fulfilment } = seen;`,
+  },
+  {
+    name: 'a password that PVE refused counts as set',
+    check: 'terminal_state_is_true',
+    file: 'reconcile/completion.ts',
+    find: "(fulfilment.kind === 'unseen' && isVouchedFor(evidence))",
+    replace: "fulfilment.kind === 'unseen'",
   },
   {
     name: 'a person holds a guest, and nobody heeds it',

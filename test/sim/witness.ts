@@ -10,6 +10,7 @@ import { HOLD_TAG } from '../../src/reconcile/guards.ts';
 import { isTerminal, type OpRecordDraft } from '../../src/reconcile/op.ts';
 import { isAsAsked } from '../support/fulfilment.ts';
 import { AGENT_TOKEN, type SentRequest } from '../support/model/api.ts';
+import { SECRET_KEY } from '../support/model/guest.ts';
 import type { ModelTask } from '../support/model/tasks.ts';
 import type { SimWorld } from './sim-world.ts';
 import type { GuestTruth } from './truth.ts';
@@ -33,6 +34,8 @@ export class Witness {
   /** By op, when its first `started` was given to the journal: a crash may make it durable later. */
   readonly #begunMs = new Map<string, number>();
   readonly #used = new Set<string>();
+  /** By op, what its latest attempt sent: its record masks what is secret. */
+  readonly #sent = new Map<string, SentRequest>();
   readonly #tasks = new Map<string, ModelTask>();
   readonly #late: LateEffect[] = [];
 
@@ -96,6 +99,7 @@ export class Witness {
       verdicts.fail('one_request_per_attempt', `${kind} ${vmid} was sent again for ${attempt}`);
     }
     this.#used.add(attempt);
+    this.#sent.set(record.op_id, request);
     if (record.origin === 'reconcile') this.#judgeReconciling(request);
     if (kind === 'stop') this.#judgeStop(request, record);
   }
@@ -188,7 +192,8 @@ export class Witness {
   #judgeSuccess(draft: OpRecordDraft): void {
     const { truth } = this.#world;
     const started = this.#started.get(draft.op_id);
-    const { params, before } = started?.record ?? {};
+    const { before } = started?.record ?? {};
+    const params = this.#sent.get(draft.op_id)?.params ?? started?.record.params;
     const beganMs = (started?.atMs ?? 0) - this.slackMs;
     if (draft.observed?.note?.includes('it was stopped, and has been started') === true) {
       const wasOff = truth.wasEver(draft.vmid, beganMs, (guest) => guest?.power === 'stopped');
@@ -216,6 +221,8 @@ export class Witness {
     }
     const { kind } = draft;
     const { params } = started.record;
+    // What nobody can see may have been so.
+    if (params !== undefined && 'set' in params && SECRET_KEY in params.set) return;
     const isSo = (guest: GuestTruth | null): boolean =>
       guest === null || !isAsAsked({ kind, params }, guest, true);
     if (kind !== 'restart' && !truth.wasEver(draft.vmid, sinceMs, isSo)) {

@@ -37,6 +37,9 @@ export const WELL_BEHAVED: Behaviour = {
 /** What QEMU takes while it runs; everything else waits for the next start. */
 const HOT_KEYS: ReadonlySet<string> = new Set(['description', 'name', 'onboot', 'tags', 'net0']);
 
+export const SECRET_KEY = 'cipassword';
+const SECRET_SHOWN = '**********';
+
 export class ModelGuest {
   readonly vmid: Vmid;
   readonly kind: GuestKind;
@@ -108,16 +111,18 @@ export class ModelGuest {
       return;
     }
     if (value === null) this.config.delete(key);
-    else this.config.set(key, key === 'cipassword' ? '**********' : value);
+    else this.config.set(key, value);
   }
 
+  /** A password is not given back, only that there is one (PVE-FACTS 27). */
   read(nowMs: number): GuestConfig {
-    return {
-      digest: this.digest(),
-      current: new Map(this.config),
-      pending: new Map(this.pending),
-      readAtMs: nowMs,
-    };
+    const current = new Map(this.config);
+    const pending = new Map(this.pending);
+    if (current.has(SECRET_KEY)) current.set(SECRET_KEY, SECRET_SHOWN);
+    if (pending.get(SECRET_KEY)?.kind === 'set') {
+      pending.set(SECRET_KEY, { kind: 'set', value: SECRET_SHOWN });
+    }
+    return { digest: this.digest(), current, pending, readAtMs: nowMs };
   }
 
   /** As a list shows it; `isDetailed`: as its own status does. */
