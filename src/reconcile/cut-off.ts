@@ -32,13 +32,22 @@ export async function resumeAttempt(view: OpView, op: Op, room: Workroom): Promi
   const attempt = latestAttempt(view, op, room);
   const { upid } = view.latest;
   if (upid !== undefined) return followTask(attempt, upid, room);
-  const unanswered = {
-    ...attempt,
-    // Without a UPID the latest record is its `started`.
-    startedAtMs: view.latestAtMs,
-    // A reconcile op is not waited with: the next pass plans afresh from what is there.
-    windowMs: op.origin === 'reconcile' ? 0 : UNANSWERED_WINDOW_MS,
-    problem: { code: 'interrupted', message: 'the agent ended before an answer came' } as const,
-  };
-  return settle(unanswered, room);
+  // Without a UPID the latest record is its `started`.
+  const startedAtMs = view.latestAtMs;
+  const problem = {
+    code: 'interrupted',
+    message: 'the agent ended before an answer came',
+  } as const;
+  if (op.origin !== 'reconcile') {
+    return settle({ ...attempt, startedAtMs, windowMs: UNANSWERED_WINDOW_MS, problem }, room);
+  }
+  // Not waited with, as a guest that is down should come up: the next pass plans afresh from what
+  // is there. What it may still do is remembered, and keeps back what it would undo.
+  const end = await settle({ ...attempt, startedAtMs, windowMs: 0, problem }, room);
+  const { kind } = op.action;
+  if (end.outcome.upid === undefined && kind !== 'set_config') {
+    const sentAtMs = Math.min(startedAtMs, room.clock.now());
+    room.leaveUnsettled(op.vmid, { kind, untilMs: sentAtMs + UNANSWERED_WINDOW_MS });
+  }
+  return end;
 }

@@ -162,6 +162,8 @@ export class Engine {
       showWait: this.#showWait.bind(this),
       cancelSignal: (opId) => this.#queue.cancelSignal(opId),
       record: this.#record.bind(this),
+      unsettled: (vmid) => this.#memory.unsettled(vmid),
+      leaveUnsettled: (vmid, left) => this.#memory.leaveUnsettled(vmid, left),
       forgetGuest: this.#forgetGuest.bind(this),
     };
   }

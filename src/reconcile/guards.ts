@@ -33,6 +33,14 @@ export interface GuestMemory {
   readonly hold: Hold | null;
   readonly isInitialDone: boolean;
   readonly backoff: { readonly untilMs: number; readonly reason: string } | null;
+  readonly unsettled: Unsettled | null;
+}
+
+/** A request that the agent's last life sent, and that may still take effect. */
+export interface Unsettled {
+  readonly kind: Action['kind'];
+  /** Wall clock ms: it comes no more after that. */
+  readonly untilMs: number;
 }
 
 export interface GuardInput {
@@ -41,6 +49,7 @@ export interface GuardInput {
   readonly tasks: readonly RunningTask[];
   readonly bulkTasks: readonly BulkTask[];
   readonly node: NodeLook | null;
+  readonly memory: Pick<GuestMemory, 'unsettled'>;
 }
 
 export interface HoldInput extends GuardInput {
@@ -57,6 +66,7 @@ const SAFETY: readonly Guard<GuardInput>[] = [
   waitForLock,
   waitForStranger,
   waitForBulkTask,
+  waitForUnsettled,
   refuseWithoutQuorum,
   guardHa,
   refusePausedGuest,
@@ -169,6 +179,15 @@ function waitForBulkTask({ bulkTasks }: GuardInput): Verdict | null {
   return task === undefined
     ? null
     : wait('node_bulk_task', `the node is busy with ${task.type}`, { upid: task.upid });
+}
+
+/** What undoes it would be undone by it. The same again is refused by PVE, or does no harm. */
+function waitForUnsettled({ memory: { unsettled }, actions }: GuardInput): Verdict | null {
+  if (unsettled === null) return null;
+  const { kind, untilMs } = unsettled;
+  const isOther = actions.some((action) => action !== 'set_config' && action !== kind);
+  const message = `a ${kind} sent before the agent ended may still begin`;
+  return isOther ? wait('unknown', message, { untilMs }) : null;
 }
 
 function refuseWithoutQuorum({ node }: GuardInput): Verdict | null {

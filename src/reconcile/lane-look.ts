@@ -53,7 +53,8 @@ export async function lookForClearance(
     return { kind: 'wait', condition: { code: 'unknown', message } };
   }
   const around = await room.surroundings(found, isRetry ? 'now' : 'for_an_action');
-  const verdict = guardSafety({ ...around, guest, actions: [kind] });
+  const memory = { unsettled: room.unsettled(guest.vmid) };
+  const verdict = guardSafety({ ...around, memory, guest, actions: [kind] });
   switch (verdict.kind) {
     case 'go':
       return { kind: 'go', look: { guest, sinceMs } };

@@ -5,7 +5,9 @@
 import type { AttemptEnd, FailedEnd } from './conclusion.ts';
 import type { DesiredGuest } from './desired.ts';
 import type { Problem } from './errors.ts';
+import type { Unsettled } from './guards.ts';
 import type { Vmid } from './ids.ts';
+import type { OpKind } from './op.ts';
 import type { Op } from './op-shape.ts';
 import type { PlanContext } from './planner.ts';
 import type { CorePorts, Hold, Pause } from './ports.ts';
@@ -22,6 +24,7 @@ type MemoryPorts = Pick<CorePorts, 'clock' | 'random' | 'ledger' | 'policy' | 's
 export class Memory {
   readonly #ports: MemoryPorts;
   readonly #backoffs = new Map<Vmid, Backoff>();
+  readonly #unsettled = new Map<Vmid, { readonly kind: OpKind; readonly endMs: number }>();
 
   constructor(ports: MemoryPorts) {
     this.#ports = ports;
@@ -38,6 +41,7 @@ export class Memory {
         hold: findHold(vmid, this.#ports),
         isInitialDone: ledger.isInitialDone(vmid),
         backoff: this.#backoffOf(vmid),
+        unsettled: this.unsettled(vmid),
       }),
       isSecretApplied: (vmid, key, value) =>
         ledger.appliedSecret(vmid, key) === ledger.hashSecret(value),
@@ -51,6 +55,22 @@ export class Memory {
     // No pause is that long: the clock was set back.
     if (leftMs < -BACKOFF_RESET_MS || leftMs > BACKOFF_MAX_MS) this.#backoffs.delete(vmid);
     return leftMs > 0 && leftMs <= BACKOFF_MAX_MS ? backoff : null;
+  }
+
+  unsettled(vmid: Vmid): Unsettled | null {
+    const left = this.#unsettled.get(vmid);
+    if (left === undefined) return null;
+    const leftMs = left.endMs - this.#ports.clock.monotonicMs();
+    if (leftMs > 0) return { kind: left.kind, untilMs: this.#ports.clock.now() + leftMs };
+    this.#unsettled.delete(vmid);
+    return null;
+  }
+
+  /** Kept by the monotonic clock: a step of the other must not cut it short. */
+  leaveUnsettled(vmid: Vmid, { kind, untilMs }: Unsettled): void {
+    const { clock } = this.#ports;
+    const endMs = clock.monotonicMs() + untilMs - clock.now();
+    this.#unsettled.set(vmid, { kind, endMs });
   }
 
   /** A failure of reconciling's own makes it wait; others' ops are theirs to repeat. */

@@ -145,7 +145,7 @@ const context: PlanContext = {
   semantics: createValueSemantics(),
   policy: POLICY,
   pause: null,
-  memoryOf: () => ({ hold: null, isInitialDone: false, backoff: null }),
+  memoryOf: () => ({ hold: null, isInitialDone: false, backoff: null, unsettled: null }),
   isSecretApplied: () => false,
 };
 const around = { tasks: [], bulkTasks: [], node: NODE };

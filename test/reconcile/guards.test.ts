@@ -1,5 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { guardReconcile, guardSafety, type HoldInput } from '../../src/reconcile/guards.ts';
+import {
+  type GuestMemory,
+  guardReconcile,
+  guardSafety,
+  type HoldInput,
+} from '../../src/reconcile/guards.ts';
 import type { BulkTask, Guest, HaLook, NodeLook, RunningTask } from '../../src/reconcile/guest.ts';
 import type { Verdict } from '../../src/reconcile/plan.ts';
 import { NOW_MS, QUIET_NODE, seenGuest, upidOf, vmidOf, wantedGuest } from './plan-inputs.ts';
@@ -13,6 +18,13 @@ function bulk(isRunning: boolean): BulkTask {
   return { upid: upidOf('stopall', ''), type: 'stopall', startedAtMs: NOW_MS, isRunning };
 }
 
+const NO_MEMORY: GuestMemory = {
+  hold: null,
+  isInitialDone: false,
+  backoff: null,
+  unsettled: null,
+};
+const LATE_STOP = { kind: 'stop', untilMs: NOW_MS } as const;
 const RUNNING = { power: 'running', bootedAtMs: 1 } as const;
 
 function input(fields: Partial<HoldInput> & { readonly seen?: Partial<Guest> } = {}): HoldInput {
@@ -24,7 +36,7 @@ function input(fields: Partial<HoldInput> & { readonly seen?: Partial<Guest> } =
     bulkTasks: [],
     node: QUIET_NODE,
     wanted: wantedGuest({ power: 'running' }),
-    memory: { hold: null, isInitialDone: false, backoff: null },
+    memory: NO_MEMORY,
     pause: null,
     mode: 'enforce',
     ...rest,
@@ -65,6 +77,21 @@ const SAFETY: readonly Case[] = [
     name: 'a bulk task under way',
     fields: { bulkTasks: [bulk(true)] },
     says: 'wait node_bulk_task',
+  },
+  {
+    name: 'a stop that may still begin, before a start',
+    fields: { memory: { ...NO_MEMORY, unsettled: LATE_STOP } },
+    says: 'wait unknown',
+  },
+  {
+    name: 'a stop that may still begin, before another',
+    fields: { memory: { ...NO_MEMORY, unsettled: LATE_STOP }, actions: ['stop'] },
+    says: 'go',
+  },
+  {
+    name: 'a stop that may still begin, before a write',
+    fields: { memory: { ...NO_MEMORY, unsettled: LATE_STOP }, actions: ['set_config'] },
+    says: 'go',
   },
   { name: 'a bulk task that is over', fields: { bulkTasks: [bulk(false)] }, says: 'go' },
   {
@@ -133,6 +160,7 @@ const HOLDS: readonly Case[] = [
     name: 'a hold by a person',
     fields: {
       memory: {
+        unsettled: null,
         hold: { vmid: vmidOf(101), untilMs: until, reason: 'by hand' },
         isInitialDone: false,
         backoff: null,
@@ -144,6 +172,7 @@ const HOLDS: readonly Case[] = [
     name: 'a flapping guest',
     fields: {
       memory: {
+        unsettled: null,
         hold: { vmid: vmidOf(101), untilMs: null, reason: 'flapping: too often' },
         isInitialDone: false,
         backoff: null,
@@ -154,7 +183,7 @@ const HOLDS: readonly Case[] = [
   {
     name: 'a pause after a failure',
     fields: {
-      memory: { hold: null, isInitialDone: false, backoff: { untilMs: until, reason: 'failed' } },
+      memory: { ...NO_MEMORY, backoff: { untilMs: until, reason: 'failed' } },
     },
     says: 'wait backing_off',
   },

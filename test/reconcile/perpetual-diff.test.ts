@@ -305,7 +305,7 @@ function contextOf(isInitialDone: boolean): PlanContext {
     semantics,
     policy: { mode: 'enforce', unsigned: 'benign', operator: 'benign', irreversibleSignatures: 2 },
     pause: null,
-    memoryOf: () => ({ hold: null, isInitialDone, backoff: null }),
+    memoryOf: () => ({ hold: null, isInitialDone, backoff: null, unsettled: null }),
     isSecretApplied: () => false,
   };
 }

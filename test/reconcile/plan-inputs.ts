@@ -103,7 +103,7 @@ export function planContext(fields: Partial<PlanContext> = {}): PlanContext {
     semantics: plainSemantics,
     policy: POLICY,
     pause: null,
-    memoryOf: () => ({ hold: null, isInitialDone: false, backoff: null }),
+    memoryOf: () => ({ hold: null, isInitialDone: false, backoff: null, unsettled: null }),
     isSecretApplied: () => false,
     ...fields,
   };

@@ -35,14 +35,6 @@ export function writeWish(dice: Dice): Wish {
   };
 }
 
-/** Some wishes get a password. */
-export function addSecret<Wanted extends object | null>(wish: Wanted, dice: Dice): Wanted {
-  if (wish === null || dice.chance(0.5)) return wish;
-  const config = 'config' in wish ? wish.config : {};
-  const secret = { cipassword: `secret ${dice.whole(1, 3)}` };
-  return { ...wish, config: { ...Object(config), ...secret } };
-}
-
 export function writeAction(dice: Dice): Action {
   const params: StopParams = {
     mode: dice.chance(0.7) ? 'shutdown' : 'stop',

@@ -4,31 +4,15 @@
  */
 import type { GuestSetup } from '../support/model/node.ts';
 import { Dice } from './dice.ts';
-import { addSecret, writeBehaviour, writeWish } from './draws.ts';
+import { writeBehaviour, writeWish } from './draws.ts';
+import { addExtras } from './extras.ts';
 import { FAMILIES, type Family } from './families.ts';
 import type { Script, SimEvent } from './script.ts';
 
 const FIRST_VMID = 101;
 
-/** Of the scripts in which passwords are wished for. */
-const SECRETS_SHARE = 0.3;
-
 export function writeScript(seed: number): Script {
-  const script = writePlainScript(seed);
-  // With dice of their own: seeds that once failed go on telling the same story.
-  const dice = new Dice(seed + 0x5ec2e7);
-  return dice.chance(SECRETS_SHARE) ? withSecrets(script, dice) : script;
-}
-
-function withSecrets(script: Script, dice: Dice): Script {
-  const { wishes, events } = script;
-  return {
-    ...script,
-    wishes: wishes.map((each) => ({ ...each, wish: addSecret(each.wish, dice) })),
-    events: events.map((event) =>
-      event.kind === 'desire' ? { ...event, wish: addSecret(event.wish, dice) } : event,
-    ),
-  };
+  return addExtras(writePlainScript(seed));
 }
 
 function writePlainScript(seed: number): Script {

@@ -36,6 +36,8 @@ export class Witness {
   readonly #used = new Set<string>();
   /** By op, what its latest attempt sent: its record masks what is secret. */
   readonly #sent = new Map<string, SentRequest>();
+  /** By guest, the power action that was sent last. */
+  readonly #lastPower = new Map<number, 'start' | 'stop'>();
   readonly #tasks = new Map<string, ModelTask>();
   readonly #late: LateEffect[] = [];
 
@@ -100,6 +102,7 @@ export class Witness {
     }
     this.#used.add(attempt);
     this.#sent.set(record.op_id, request);
+    if (kind !== 'set_config') this.#lastPower.set(vmid, kind);
     if (record.origin === 'reconcile') this.#judgeReconciling(request);
     if (kind === 'stop') this.#judgeStop(request, record);
   }
@@ -140,9 +143,22 @@ export class Witness {
   #judgeTask(task: ModelTask, running: readonly ModelTask[]): void {
     if (task.user !== AGENT_TOKEN || task.vmid === null) return;
     const other = running.find(({ vmid, user }) => vmid === task.vmid && user === AGENT_TOKEN);
-    if (other === undefined || this.#isLate(other) || this.#isLate(task)) return;
+    this.#judgeOrder(task, task.vmid);
+    if (other === undefined) return;
+    // The same once more meets the lock of its twin; what is the opposite has to wait for it.
+    const isTwin = powerKind(task) === powerKind(other);
+    if (isTwin && (this.#isLate(other) || this.#isLate(task))) return;
     const message = `${task.type} ${task.vmid} began while ${other.upid} was running`;
     this.#world.verdicts.fail('one_task_of_ours_per_guest', message);
+  }
+
+  /** What was asked for last comes last, however late what was asked before it. */
+  #judgeOrder(task: ModelTask, vmid: number): void {
+    const last = this.#lastPower.get(vmid);
+    const kind = powerKind(task);
+    if (kind === null || last === undefined || last === kind) return;
+    const message = `${task.type} ${vmid} began after a ${last} had been sent`;
+    this.#world.verdicts.fail('order_within_a_lane', message);
   }
 
   /** Its request was sent in an earlier life, and took effect after that had ended. */
@@ -229,6 +245,11 @@ export class Witness {
       this.#fail(draft, 'all the time it was as asked');
     }
   }
+}
+
+function powerKind({ type }: ModelTask): 'start' | 'stop' | null {
+  if (type.endsWith('start')) return 'start';
+  return /stop$|shutdown$/.test(type) ? 'stop' : null;
 }
 
 function isTagged({ config }: GuestTruth): boolean {
