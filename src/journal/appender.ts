@@ -6,7 +6,7 @@
 import type { Clock } from '../reconcile/clock.ts';
 import { ReconcilerError } from '../reconcile/errors.ts';
 import type { Ledger } from './ledger.ts';
-import { LineMaker, MAX_RECORD_BYTES } from './line.ts';
+import { lineBytes, MAX_RECORD_BYTES, sealLine } from './line.ts';
 import { draftSegment } from './segments.ts';
 import type { Writer } from './writer.ts';
 
@@ -46,7 +46,6 @@ export class Appender {
   readonly #ledger: Ledger;
   readonly #clock: Clock;
   readonly #segmentBytes: number;
-  readonly #line = new LineMaker();
   readonly #journal: string;
   readonly #epoch: number;
   #segment: number;
@@ -118,19 +117,18 @@ export class Appender {
    * it is too long; then nothing has changed.
    */
   append(type: string, fields: object): Appended {
-    const json = JSON.stringify(fields);
-    requireShort(json.length);
     const [seq, at] = [this.#nextSeq, this.#at];
-    this.#line.begin(`{"type":"${type}","seq":${seq},"at":"${at}"}`, json);
-    requireShort(this.#line.bytes);
+    const json = withHead(`{"type":"${type}","seq":${seq},"at":"${at}"`, JSON.stringify(fields));
+    const bytes = lineBytes(json);
+    requireShort(bytes);
     if (this.#writer.poison !== null) throw this.#writer.poison;
-    if (this.#isSegmentDue(this.#line.bytes)) this.beginSegment();
-    const sum = this.#line.seal(this.#lastSum);
+    if (this.#isSegmentDue(bytes)) this.beginSegment();
+    const { text, sum } = sealLine(json, this.#lastSum);
     this.#nextSeq = seq + 1;
     this.#lastSum = sum;
-    this.#bytes += this.#line.bytes;
+    this.#bytes += bytes;
     this.#records += 1;
-    return { seq, at, sum, done: this.#writer.push(this.#line) };
+    return { seq, at, sum, done: this.#writer.push({ text, bytes }) };
   }
 
   /**
@@ -164,7 +162,11 @@ export class Appender {
   }
 }
 
-/** Asked of the text first: it has no more characters than bytes. */
+/** The JSON text of head and fields together: a spread for the text alone would cost as much again. */
+function withHead(head: string, fields: string): string {
+  return fields === '{}' ? `${head}}` : `${head},${fields.slice(1)}`;
+}
+
 function requireShort(size: number): void {
   if (size <= MAX_RECORD_BYTES) return;
   throw new ReconcilerError(

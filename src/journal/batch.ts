@@ -7,10 +7,10 @@
 const BATCH_BYTES = 160 * 1024;
 const FIRST_BYTES = 4096;
 
-/** A line that can be put among others. */
 export interface Line {
+  readonly text: string;
+  /** Of the text in UTF-8. */
   readonly bytes: number;
-  copyTo(target: Buffer, offset: number): void;
 }
 
 export class Batch {
@@ -43,7 +43,7 @@ export class Batch {
   add(line: Line): void {
     const size = this.#size + line.bytes;
     if (size > this.#buffer.length) this.#growTo(Math.max(size, 2 * this.#buffer.length));
-    line.copyTo(this.#buffer, this.#size);
+    this.#buffer.write(line.text, this.#size);
     this.#size = size;
   }
 

@@ -8,7 +8,6 @@ import { hash } from 'node:crypto';
 export const ZERO_SUM = '0'.repeat(32);
 export const SUM_CHARS = 32;
 export const NEWLINE = 10;
-const COMMA = 44;
 
 /** Of one record's text. A config change with its old values fits many times over. */
 export const MAX_RECORD_BYTES = 256 * 1024;
@@ -18,10 +17,6 @@ export const MAX_LINE_BYTES = 1024 * 1024;
 const SUM_KEY = ',"sum":"';
 /** From the comma before `"sum"` to the closing brace. */
 const SUFFIX_BYTES = SUM_KEY.length + SUM_CHARS + 2;
-/** UTF-8 bytes of one UTF-16 unit, at most. */
-const BYTES_PER_UNIT = 3;
-/** Room for most records. */
-const FIRST_BYTES = 4096;
 const SUM = /^[0-9a-f]{32}$/;
 
 export interface SealedLine {
@@ -37,46 +32,9 @@ export function sealLine(json: string, previousSum: string): SealedLine {
   return { text: `${body}${SUM_KEY}${sum}"}\n`, sum };
 }
 
-/**
- * Makes one line after the other, in bytes: encoded once, for the sum and for the disk. Measured,
- * that is twice as fast as hashing text and encoding what has gathered later.
- */
-export class LineMaker {
-  /** The sum before, then the line: what is hashed lies in one piece. */
-  #buffer = Buffer.allocUnsafeSlow(FIRST_BYTES);
-  #bodyEnd = SUM_CHARS;
-  #end = SUM_CHARS;
-
-  /** Of the line begun last, with its newline. */
-  get bytes(): number {
-    return this.#end - SUM_CHARS;
-  }
-
-  /** The text of `{ ...head, ...fields }`, both given as JSON.stringify writes them. */
-  begin(head: string, fields: string): void {
-    const mostBytes = SUM_CHARS + BYTES_PER_UNIT * (head.length + fields.length) + SUFFIX_BYTES + 1;
-    if (mostBytes > this.#buffer.length) this.#buffer = Buffer.allocUnsafeSlow(2 * mostBytes);
-    const headEnd = SUM_CHARS + this.#buffer.write(head, SUM_CHARS) - 1;
-    const end = headEnd + this.#buffer.write(fields, headEnd);
-    // The brace that ends the head has given way to the one that begins the fields: now a comma.
-    this.#buffer[headEnd] = COMMA;
-    this.#bodyEnd = fields === '{}' ? headEnd : end - 1;
-    this.#end = this.#bodyEnd + SUFFIX_BYTES + 1;
-  }
-
-  /** Puts it in its place in the chain; returns its sum. */
-  seal(previousSum: string): string {
-    this.#buffer.write(previousSum, 0, 'latin1');
-    const hashed = this.#buffer.subarray(0, this.#bodyEnd);
-    const sum = hash('sha256', hashed, 'hex').slice(0, SUM_CHARS);
-    this.#buffer.write(`${SUM_KEY}${sum}"}\n`, this.#bodyEnd, 'latin1');
-    return sum;
-  }
-
-  /** Copies the line to `target`, which has room for it. */
-  copyTo(target: Buffer, offset: number): void {
-    this.#buffer.copy(target, offset, SUM_CHARS, this.#end);
-  }
+/** Of the line that a record's JSON text becomes, with its newline. */
+export function lineBytes(json: string): number {
+  return Buffer.byteLength(json) - 1 + SUFFIX_BYTES + 1;
 }
 
 export function isSum(value: unknown): value is string {

@@ -58,7 +58,7 @@ export class Writer {
   }
 
   /**
-   * Copies the line. Resolves when it is durable; rejects with `journal_poisoned`. Who appends asks
+   * Resolves when it is durable; rejects with `journal_poisoned`. Who appends asks
    * `poison` first, before the line has a number and a sum.
    */
   push(line: Line): Promise<void> {
