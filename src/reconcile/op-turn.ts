@@ -14,7 +14,7 @@ import { lookForClearance, problemOfCondition, waitForGuard } from './lane-look.
 import { guestOf, type Op, opFromRecord } from './op-shape.ts';
 import type { Condition } from './plan.ts';
 import type { OpView } from './ports.ts';
-import { resumeRestart, runRestart } from './restart.ts';
+import { type RestartAttempt, resumeRestart, runParts, runRestart } from './restart.ts';
 import { isUnchanged } from './settle.ts';
 import { withSlot } from './wait.ts';
 import type { Workroom } from './workroom.ts';
@@ -22,23 +22,38 @@ import type { Workroom } from './workroom.ts';
 /** A few honest tries; after that a person or the hub decides. */
 export const OP_ATTEMPTS_MAX = 3;
 
+/** Where an op stands between two steps. */
+interface Standing {
+  /** How its last attempt ended. */
+  readonly last: AttemptEnd | null;
+  /** A restart that the agent's last life began, and sent nothing for. */
+  readonly unsent: RestartAttempt | null;
+}
+
 /** How the op ended, recorded; null: it stays in flight for the next run of the agent. */
 export async function runOpTurn(view: OpView, room: Workroom): Promise<AttemptEnd | null> {
   const op = opFromRecord(view.first);
-  let last = await resume(view, op, room);
+  const resumed = await resume(view, op, room);
+  if (resumed?.kind === 'left') return null;
+  let standing: Standing =
+    resumed?.kind === 'unsent'
+      ? { last: null, unsent: resumed.attempt }
+      : { last: resumed, unsent: null };
   let waiting: Condition | null = null;
   for (;;) {
+    const { last, unsent } = standing;
     if (last !== null) {
       waiting = describeRetry(last, room);
       if (waiting === null) return recordEnd(last, room);
     } else if (waiting !== null && !room.isPatient()) return null;
     if (waiting !== null) await waitForGuard(op, waiting, room);
-    const step: Step = await takeStep(view, op, last, room);
+    const step: Step = await takeStep(view, op, standing, room);
     if (step.kind === 'refused') {
       const problem = explainExpiry(step.problem, waiting);
-      return recordEnd(last ?? endFailed(unbegun(op), problem), room);
+      return recordEnd(last ?? endFailed(unsent ?? unbegun(op), problem), room);
     }
-    if (step.kind === 'ended') last = step.end;
+    if (step.kind === 'left') return null;
+    if (step.kind === 'ended') standing = { last: step.end, unsent: null };
     else waiting = step.condition;
   }
 }
@@ -49,7 +64,11 @@ function unbegun(op: Op): Attempt {
 }
 
 /** What became of the attempt that its records leave open; null: none was begun. */
-async function resume(view: OpView, op: Op, room: Workroom): Promise<AttemptEnd | null> {
+async function resume(
+  view: OpView,
+  op: Op,
+  room: Workroom,
+): Promise<Awaited<ReturnType<typeof resumeRestart>> | null> {
   const { action } = op;
   if (view.latest.state === 'received') return null;
   return action.kind === 'restart'
@@ -68,10 +87,12 @@ function describeRetry(end: AttemptEnd, room: Workroom): Condition | null {
 type Step =
   | { readonly kind: 'wait'; readonly condition: Condition }
   | { readonly kind: 'refused'; readonly problem: Problem }
-  | { readonly kind: 'ended'; readonly end: AttemptEnd };
+  | { readonly kind: 'ended'; readonly end: AttemptEnd }
+  | { readonly kind: 'left' };
 
 /** Looks under the lane and a slot, decides again, and runs the attempt if nothing objects. */
-function takeStep(view: OpView, op: Op, last: AttemptEnd | null, room: Workroom): Promise<Step> {
+function takeStep(view: OpView, op: Op, standing: Standing, room: Workroom): Promise<Step> {
+  const { last, unsent } = standing;
   const objection = findObjection(view, room);
   if (objection !== null) return Promise.resolve({ kind: 'refused', problem: objection });
   return withSlot(op.vmid, room, async () => {
@@ -86,7 +107,7 @@ function takeStep(view: OpView, op: Op, last: AttemptEnd | null, room: Workroom)
     const problem =
       findObjection(view, room) ??
       findGateObjection(op, look.guest, room) ??
-      findChange(view, last, look.guest);
+      findChange(view, standing, look.guest);
     if (problem !== null) return { kind: 'refused', problem };
     room.signal.throwIfAborted();
     room.showWait(op.vmid, null);
@@ -95,11 +116,13 @@ function takeStep(view: OpView, op: Op, last: AttemptEnd | null, room: Workroom)
     // write: an agent that is killed leaves both or neither, and the op in flight.
     const recorded = last === null ? null : recordEnd(last, room);
     const ended =
-      action.kind === 'restart'
-        ? runRestart({ ...op, action }, number, look, room)
-        : runAttempt({ ...op, action }, number, look, room);
+      action.kind !== 'restart'
+        ? runAttempt({ ...op, action }, number, look, room)
+        : unsent === null
+          ? runRestart({ ...op, action }, number, look, room)
+          : runParts(unsent, look, room);
     const [end] = await Promise.all([ended, recorded]);
-    return { kind: 'ended', end };
+    return end.kind === 'left' ? end : { kind: 'ended', end };
   });
 }
 
@@ -127,14 +150,15 @@ function findGateObjection(op: Op, guest: Guest, room: Workroom): Problem | null
   return { code: 'gate_denied', message: `${op.action.kind}: ${verdict.needs}` };
 }
 
-/** What the op was promised, or what its unanswered attempt was about, is no longer there. */
-function findChange({ first }: OpView, last: AttemptEnd | null, guest: Guest): Problem | null {
-  const mustBeSame = last?.kind === 'failed' && last.retry === 'if_unchanged';
-  if (mustBeSame && !isUnchanged(guest, last.attempt.before)) {
+/** What the op was promised, or what its attempt was about, is no longer there. */
+function findChange({ first }: OpView, { last, unsent }: Standing, guest: Guest): Problem | null {
+  const unsure = last?.kind === 'failed' && last.retry === 'if_unchanged' ? last.attempt : unsent;
+  if (unsure !== null && !isUnchanged(guest, unsure.before)) {
     return { code: 'conflict', message: 'the guest has changed since' };
   }
-  // A try of our own may have changed what had to hold before the first.
-  if (last !== null) return null;
+  // A try of our own may have changed what had to hold before the first, unless it had no effect.
+  const wasWithoutEffect = last?.kind === 'failed' && last.retry === 'yes';
+  if (last !== null && !wasWithoutEffect) return null;
   const { precondition } = first;
   if (precondition?.power !== undefined && precondition.power !== guest.power) {
     const message = `the op wants the guest ${precondition.power}, it is ${guest.power}`;

@@ -19,10 +19,9 @@ import {
 import { latestAttempt, resumeAttempt } from './cut-off.ts';
 import type { Problem } from './errors.ts';
 import { makeOpId, type OpId } from './ids.ts';
-import { lookForClearance, problemOfCondition, waitForGuard } from './lane-look.ts';
+import { type Clearance, lookForClearance, problemOfCondition, waitForGuard } from './lane-look.ts';
 import { isTerminal, type RestartAction, type SentAction } from './op.ts';
 import { describeBefore, guestOf, type Op, opFromRecord, recordBase } from './op-shape.ts';
-import type { Condition } from './plan.ts';
 import type { OpView } from './ports.ts';
 import type { Workroom } from './workroom.ts';
 
@@ -31,9 +30,12 @@ export const RESTART_STARTS_MAX = 3;
 /** A backup that took the stopped guest's lock is waited for, not for ever. */
 export const RESTART_START_WAIT_MS = 10 * 60_000;
 
-interface RestartAttempt extends Attempt {
+export interface RestartAttempt extends Attempt {
   readonly op: Op<RestartAction>;
 }
+
+/** `left`: stopped, and its start waits in a run that ends by itself: it stays in flight. */
+export type RestartEnd = AttemptEnd | { readonly kind: 'left' };
 
 /** Runs the whole restart on a guest just looked at under the lane. */
 export async function runRestart(
@@ -41,7 +43,7 @@ export async function runRestart(
   number: number,
   look: LaneLook,
   room: Workroom,
-): Promise<AttemptEnd> {
+): Promise<RestartEnd> {
   room.signal.throwIfAborted();
   const { guest, sinceMs } = look;
   const before = describeBefore(op, guest, room.ledger.lastUpid(op.vmid));
@@ -53,38 +55,33 @@ export async function runRestart(
   return runParts(attempt, look, room);
 }
 
-/** Goes on with a restart that was under way when the agent ended. */
+/**
+ * Goes on with a restart that was under way when the agent ended. `unsent`: nothing of this attempt
+ * had begun, and whether it still may is decided as for any op.
+ */
 export async function resumeRestart(
   view: OpView,
   op: Op<RestartAction>,
   room: Workroom,
-): Promise<AttemptEnd> {
+): Promise<RestartEnd | { readonly kind: 'unsent'; readonly attempt: RestartAttempt }> {
   const attempt = latestAttempt(view, op, room);
   // Its latest record is its `started`, and a part of an earlier attempt has a smaller seq.
   const parts = room.ledger.childrenOf(op.opId).filter(({ first }) => first.seq > view.latest.seq);
   const stop = parts.findLast(({ latest }) => latest.kind === 'stop');
   const start = parts.findLast(({ latest }) => latest.kind === 'start');
-  if (stop === undefined) return beginAgain(attempt, room);
+  if (stop === undefined) return { kind: 'unsent', attempt };
   const stopped = await endOfPart(stop, room);
   if (stopped.kind === 'failed') return failStop(attempt, stopped);
   if (start === undefined) return startAgain(attempt, null, room);
   return afterStart(attempt, await endOfPart(start, room), room);
 }
 
-/** Nothing of this attempt had begun: as it would be in its turn. */
-async function beginAgain(attempt: RestartAttempt, room: Workroom): Promise<AttemptEnd> {
-  const cleared = await awaitClearance(attempt.op, { kind: 'stop', isRetry: false }, room);
-  return cleared.kind === 'go'
-    ? runParts(attempt, cleared.look, room)
-    : endFailed(attempt, cleared.problem);
-}
-
 /** What is not running is not restarted: a start would be somebody's op of its own. */
-async function runParts(
+export async function runParts(
   attempt: RestartAttempt,
   look: LaneLook,
   room: Workroom,
-): Promise<AttemptEnd> {
+): Promise<RestartEnd> {
   const { guest } = look;
   if (guest.power !== 'running') {
     const message = 'the guest is not running: there is nothing to restart';
@@ -109,7 +106,7 @@ async function startAgain(
   attempt: RestartAttempt,
   failed: FailedEnd | null,
   room: Workroom,
-): Promise<AttemptEnd> {
+): Promise<RestartEnd> {
   const { op } = attempt;
   const number = (failed?.attempt.number ?? 0) + 1;
   if (failed !== null) {
@@ -119,8 +116,8 @@ async function startAgain(
     const message = `stopped, the start failed (${error.message}); it is tried again`;
     await waitForGuard(op, { code: 'backing_off', message }, room);
   }
-  const isRetry = failed !== null;
-  const cleared = await awaitClearance(op, { kind: 'start', isRetry }, room);
+  const cleared = await awaitClearance(op, failed !== null, room);
+  if (cleared.kind === 'wait') return { kind: 'left' };
   if (cleared.kind === 'refused') return failStart(attempt, cleared.problem, failed?.seen);
   const opId = failed?.attempt.op.opId ?? makeOpId(room.random);
   const start = partOf(op, { kind: 'start', params: {} }, opId);
@@ -132,7 +129,7 @@ function afterStart(
   attempt: RestartAttempt,
   start: AttemptEnd,
   room: Workroom,
-): AttemptEnd | Promise<AttemptEnd> {
+): RestartEnd | Promise<RestartEnd> {
   if (start.kind === 'failed') return startAgain(attempt, start, room);
   const { seen } = start;
   const outcome = { state: 'succeeded', ...observedOf(seen) } as const;
@@ -147,27 +144,19 @@ function failStart(
   return endFailed(attempt, { code, message: `stopped, but not started again: ${message}` }, seen);
 }
 
-type Cleared = Exclude<Awaited<ReturnType<typeof lookForClearance>>, { kind: 'wait' }>;
-
-/** A part waits for guards like any op; the lane is kept meanwhile. */
-async function awaitClearance(
-  op: Op,
-  part: { readonly kind: 'stop' | 'start'; readonly isRetry: boolean },
-  room: Workroom,
-): Promise<Cleared> {
+/** The start waits for guards like any op, where there is time; the lane is kept meanwhile. */
+async function awaitClearance(op: Op, isRetry: boolean, room: Workroom): Promise<Clearance> {
   const giveUpMs = room.clock.monotonicMs() + RESTART_START_WAIT_MS;
   for (;;) {
-    const request = { guest: guestOf(op), needsConfig: false, ...part };
+    const request = { guest: guestOf(op), needsConfig: false, kind: 'start', isRetry } as const;
     const cleared = await lookForClearance(request, room);
-    if (cleared.kind !== 'wait') return cleared;
+    if (cleared.kind !== 'wait' || !room.isPatient()) return cleared;
+    const { condition } = cleared;
     const isOver = room.clock.monotonicMs() >= giveUpMs;
-    if (isOver) return { kind: 'refused', problem: problemOfCondition(cleared.condition) };
-    await waitForGuard(op, explain(part.kind, cleared.condition), room);
+    if (isOver) return { kind: 'refused', problem: problemOfCondition(condition) };
+    const message = `stopped; ${condition.message}`;
+    await waitForGuard(op, { ...condition, message }, room);
   }
-}
-
-function explain(kind: 'stop' | 'start', condition: Condition): Condition {
-  return kind === 'stop' ? condition : { ...condition, message: `stopped; ${condition.message}` };
 }
 
 /** The end of a part, waited for and settled where it was cut off. */

@@ -13,7 +13,10 @@ let waits: string[] = [];
 afterEach(() => world.stop());
 
 /** What the next life makes of it; `meanwhile` happens while no agent runs. */
-async function restartCutOff(meanwhile: (guest: ModelGuest) => void): Promise<readonly OpRecord[]> {
+async function restartCutOff(
+  meanwhile: (guest: ModelGuest) => void,
+  downMs = 1_000,
+): Promise<readonly OpRecord[]> {
   world = new ModelWorld();
   waits = [];
   world.onEvent = (event) => {
@@ -31,7 +34,7 @@ async function restartCutOff(meanwhile: (guest: ModelGuest) => void): Promise<re
     },
   });
   void world.life.engine.submit({ origin: 'operator', vmid: VMID, action: RESTART });
-  await world.clock.advanceTo(1_000);
+  await world.clock.advanceTo(downMs);
   meanwhile(guest);
   await world.start({ intervalMs: null });
   await world.clock.until(world.life.engine.idle(), 60_000);
@@ -58,9 +61,33 @@ describe('in the next life', () => {
     ['is gone', () => world.node.guests.delete(VMID), 'not_found'],
     ['is a template now', (guest: ModelGuest) => (guest.isTemplate = true), 'is_template'],
     ['was stopped meanwhile', (guest: ModelGuest) => guest.powerOff(), 'conflict'],
+    [
+      'was restarted meanwhile',
+      (guest: ModelGuest) => {
+        guest.powerOff();
+        guest.powerOn(world.clock.elapsedMs);
+      },
+      'conflict',
+    ],
+    [
+      'may not be restarted any more',
+      () => (world.objection = () => ({ code: 'gate_denied', message: 'the key is gone' })),
+      'gate_denied',
+    ],
   ])('does nothing to a guest that %s', async (_what, meanwhile, code) => {
     const records = await restartCutOff(meanwhile);
     expect(records.at(-1)).toMatchObject({ kind: 'restart', state: 'failed', error: { code } });
     expect(world.api.sent).toEqual([]);
+  });
+
+  it('does nothing once the op has expired', async () => {
+    const records = await restartCutOff(() => undefined, 11 * 60_000);
+    expect(records.at(-1)).toMatchObject({ state: 'failed', error: { code: 'expired' } });
+    expect(world.api.sent).toEqual([]);
+  });
+
+  it('charges the agent that ended nothing', async () => {
+    const records = await restartCutOff(() => undefined);
+    expect(records.at(-1)).toMatchObject({ kind: 'restart', state: 'succeeded', attempt: 1 });
   });
 });
