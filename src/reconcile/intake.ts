@@ -261,8 +261,13 @@ function toReceived(
   };
 }
 
-/** Also after a crash between the two records: recovery calls it for every received op. */
+/**
+ * Also after a crash between the two records: recovery calls it for every received op. A hold that
+ * lasts longer stays: it is somebody else's.
+ */
 export async function holdForOp(record: OpRecord, untilMs: number, room: Workroom): Promise<void> {
+  const held = findHold(record.vmid, room);
+  if (held !== null && (held.untilMs === null || held.untilMs >= untilMs)) return;
   const reason = `asked for with op ${record.op_id}`;
   await room.ledger.note({ kind: 'hold', hold: { vmid: record.vmid, untilMs, reason } });
 }

@@ -77,8 +77,7 @@ export class OpQueue {
     for (const { first } of waiting) {
       const { hold_until_ms: untilMs, vmid } = first;
       // The agent may have died between `received` and the hold it asked for.
-      const isMissing = untilMs !== undefined && untilMs > room.clock.now();
-      if (!isMissing || room.ledger.holds().has(vmid)) continue;
+      if (untilMs === undefined || untilMs <= room.clock.now()) continue;
       void guarded(vmid, () => holdForOp(first, untilMs, room));
     }
   }

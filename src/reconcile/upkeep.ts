@@ -40,7 +40,9 @@ export class Upkeep {
     ];
     for (const { vmid, power } of actual.guests.values()) this.#power.set(vmid, power);
     this.#isFirst = false;
-    if (actual.tasksKnown.kind === 'complete') this.#forgetEnded(actual.bulkTasks);
+    const { qemu, lxc, tasksKnown } = actual;
+    const isWhole = [qemu, lxc, tasksKnown].every(({ kind }) => kind === 'complete');
+    if (isWhole) this.#forgetEnded(actual.bulkTasks);
     return notes;
   }
 
@@ -63,7 +65,9 @@ export class Upkeep {
       if (power !== 'running' && power !== 'initial') continue;
       const wasRunning = (this.#power.get(vmid) ?? 'running') === 'running';
       const isStopped = actual.guests.get(vmid)?.power === 'stopped';
-      if (!wasRunning || !isStopped || ledger.holds().has(vmid)) continue;
+      // A hold that ends, ends while the node's guests are still to be down.
+      const isHeld = ledger.holds().get(vmid)?.untilMs === null;
+      if (!wasRunning || !isStopped || isHeld) continue;
       const reason = `${BULK_STOP_REASON}: the node's guests were taken down (${newest.type})`;
       notes.push({ kind: 'hold', hold: { vmid, untilMs: null, reason } });
     }

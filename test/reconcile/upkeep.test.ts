@@ -64,6 +64,18 @@ describe('a bulk stop', () => {
     expect(notes.map(({ kind }) => kind)).toEqual(Array.from({ length: count }, () => 'hold'));
   });
 
+  it('is remembered until a whole look has shown what it took down', () => {
+    const desired = desiredState(wantedGuest({ power: 'running' }));
+    const upkeep = new Upkeep();
+    upkeep.heed(desired, UP, LEDGER);
+    const problem = { code: 'timeout', message: 'no list' } as const;
+    const blind = { ...UP, qemu: { kind: 'unknown', problem }, guests: new Map() } as const;
+    const over = { ...blind, bulkTasks: [{ ...bulk('stopall', NOW_MS), isRunning: false }] };
+    expect(upkeep.heed(desired, over, LEDGER)).toEqual([]);
+    expect(upkeep.heed(desired, DOWN, LEDGER).map(({ kind }) => kind)).toEqual(['hold']);
+    expect(upkeep.heed(desired, DOWN, LEDGER)).toEqual([]);
+  });
+
   it('that is over ends the holds it has made, and no others', () => {
     const hold = (id: number, reason: string): [Vmid, Hold] => {
       return [vmidOf(id), { vmid: vmidOf(id), untilMs: null, reason }];
