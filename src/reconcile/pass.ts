@@ -172,9 +172,10 @@ export class Passes {
     const { vmid, kind, verdict, actions } = planned;
     if (verdict.kind !== 'go' || actions.length === 0 || kind === null) return;
     const { room, guarded } = this.#ports;
+    const plannedFor = this.wantedOf(vmid);
     const take = (): Promise<void> => {
       const heldSinceMs = room.clock.monotonicMs();
-      const turn = { guest: { vmid, kind }, passId, planned, heldSinceMs };
+      const turn = { guest: { vmid, kind }, passId, planned, plannedFor, heldSinceMs };
       return withSlot(vmid, room, () => runReconcileTurn(turn, this.#turnPorts(vmid)));
     };
     room.lanes.offerReconcile(vmid, () => guarded(vmid, take));

@@ -22,8 +22,9 @@ const TASKS_MAX_AGE_MS = 5_000;
 export interface ReconcileTurn {
   readonly guest: GuestRef;
   readonly passId: CorrelationId;
-  /** What the pass planned: it tells what the look must read. */
+  /** What the pass planned, and for which wish: they tell what the look must read. */
   readonly planned: PlanEntry;
+  readonly plannedFor: DesiredGuest | null;
   /** When its turn of the lane began (monotonic): what came before is over. */
   readonly heldSinceMs: number;
 }
@@ -42,6 +43,7 @@ export interface ReconcileTurnPorts {
 
 interface TurnLook extends LaneLook {
   readonly found: Found;
+  readonly hasDetails: boolean;
 }
 
 export async function runReconcileTurn(
@@ -51,8 +53,10 @@ export async function runReconcileTurn(
   const done = new Set<OpKind>();
   let look: TurnLook | null = null;
   for (let count = 0; count < ACTIONS_PER_TURN_MAX; count++) {
-    look = await lookForTurn(turn, look, done, ports);
-    const next: PlannedAction | null = look && (await planNext(look.found, ports));
+    const wanted = ports.wanted();
+    if (wanted === null) return;
+    look = await lookForTurn(turn, look, needsOf(turn, wanted, done, ports), ports);
+    const next: PlannedAction | null = look && (await planNext(look.found, wanted, ports));
     if (look === null || next === null || done.has(next.action.kind)) return;
     done.add(next.action.kind);
     const end = await runAttempt(toOp(turn, next.action, ports), 1, look, ports.room);
@@ -73,49 +77,79 @@ function afterEnd(look: TurnLook, guest: Guest): TurnLook {
 }
 
 /** The first action of the plan as it is now, if it may run now. */
-async function planNext(found: Found, ports: ReconcileTurnPorts): Promise<PlannedAction | null> {
+async function planNext(
+  found: Found,
+  wanted: DesiredGuest,
+  ports: ReconcileTurnPorts,
+): Promise<PlannedAction | null> {
   const around = await ports.room.surroundings(found, 'for_an_action');
-  const wanted = ports.wanted();
-  if (wanted === null) return null;
   const { verdict, actions } = planGuest(wanted, found.guest, around, ports.context());
   const next = actions[0];
   if (verdict.kind !== 'go' || next === undefined) return null;
   return next.action.kind !== 'start' || (await ports.mayStart()) ? next : null;
 }
 
+interface LookNeeds {
+  readonly config: boolean;
+  readonly details: boolean;
+  /** Nothing has been done in this turn yet. */
+  readonly isFirst: boolean;
+}
+
+/**
+ * What the pass planned tells what has to be read, as long as the wish is the one it planned for.
+ * For a newer one all that a plan may go by is read: nobody has looked for it yet.
+ */
+function needsOf(
+  { planned, plannedFor, guest }: ReconcileTurn,
+  wanted: DesiredGuest,
+  done: ReadonlySet<OpKind>,
+  ports: ReconcileTurnPorts,
+): LookNeeds {
+  const isFirst = done.size === 0;
+  const isWritten = done.has('set_config');
+  if (wanted !== plannedFor) {
+    return { config: wanted.config.size > 0 && !isWritten, details: true, isFirst };
+  }
+  const kinds = planned.actions.map(({ action }) => action.kind);
+  const touchesPower = kinds.some((kind) => kind !== 'set_config');
+  return {
+    config: kinds.includes('set_config') && !isWritten,
+    // A paused VM cannot answer a shutdown, and only its own status says that it is paused.
+    details:
+      (touchesPower && ports.isHaPossible()) || (kinds.includes('stop') && guest.kind === 'qemu'),
+    isFirst,
+  };
+}
+
 /** A look that was there already serves where it read all that is needed. */
 async function lookForTurn(
   turn: ReconcileTurn,
   earlier: TurnLook | null,
-  done: ReadonlySet<OpKind>,
+  { config, details, isFirst }: LookNeeds,
   ports: ReconcileTurnPorts,
 ): Promise<TurnLook | null> {
-  const kinds = turn.planned.actions.map(({ action }) => action.kind);
-  const needsConfig = kinds.includes('set_config') && !done.has('set_config');
-  if (earlier !== null && !(needsConfig && earlier.guest.config.kind !== 'known')) return earlier;
+  const isRead = earlier?.guest.config.kind === 'known' || !config;
+  if (earlier !== null && isRead && (earlier.hasDetails || !details)) return earlier;
   const { room } = ports;
   const nowMs = room.clock.monotonicMs();
   // While a turn waits for a slot it holds its lane, so nothing of ours happens to the guest: a
   // list that was read meanwhile, to end the op before, is its look under the lane.
   const heldSinceMs = Math.max(turn.heldSinceMs, nowMs - LIST_MAX_AGE_MS);
-  const sinceMs = done.size === 0 ? heldSinceMs : nowMs;
-  const touchesPower = kinds.some((kind) => kind !== 'set_config');
+  const sinceMs = isFirst ? heldSinceMs : nowMs;
   const found = await room.guests.look(
     {
       guest: turn.guest,
       sinceMs,
       tasksSinceMs: nowMs - TASKS_MAX_AGE_MS,
-      config: needsConfig,
-      // A paused VM cannot answer a shutdown, and only its own status says that it is paused.
-      details:
-        (touchesPower && ports.isHaPossible()) ||
-        (kinds.includes('stop') && turn.guest.kind === 'qemu'),
+      config,
+      details,
     },
     room.signal,
   );
   // The vmid may have become another guest's, of the other kind: the next pass plans for that one.
   const isSame = found.kind === 'found' && found.guest.kind === turn.guest.kind;
-  return isSame ? { guest: found.guest, sinceMs, found } : null;
+  return isSame ? { guest: found.guest, sinceMs, found, hasDetails: details } : null;
 }
 
 function toOp(turn: ReconcileTurn, action: SentAction, ports: ReconcileTurnPorts): Op<SentAction> {
