@@ -227,6 +227,8 @@ export class Engine {
   async #noteRecovered(end: AttemptEnd): Promise<void> {
     this.#remember(end);
     this.#memory.noteRecovered(end);
+    const { op } = end.attempt;
+    if (end.kind === 'succeeded') await this.#memory.noteStart(op, this.#passes.wantedOf(op.vmid));
   }
 
   #remember({ attempt: { op, number }, seen, kind }: AttemptEnd): void {

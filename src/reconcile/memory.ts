@@ -93,11 +93,14 @@ export class Memory {
   }
 
   async noteSuccess(op: Op, wanted: DesiredGuest | null): Promise<void> {
-    const { ledger } = this.#ports;
-    if (op.action.kind === 'start' && wanted?.power === 'initial') {
-      await ledger.note({ kind: 'initial_done', vmid: op.vmid });
-    }
+    await this.noteStart(op, wanted);
     if (op.action.kind === 'set_config') await this.#noteSecrets(op, op.action.params.set);
+  }
+
+  /** Whoever asked for it, it was the one start. */
+  async noteStart({ action, vmid }: Op, wanted: DesiredGuest | null): Promise<void> {
+    if (action.kind !== 'start' || wanted?.power !== 'initial') return;
+    await this.#ports.ledger.note({ kind: 'initial_done', vmid });
   }
 
   async #noteSecrets(op: Op, set: Readonly<Record<string, string>>): Promise<void> {

@@ -10,7 +10,10 @@ import type { Note, OpLedger } from './ports.ts';
 /** The reason of a hold that ends when the node starts its guests again. */
 const BULK_STOP_REASON = 'stopall';
 
-type UpkeepLedger = Pick<OpLedger, 'holds' | 'isInitialDone' | 'lastUpid' | 'opsInFlight'>;
+type UpkeepLedger = Pick<
+  OpLedger,
+  'holds' | 'isInitialDone' | 'lastUpid' | 'opsInFlight' | 'recentStarts'
+>;
 
 /** Watches looks go by. Notes are made at passes; what other looks saw meanwhile is not lost. */
 export class Upkeep {
@@ -34,7 +37,7 @@ export class Upkeep {
   heed(desired: DesiredState, actual: ActualState, ledger: UpkeepLedger): Note[] {
     this.noteBulkTasks(actual.bulkTasks);
     const notes = [
-      ...findInitialDone(desired, actual, ledger),
+      ...this.#findInitialDone(desired, actual, ledger),
       ...this.#findBulkHolds(desired, actual, ledger),
       ...this.#findLateEffects(actual, ledger),
     ];
@@ -74,6 +77,21 @@ export class Upkeep {
     return notes;
   }
 
+  /**
+   * `power: initial`: a guest that is seen running has had its start. So has one that was started
+   * right before this life began, or by an op it took up before it knew what is desired.
+   */
+  #findInitialDone(desired: DesiredState, actual: ActualState, ledger: UpkeepLedger): Note[] {
+    const notes: Note[] = [];
+    for (const { vmid, power } of desired.guests.values()) {
+      if (power !== 'initial' || ledger.isInitialDone(vmid)) continue;
+      const isUp = actual.guests.get(vmid)?.power === 'running';
+      const wasUp = this.#isFirst && ledger.recentStarts(vmid).length > 0;
+      if (isUp || wasUp) notes.push({ kind: 'initial_done', vmid });
+    }
+    return notes;
+  }
+
   /** PVE puts no bound on when a request takes effect (PVE-FACTS 5): what comes late is noted. */
   #findLateEffects(actual: ActualState, ledger: UpkeepLedger): Note[] {
     const atWork = new Set<Vmid>(ledger.opsInFlight().map(({ latest }) => latest.vmid));
@@ -87,16 +105,6 @@ export class Upkeep {
     this.#lateTasks = late;
     return notes;
   }
-}
-
-/** `power: initial`: a guest that is seen running has had its start. */
-function findInitialDone(desired: DesiredState, actual: ActualState, ledger: UpkeepLedger): Note[] {
-  const notes: Note[] = [];
-  for (const { vmid, power } of desired.guests.values()) {
-    if (power !== 'initial' || ledger.isInitialDone(vmid)) continue;
-    if (actual.guests.get(vmid)?.power === 'running') notes.push({ kind: 'initial_done', vmid });
-  }
-  return notes;
 }
 
 function releaseBulkHolds(ledger: UpkeepLedger): Note[] {

@@ -20,6 +20,7 @@ const LEDGER = {
   isInitialDone: () => false,
   lastUpid: () => null,
   opsInFlight: () => [],
+  recentStarts: () => [],
 };
 
 const UP = actualState(seenGuest({ power: 'running' }));
@@ -47,6 +48,16 @@ describe('of two bulk tasks the one begun last counts, whichever is listed first
       expect(notes.map(({ kind }) => kind)).toEqual(kinds);
     }
   });
+});
+
+it('a guest that was started right before this life began has had its one start', () => {
+  const desired = desiredState(wantedGuest({ power: 'initial' }));
+  const started = { ...LEDGER, recentStarts: () => [NOW_MS] };
+  const upkeep = new Upkeep();
+  expect(upkeep.heed(desired, DOWN, LEDGER)).toEqual([]);
+  expect(upkeep.heed(desired, DOWN, started)).toEqual([]);
+  const notes = new Upkeep().heed(desired, DOWN, started);
+  expect(notes).toEqual([{ kind: 'initial_done', vmid: 101 }]);
 });
 
 describe('a bulk stop', () => {
