@@ -5,8 +5,9 @@
  * passes benign and disruptive ops; what cannot be undone takes several, by distinct keys.
  * Desired state never passes the irreversible, signed or not.
  */
+import { effectiveValue } from './completion.ts';
 import { assertNever } from './errors.ts';
-import type { ConfigMap, GuestKind } from './guest.ts';
+import type { GuestConfig, GuestKind } from './guest.ts';
 import type { Action, OpOrigin, Reversibility, SetConfigParams } from './op.ts';
 import type { EnginePolicy, ValueSemantics } from './ports.ts';
 
@@ -61,15 +62,12 @@ export function signaturesNeeded(
   return reversibility === 'irreversible' ? policy.irreversibleSignatures : 1;
 }
 
-/**
- * The class of an action from the action alone; `current` (where the config is known) tells what
- * a changed key was before.
- */
+/** The class of an action; with `config` null the mildest it can be, whatever the guest's is. */
 export function classifyAction(
   action: Action,
   guestKind: GuestKind,
   semantics: Pick<ValueSemantics, 'classify'>,
-  current: ConfigMap = new Map(),
+  config: GuestConfig | null,
 ): Reversibility {
   switch (action.kind) {
     case 'start':
@@ -79,7 +77,7 @@ export function classifyAction(
     case 'restart':
       return 'disruptive';
     case 'set_config':
-      return classifyChanges(action.params, guestKind, semantics, current);
+      return classifyChanges(action.params, guestKind, semantics, config);
     default:
       return assertNever(action);
   }
@@ -89,12 +87,16 @@ function classifyChanges(
   params: SetConfigParams,
   kind: GuestKind,
   semantics: Pick<ValueSemantics, 'classify'>,
-  current: ConfigMap,
+  config: GuestConfig | null,
 ): Reversibility {
   let worst: Reversibility = 'benign';
   const consider = (key: string, to: string | null): void => {
-    const found = semantics.classify({ kind, key, from: current.get(key) ?? null, to });
-    worst = worse(worst, found);
+    // A write takes away what is pending, too: a disk that waits for the next start is a disk.
+    const before =
+      config === null
+        ? [undefined]
+        : [config.current.get(key) ?? null, effectiveValue(config, key)];
+    for (const from of before) worst = worse(worst, semantics.classify({ kind, key, from, to }));
   };
   for (const [key, value] of Object.entries(params.set)) consider(key, value);
   for (const key of params.delete) consider(key, null);

@@ -8,11 +8,11 @@
  */
 import type { DesiredGuest } from './desired.ts';
 import { type Problem, ReconcilerError, toProblem } from './errors.ts';
-import { classifyAction, judge, worse } from './gate.ts';
+import { classifyAction, judge } from './gate.ts';
 import type { Guest, GuestKind } from './guest.ts';
 import { type CorrelationId, makeCorrelationId, makeOpId, type OpId, type Vmid } from './ids.ts';
 import { findHold } from './memory.ts';
-import type { Action, OpOrigin, OpRecord, OpRecordDraft, OpSigner, Reversibility } from './op.ts';
+import type { Action, OpOrigin, OpRecord, OpRecordDraft, OpSigner } from './op.ts';
 import type { Workroom } from './workroom.ts';
 
 /** An operator who asked ten minutes ago has gone to look for another way. */
@@ -125,11 +125,15 @@ function refuseExpired({ expiresAtMs }: SignedPart, { room }: IntakePorts): Subm
 
 async function admit(request: OpRequest, ports: IntakePorts): Promise<SubmitResult> {
   const { room } = ports;
-  const gate = checkGate(request, ports);
+  // Before the guest is known: refused is what is too much for a guest of either kind.
+  const gate = checkGate(request, 'qemu', room) && checkGate(request, 'lxc', room);
   if (gate !== null) return { kind: 'refused', problem: gate };
   const guest = await ports.findGuest(request.vmid);
   if ('code' in guest) return { kind: 'refused', problem: guest };
-  const problem = checkParams(request, guest.kind, room) ?? checkDesired(request, guest, ports);
+  const problem =
+    checkGate(request, guest.kind, room) ??
+    checkParams(request, guest.kind, room) ??
+    checkDesired(request, guest, ports);
   if (problem !== null) return { kind: 'refused', problem };
   if (!room.lanes.hasRoom(request.vmid) || room.ledger.opsInFlight().length >= OPS_IN_FLIGHT_MAX) {
     return refused('queue_full', 'too many ops wait already; try again when some have ended');
@@ -145,11 +149,9 @@ async function admit(request: OpRequest, ports: IntakePorts): Promise<SubmitResu
   }
 }
 
-/** The class of the action, where the guest is not known yet by the stricter of both kinds. */
-function checkGate(request: OpRequest, { room }: IntakePorts): Problem | null {
-  const classOf = (kind: GuestKind): Reversibility =>
-    classifyAction(request.action, kind, room.semantics);
-  const reversibility = worse(classOf('qemu'), classOf('lxc'));
+/** What is certain without its config; with it the gate judges again, under the lane. */
+function checkGate(request: OpRequest, kind: GuestKind, room: Workroom): Problem | null {
+  const reversibility = classifyAction(request.action, kind, room.semantics, null);
   const signatures = request.signed?.signers.length ?? 0;
   const verdict = judge({ origin: request.origin, reversibility, signatures }, room.policy);
   if (verdict.kind === 'pass') return null;

@@ -106,7 +106,7 @@ function takeStep(view: OpView, op: Op, standing: Standing, room: Workroom): Pro
     // Last word before the attempt: from here to its `started` record no op can be cancelled.
     const problem =
       findObjection(view, room) ??
-      findGateObjection(op, look.guest, room) ??
+      findGateObjection(view, op, look.guest, room) ??
       findChange(view, standing, look.guest);
     if (problem !== null) return { kind: 'refused', problem };
     room.signal.throwIfAborted();
@@ -140,11 +140,11 @@ function findObjection(view: OpView, room: Workroom): Problem | null {
 }
 
 /** The class may depend on what a key is now, which intake could not know. */
-function findGateObjection(op: Op, guest: Guest, room: Workroom): Problem | null {
+function findGateObjection(view: OpView, op: Op, guest: Guest, room: Workroom): Problem | null {
   if (guest.config.kind !== 'known') return null;
-  const { current } = guest.config.config;
-  const reversibility = classifyAction(op.action, op.guestKind, room.semantics, current);
-  const signatures = op.signers?.length ?? 0;
+  const { config } = guest.config;
+  const reversibility = classifyAction(op.action, op.guestKind, room.semantics, config);
+  const signatures = room.authority.signaturesLeft(view);
   const verdict = judge({ origin: op.origin, reversibility, signatures }, room.policy);
   if (verdict.kind === 'pass') return null;
   return { code: 'gate_denied', message: `${op.action.kind}: ${verdict.needs}` };

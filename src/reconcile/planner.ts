@@ -174,7 +174,7 @@ function planActions(
   const actions: PlannedAction[] = [];
   const conditions = diff === null ? [] : diffConditions(diff);
   const add = (action: SentAction, remarks: readonly string[]): void => {
-    const reversibility = classifyAction(action, guest.kind, context.semantics);
+    const reversibility = classifyAction(action, guest.kind, context.semantics, null);
     const verdict = judge({ origin: 'reconcile', reversibility, signatures: 0 }, context.policy);
     if (verdict.kind === 'pass') actions.push({ action, reversibility, remarks });
     else conditions.push({ code: 'gate_denied', message: `${action.kind}: ${verdict.needs}` });

@@ -143,11 +143,14 @@ export interface ValueSemantics {
   }): string;
   /** Would PVE accept it? Null: yes, or not known to be refused. Else why not. */
   refusal(kind: GuestKind, key: string, value: string): string | null;
-  /** The class of changing `from` to `to` (null: not set). Unknown is `irreversible`. */
+  /**
+   * The class of changing `from` to `to` (null: not set). Unknown is `irreversible`. With `from`
+   * undefined, what is there is not known: then the mildest class it can be.
+   */
   classify(change: {
     readonly kind: GuestKind;
     readonly key: string;
-    readonly from: string | null;
+    readonly from: string | null | undefined;
     readonly to: string | null;
   }): Reversibility;
   /** PVE never gives the value back (`cipassword`): compared by a salted hash, never shown. */
@@ -257,6 +260,8 @@ export interface EnginePolicy {
 export interface Authority {
   /** Null: yes. Else why not (`gate_denied`, `signature_invalid`, …). */
   objection(op: OpView): Problem | null;
+  /** Distinct keys of its signers that may still sign it. */
+  signaturesLeft(op: OpView): number;
 }
 
 /** All that the core is given. */

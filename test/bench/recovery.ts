@@ -69,7 +69,10 @@ async function recover(): Promise<number> {
     desired: new DesiredSource(),
     ledger: journal.ledger,
     semantics: plainSemantics,
-    authority: { objection: () => null },
+    authority: {
+      objection: () => null,
+      signaturesLeft: ({ first }) => first.signers?.length ?? 0,
+    },
     events: { emit: () => undefined },
     policy: POLICY,
   });

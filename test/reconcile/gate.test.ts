@@ -34,7 +34,7 @@ const CLASSES: readonly { name: string; action: Action; is: Reversibility }[] = 
 ];
 
 it.each(CLASSES)('$name is $is', ({ action, is }) => {
-  expect(classifyAction(action, 'qemu', plainSemantics)).toBe(is);
+  expect(classifyAction(action, 'qemu', plainSemantics, null)).toBe(is);
 });
 
 describe('the gate', () => {

@@ -232,7 +232,10 @@ export class SimAgent {
       ledger,
       semantics: plainSemantics,
       desired: watched,
-      authority: { objection: () => null },
+      authority: {
+        objection: () => null,
+        signaturesLeft: ({ first }) => first.signers?.length ?? 0,
+      },
       events: {
         emit: (event) => {
           if (event.kind === 'halted') this.#haltOf(life.loop, event.error);

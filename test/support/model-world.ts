@@ -5,7 +5,7 @@
 
 import type { Problem } from '../../src/reconcile/errors.ts';
 import type { EngineEvent } from '../../src/reconcile/events.ts';
-import type { CorePorts, EnginePolicy, OpView } from '../../src/reconcile/ports.ts';
+import type { CorePorts, EnginePolicy, OpView, ValueSemantics } from '../../src/reconcile/ports.ts';
 import { AgentLife, POLICY, type Step } from './agent-life.ts';
 import { DesiredSource } from './desired-source.ts';
 import { KeptJournal } from './kept-journal.ts';
@@ -29,8 +29,10 @@ export class ModelWorld {
   readonly journal = new KeptJournal(this.clock);
   readonly desired = new DesiredSource();
   readonly random = seededRandom(1);
+  semantics: ValueSemantics = plainSemantics;
   onEvent: (event: EngineEvent) => void = () => undefined;
   objection: (op: OpView) => Problem | null = () => null;
+  signaturesLeft: (op: OpView) => number = ({ first }) => first.signers?.length ?? 0;
   #life: AgentLife | null = null;
   #ports: CorePorts | null = null;
   /** Ends the pass loop of the current life. */
@@ -53,9 +55,12 @@ export class ModelWorld {
       random: this.random,
       guests: this.api,
       ledger: await this.journal.open(),
-      semantics: plainSemantics,
+      semantics: this.semantics,
       desired: this.desired,
-      authority: { objection: (op) => this.objection(op) },
+      authority: {
+        objection: (op) => this.objection(op),
+        signaturesLeft: (op) => this.signaturesLeft(op),
+      },
       events: { emit: (event) => this.onEvent(event) },
       policy: { ...POLICY, ...policy },
     };

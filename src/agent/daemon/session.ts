@@ -82,7 +82,7 @@ export async function openSession(
     ledger,
     semantics,
     // Without the journal's lock no op ever has a turn.
-    authority: signedOps?.authority ?? { objection: () => null },
+    authority: signedOps?.authority ?? { objection: () => null, signaturesLeft: () => 0 },
     events,
     policy: config.policy,
   });

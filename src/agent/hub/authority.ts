@@ -28,18 +28,23 @@ export function createAuthority(parts: AuthorityParts): Authority {
       if (first.origin !== 'hub') return null;
       return parts.clockGuard.objection() ?? checkSigners(first, parts);
     },
+    signaturesLeft: ({ first }) => countSignatures(first, parts),
   };
 }
 
 function checkSigners(first: OpRecord, parts: AuthorityParts): Problem | null {
-  const left = (first.signers ?? []).filter((signer) => isStillTrusted(signer, first, parts));
   const action = toAction(first.kind, first.params);
-  const reversibility = classifyAction(action, first.guest_kind, parts.semantics);
-  const signatures = new Set(left.map(({ key_sha256 }) => key_sha256)).size;
+  const reversibility = classifyAction(action, first.guest_kind, parts.semantics, null);
+  const signatures = countSignatures(first, parts);
   const verdict = judge({ origin: 'hub', reversibility, signatures }, parts.policy);
   if (verdict.kind === 'pass') return null;
   const message = `${first.kind}: ${verdict.needs}; of its signers ${signatures} may still sign it`;
   return { code: 'gate_denied', message };
+}
+
+function countSignatures(first: OpRecord, parts: AuthorityParts): number {
+  const left = (first.signers ?? []).filter((signer) => isStillTrusted(signer, first, parts));
+  return new Set(left.map(({ key_sha256 }) => key_sha256)).size;
 }
 
 function isStillTrusted(

@@ -62,11 +62,15 @@ const REVERSIBLE_ON_VOLUME: ReadonlySet<string> = words(`
 export interface ConfigChange {
   readonly kind: GuestKind;
   readonly key: string;
-  readonly from: string | null;
+  /** Undefined: not known. */
+  readonly from: string | null | undefined;
   readonly to: string | null;
 }
 
-/** Total. A key no table knows is `irreversible`, and so is a text that cannot be parsed. */
+/**
+ * Total. A key no table knows is `irreversible`, and so is a text that cannot be parsed. Where it
+ * is not known what is there: the mildest class it can be.
+ */
 export function classifyChange({ kind, key, from, to }: ConfigChange): Reversibility {
   if (from === to) return 'benign';
   const family = findOption(kind, key)?.family;
@@ -76,9 +80,15 @@ export function classifyChange({ kind, key, from, to }: ConfigChange): Reversibi
   // `unused0` is what is left of a disk, and deleting the name deletes the disk; `cdrom` writes
   // ide2, whatever is in there.
   if (family === 'unused' || family === 'cdrom') return 'irreversible';
-  const before = readDrive(kind, key, from);
   const after = readDrive(kind, key, to);
-  if (before === 'unknown' || after === 'unknown') return 'irreversible';
+  if (after === 'unknown') return 'irreversible';
+  if (from === undefined) {
+    return isLight(kind, volumeName, after) || !makesVolume(volumeName, after)
+      ? 'benign'
+      : 'irreversible';
+  }
+  const before = readDrive(kind, key, from);
+  if (before === 'unknown') return 'irreversible';
   return isReversible(kind, volumeName, before, after) ? 'benign' : 'irreversible';
 }
 
@@ -102,11 +112,16 @@ function isReversible(
   if (isLight(kind, volumeName, before) && isLight(kind, volumeName, after)) return true;
   if (before === null || after === null) return false;
   if (before.get(volumeName) !== after.get(volumeName)) return false;
-  if (parseVolumeRequest(after.get(volumeName) ?? '') !== null) return false;
+  if (makesVolume(volumeName, after)) return false;
   const names = new Set([...before.keys(), ...after.keys()]);
   return [...names].every(
     (name) => before.get(name) === after.get(name) || REVERSIBLE_ON_VOLUME.has(name),
   );
+}
+
+function makesVolume(volumeName: string, drive: Properties | null): boolean {
+  if (drive === null) return false;
+  return drive.has('import-from') || parseVolumeRequest(drive.get(volumeName) ?? '') !== null;
 }
 
 /**

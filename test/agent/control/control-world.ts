@@ -83,7 +83,10 @@ export async function openControlWorld(setup: WorldSetup = {}): Promise<ControlW
     desired: looks.desiredProvider,
     ledger: journal.ledger,
     semantics: plainSemantics,
-    authority: { objection: () => null },
+    authority: {
+      objection: () => null,
+      signaturesLeft: ({ first }) => first.signers?.length ?? 0,
+    },
     events,
     policy,
   });

@@ -3,6 +3,7 @@ import { expect, test } from 'vitest';
 import { findOption, optionNames } from '../../../src/proxmox/values/options.ts';
 import { classifyChange } from '../../../src/proxmox/values/reversibility.ts';
 import type { GuestKind } from '../../../src/reconcile/guest.ts';
+import type { Reversibility } from '../../../src/reconcile/op.ts';
 
 type Case = readonly [kind: GuestKind, key: string, from: string | null, to: string | null];
 
@@ -100,4 +101,23 @@ test.each(fixed)('every property of a volume is benign to set but for these: %s 
       return classifyChange(change) === 'irreversible';
     });
   expect(found.sort().join(' ')).toBe(names);
+});
+
+test.each<[string, GuestKind, string, string | null, Reversibility]>([
+  ['another option of a disk', 'qemu', 'scsi0', 'local-lvm:vm-101-disk-0,discard=on', 'benign'],
+  ['a disk to be made', 'qemu', 'scsi0', 'local-lvm:8', 'irreversible'],
+  [
+    'a disk to be imported',
+    'qemu',
+    'scsi0',
+    'local-lvm:0,import-from=local:import/a.qcow2',
+    'irreversible',
+  ],
+  ['a drive to be emptied', 'qemu', 'ide2', 'none,media=cdrom', 'benign'],
+  ['a disk to be detached', 'qemu', 'scsi0', null, 'benign'],
+  ['a detached disk to be destroyed', 'qemu', 'unused0', null, 'irreversible'],
+  ['a new identity', 'qemu', 'vmgenid', '1', 'irreversible'],
+  ['a text that cannot be read', 'lxc', 'mp0', 'a=b=c,d,e', 'irreversible'],
+])('not knowing what is there, at the mildest: %s', (_what, kind, key, to, is) => {
+  expect(classifyChange({ kind, key, from: undefined, to })).toBe(is);
 });

@@ -1,0 +1,76 @@
+/** What the gate makes of a signed write, with PVE's own meaning of the values and the guest's config. */
+import { afterEach, expect, test } from 'vitest';
+import { createValueSemantics } from '../../src/proxmox/values/same-value.ts';
+import type { SetConfigParams } from '../../src/reconcile/op.ts';
+import { ModelWorld } from '../support/model-world.ts';
+import { vmidOf } from './plan-inputs.ts';
+
+const VM = vmidOf(101);
+const CONTAINER = vmidOf(201);
+const DISK = 'local-lvm:vm-101-disk-0,size=8G';
+
+let world = new ModelWorld();
+afterEach(() => world.stop());
+
+/** How an op by so many keys ends; `left` of them are still trusted when its turn comes. */
+async function endOf(
+  vmid: typeof VM,
+  change: Partial<SetConfigParams>,
+  keys = 1,
+  left = keys,
+): Promise<string> {
+  world = new ModelWorld();
+  world.semantics = createValueSemantics();
+  world.signaturesLeft = () => left;
+  const vm = world.node.add(VM, { running: true, config: { agent: '0', scsi0: DISK } });
+  vm.pending.set('sata1', { kind: 'set', value: 'local-lvm:vm-101-disk-5,size=32G' });
+  vm.config.set('unused0', 'local-lvm:vm-101-disk-9');
+  world.node.add(CONTAINER, { kind: 'lxc', config: { swap: '512' } });
+  await world.start({ intervalMs: null });
+  const signers = Array.from({ length: keys }, (_, index) => ({
+    keyid: `key-${index}`,
+    key_sha256: `${index}`.repeat(64),
+  }));
+  const result = await world.clock.until(
+    world.life.engine.submit({
+      origin: 'hub',
+      vmid,
+      action: { kind: 'set_config', params: { set: {}, delete: [], ...change } },
+      signed: { idempKey: 'k', payloadHmac: 'f'.repeat(64), expiresAtMs: 9e14, signers },
+    }),
+    10_000,
+  );
+  if (result.kind === 'refused') return `refused ${result.problem.code}`;
+  await world.clock.until(world.life.engine.idle(), 60_000);
+  const latest = world.journal.records.at(-1);
+  expect(world.api.sent.length).toBe(latest?.state === 'succeeded' ? 1 : 0);
+  return latest?.error?.code ?? latest?.state ?? 'nothing';
+}
+
+test.each<[string, typeof VM, Partial<SetConfigParams>, string]>([
+  ['a key of both kinds', VM, { set: { cores: '4' } }, 'succeeded'],
+  ['a key of VMs only', VM, { set: { agent: '1' } }, 'succeeded'],
+  ['a key of containers only', CONTAINER, { set: { swap: '1024' } }, 'succeeded'],
+  ['a key that this kind does not have', VM, { set: { swap: '1024' } }, 'refused gate_denied'],
+  ['another option of the same disk', VM, { set: { scsi0: `${DISK},discard=on` } }, 'succeeded'],
+  ['a disk to be made', VM, { set: { scsi1: 'local-lvm:8' } }, 'refused gate_denied'],
+  ['another disk in its place', VM, { set: { scsi0: 'local-lvm:other' } }, 'gate_denied'],
+  ['a disk detached', VM, { delete: ['scsi0'] }, 'gate_denied'],
+  ['a disk destroyed', VM, { delete: ['unused0'] }, 'refused gate_denied'],
+  ['a disk detached that waits for the next start', VM, { delete: ['sata1'] }, 'gate_denied'],
+  [
+    'a drive emptied that a disk waits for',
+    VM,
+    { set: { sata1: 'none,media=cdrom' } },
+    'gate_denied',
+  ],
+])('with one signature, %s: %4$s', async (_what, vmid, change, end) => {
+  expect(await endOf(vmid, change)).toBe(end);
+});
+
+test.each([
+  ['both are trusted still', 2, 'succeeded'],
+  ['one has been taken out since', 1, 'gate_denied'],
+])('with two signatures a disk is detached: %s', async (_what, left, end) => {
+  expect(await endOf(VM, { delete: ['scsi0'] }, 2, left)).toBe(end);
+});
