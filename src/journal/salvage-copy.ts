@@ -4,6 +4,7 @@
  * (which is what verifying it will fold).
  */
 import type { OpId } from '../reconcile/ids.ts';
+import type { OpRecordDraft } from '../reconcile/op.ts';
 import type { OpView } from '../reconcile/ports.ts';
 import { Ledger } from './ledger.ts';
 import { sealLine, ZERO_SUM } from './line.ts';
@@ -27,6 +28,7 @@ export class SalvageCopy {
   #epoch = 1;
   /** Nothing before this number is sure to be all there was. */
   #lossSeq = 0;
+  readonly #lost = new Set<number>();
   readonly #journal: string;
   kept = 0;
 
@@ -103,6 +105,7 @@ export class SalvageCopy {
 
   #lose(): void {
     this.#add({ type: 'lost', seq: this.#nextSeq, at: this.#at });
+    this.#lost.add(this.#nextSeq);
     this.#nextSeq += 1;
   }
 
@@ -167,33 +170,55 @@ export class SalvageCopy {
     return { number, epoch: this.#epoch, text: this.#text, lastSum: this.#sum, bytes };
   }
 
-  /** The last segment: restates what is known, and ends what may have been started unseen. */
+  /**
+   * The last segment: restates what is known, ends what may have been started unseen, and takes up
+   * again what may have been tried again unseen: the one is settled by looking, and neither is sent.
+   */
   finishWith(segment: number, at: string): { draft: SegmentDraft; ended: readonly OpId[] } {
     this.#at = at;
+    const retried = this.#failedBeforeLoss(Date.parse(at));
     this.begin(segment, { header: null, restated: [], isWhole: false });
     const unsure = this.#known
       .opsInFlight()
       .filter(({ first, latest }) => latest.state === 'received' && first.seq < this.#lossSeq);
-    for (const { latest } of unsure) this.#end(latest);
+    const message = 'records are lost: it may have been started, so it is not sent again';
+    for (const { latest } of unsure) {
+      this.#addStep(latest, {
+        state: 'failed',
+        attempt: 0,
+        error: { code: 'interrupted', message },
+      });
+    }
+    for (const op of retried) this.#addStep(op, { state: 'started', attempt: op.attempt + 1 });
     return { draft: this.finish(segment, null), ended: unsure.map(({ opId }) => opId) };
   }
 
-  #end(received: OpView['latest']): void {
-    const { op_id, vmid, guest_kind, kind, origin, correlation_id } = received;
-    const message = 'records are lost: it may have been started, so it is not sent again';
+  /** A failed attempt and the next one's `started` are one write: the record behind it is lost. */
+  #failedBeforeLoss(nowMs: number): readonly SealedOp[] {
+    const latest = this.#known
+      .restate(nowMs)
+      .flatMap((live) => (live.kind === 'op' ? live.records.slice(-1) : []));
+    return latest.filter(({ state, attempt, origin, parent_op_id: parent, seq }) => {
+      const isTail = seq + 1 === this.#nextSeq && this.#lossSeq === this.#nextSeq;
+      const mayGoOn = state === 'failed' && attempt > 0;
+      return mayGoOn && origin !== 'reconcile' && !parent && (this.#lost.has(seq + 1) || isTail);
+    });
+  }
+
+  #addStep(op: OpView['latest'], step: Pick<OpRecordDraft, 'state' | 'attempt' | 'error'>): void {
+    const { op_id, vmid, guest_kind, kind, origin, correlation_id } = op;
+    const [seq, at] = [this.#nextSeq, this.#at];
     this.#add({
       type: 'op',
-      seq: this.#nextSeq,
-      at: this.#at,
+      seq,
+      at,
       op_id,
       vmid,
       guest_kind,
       kind,
-      state: 'failed',
-      attempt: 0,
       origin,
       correlation_id,
-      error: { code: 'interrupted', message },
+      ...step,
     });
     this.#nextSeq += 1;
   }

@@ -49,7 +49,7 @@ export class Engine {
   constructor(ports: CorePorts) {
     this.#ports = ports;
     this.#lanes = createLanes({ maxParallel: ports.policy.maxParallel });
-    this.#memory = new Memory(ports);
+    this.#memory = new Memory(ports, () => this.#isPatient);
     const { signal } = this.#controller;
     this.#nodeLook = new KeptNodeLook(ports.clock, () => ports.guests.lookAtNode(signal));
     const room = this.#workroom();

@@ -23,11 +23,14 @@ type MemoryPorts = Pick<CorePorts, 'clock' | 'random' | 'ledger' | 'policy' | 's
 
 export class Memory {
   readonly #ports: MemoryPorts;
+  readonly #isPatient: () => boolean;
   readonly #backoffs = new Map<Vmid, Backoff>();
   readonly #unsettled = new Map<Vmid, { readonly kind: OpKind; readonly endMs: number }>();
 
-  constructor(ports: MemoryPorts) {
+  /** `isPatient` false: the run ends by itself, and what failed in it is not tried again in it. */
+  constructor(ports: MemoryPorts, isPatient: () => boolean) {
     this.#ports = ports;
+    this.#isPatient = isPatient;
   }
 
   /** What the planner is to know, as of now. */
@@ -51,6 +54,7 @@ export class Memory {
   #backoffOf(vmid: Vmid): Backoff | null {
     const backoff = this.#backoffs.get(vmid);
     if (backoff === undefined) return null;
+    if (!this.#isPatient()) return backoff;
     const leftMs = backoff.untilMs - this.#ports.clock.now();
     // No pause is that long: the clock was set back.
     if (leftMs < -BACKOFF_RESET_MS || leftMs > BACKOFF_MAX_MS) this.#backoffs.delete(vmid);

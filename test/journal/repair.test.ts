@@ -122,6 +122,49 @@ test('an op that is tried again stays in flight where the beginning of that is l
   await reopened.close();
 });
 
+describe('a failed op of a hub, with a loss behind it', () => {
+  const story = opStory(1, { end: 'failed', origin: 'hub' });
+  const started = story.find(({ state }) => state === 'started');
+  if (started === undefined) throw new Error('it was never started');
+  const [note] = NOTES;
+
+  /** What is in flight after `lost` has become unreadable. */
+  const inFlight = async (
+    write: (journal: Awaited<ReturnType<typeof startOn>>) => Promise<unknown>,
+    lost: RegExp,
+  ): Promise<string[]> => {
+    const disk = new MemoryDisk();
+    const journal = await startOn(disk, { segmentBytes: 1024 * 1024 });
+    for (const record of story) await journal.ledger.append(record);
+    await write(journal);
+    await journal.close();
+    const text = disk.files().get('00000001.jsonl')?.toString() ?? '';
+    expect(text).toMatch(lost);
+    const damaged = Buffer.from(text.replace(lost, '"damaged"'));
+    const { disk: copy } = await repaired(new Map([['00000001.jsonl', damaged]]));
+    expect((await verifyJournal(new JournalReader(copy))).problems).toEqual([]);
+    const reopened = await startOn(copy);
+    const views = reopened.ledger.opsInFlight();
+    await reopened.close();
+    return views.map(({ latest }) => `${latest.state} ${latest.attempt}`);
+  };
+
+  test('was tried again for all anybody knows: it stays in flight', async () => {
+    const write = async (journal: Awaited<ReturnType<typeof startOn>>): Promise<void> => {
+      await journal.ledger.append({ ...started, attempt: 2 });
+      if (note !== undefined) await journal.ledger.note(note);
+    };
+    expect(await inFlight(write, /"state":"started","attempt":2/)).toEqual(['started 2']);
+  });
+
+  test('has ended where another record stands right behind it', async () => {
+    const write = async (journal: Awaited<ReturnType<typeof startOn>>): Promise<void> => {
+      for (const each of NOTES.slice(0, 3)) await journal.ledger.note(each);
+    };
+    expect(await inFlight(write, new RegExp(`"type":"${NOTES[1]?.kind}"`))).toEqual([]);
+  });
+});
+
 test('a journal that was opened more than once is repaired to one that verifies', async () => {
   const disk = new MemoryDisk();
   for (const op of [1, 2]) {
