@@ -55,8 +55,14 @@ export async function runReconcileTurn(
   for (let count = 0; count < ACTIONS_PER_TURN_MAX; count++) {
     const wanted = ports.wanted();
     if (wanted === null) return;
-    look = await lookForTurn(turn, look, needsOf(turn, wanted, done, ports), ports);
-    const next: PlannedAction | null = look && (await planNext(look.found, wanted, ports));
+    const needs = needsOf(turn, wanted, done, ports);
+    look = await lookForTurn(turn, look, needs, ports);
+    let next: PlannedAction | null = look && (await planNext(look.found, wanted, ports));
+    if (next !== null && !look?.hasDetails && needsDetails([next.action.kind], turn, ports)) {
+      // It has changed since the pass: what this action stands on has not been read.
+      look = await lookForTurn(turn, look, { ...needs, details: true }, ports);
+      next = look && (await planNext(look.found, wanted, ports));
+    }
     if (look === null || next === null || done.has(next.action.kind)) return;
     done.add(next.action.kind);
     const end = await runAttempt(toOp(turn, next.action, ports), 1, look, ports.room);
@@ -71,9 +77,10 @@ export async function runReconcileTurn(
   }
 }
 
-/** The look that ended one action opens the next. */
+/** The look that ended one action opens the next; what it did not read is not known any more. */
 function afterEnd(look: TurnLook, guest: Guest): TurnLook {
-  return { ...look, guest, found: { ...look.found, guest } };
+  const hasDetails = guest.ha.kind !== 'not_read';
+  return { ...look, guest, found: { ...look.found, guest }, hasDetails };
 }
 
 /** The first action of the plan as it is now, if it may run now. */
@@ -101,25 +108,33 @@ interface LookNeeds {
  * For a newer one all that a plan may go by is read: nobody has looked for it yet.
  */
 function needsOf(
-  { planned, plannedFor, guest }: ReconcileTurn,
+  turn: ReconcileTurn,
   wanted: DesiredGuest,
   done: ReadonlySet<OpKind>,
   ports: ReconcileTurnPorts,
 ): LookNeeds {
+  const { planned, plannedFor } = turn;
   const isFirst = done.size === 0;
-  const isWritten = done.has('set_config');
   if (wanted !== plannedFor) {
-    return { config: wanted.config.size > 0 && !isWritten, details: true, isFirst };
+    const isWritten = wanted.config.size === 0 || done.has('set_config');
+    // A start is the last there is.
+    const isPowered = wanted.power === 'unmanaged' || done.has('start');
+    return { config: !isWritten, details: !isPowered, isFirst };
   }
-  const kinds = planned.actions.map(({ action }) => action.kind);
+  const left = planned.actions.map(({ action }) => action.kind).filter((kind) => !done.has(kind));
+  const config = left.includes('set_config');
+  return { config, details: needsDetails(left, turn, ports), isFirst };
+}
+
+function needsDetails(
+  kinds: readonly OpKind[],
+  { guest }: ReconcileTurn,
+  ports: ReconcileTurnPorts,
+): boolean {
   const touchesPower = kinds.some((kind) => kind !== 'set_config');
-  return {
-    config: kinds.includes('set_config') && !isWritten,
-    // A paused VM cannot answer a shutdown, and only its own status says that it is paused.
-    details:
-      (touchesPower && ports.isHaPossible()) || (kinds.includes('stop') && guest.kind === 'qemu'),
-    isFirst,
-  };
+  // A paused VM cannot answer a shutdown, and only its own status says that it is paused.
+  const mayBePaused = kinds.includes('stop') && guest.kind === 'qemu';
+  return (touchesPower && ports.isHaPossible()) || mayBePaused;
 }
 
 /** A look that was there already serves where it read all that is needed. */
