@@ -70,6 +70,14 @@ const BULK_TYPES: ReadonlySet<string> = new Set<BulkTask['type']>([
   'suspendall',
 ]);
 
+/** A console's task runs as long as its window is open, and does nothing to the guest. */
+const CONSOLE_TYPES: ReadonlySet<string> = new Set(['vncproxy', 'spiceproxy', 'termproxy']);
+
+/** PVE-FACTS 44. */
+export function isConsole(type: string): boolean {
+  return CONSOLE_TYPES.has(type);
+}
+
 function isBulkType(type: string): type is BulkTask['type'] {
   return BULK_TYPES.has(type);
 }
@@ -168,17 +176,14 @@ export class TaskReader {
     return { kind: 'found', tasks: rows.map((row) => this.#toFound(row)) };
   }
 
+  /** Those that work on something: who looks on is left out. */
   toRunning(rows: readonly TaskRow[]): readonly RunningTask[] {
-    return rows.filter(isRunning).map(({ upid }) => {
+    return rows.filter(isRunning).flatMap(({ upid }) => {
       const { type, id, user, startedS } = readUpid(upid);
-      return {
-        upid,
-        type,
-        vmid: parseVmid(id),
-        user,
-        startedAtMs: this.#nodeClock.toAgentMs(startedS),
-        isOurs: user === this.#user,
-      };
+      if (isConsole(type)) return [];
+      const startedAtMs = this.#nodeClock.toAgentMs(startedS);
+      const isOurs = user === this.#user;
+      return [{ upid, type, vmid: parseVmid(id), user, startedAtMs, isOurs }];
     });
   }
 

@@ -131,6 +131,17 @@ describe('observe', () => {
     expect(unseen).toMatchObject({ tasks: [], tasksKnown: { kind: 'unknown' } });
   });
 
+  it('an open console is no work on the guest', async () => {
+    for (const type of ['vncproxy', 'spiceproxy', 'termproxy', 'qmsnapshot']) {
+      const task = { type, id: '102', user: 'eva@pam', duration_ms: 10_000 };
+      await pve.control('POST', '/tasks', task);
+    }
+    const auditor = nodeFor(pve, 'auditor');
+    const seen = await look(auditor, qemu(102), { tasksSinceMs: performance.now() });
+    await auditor.close();
+    expect(seen).toMatchObject({ tasks: [{ type: 'qmsnapshot' }] });
+  });
+
   it('a bulk task that began and ended since the last look is still told', async () => {
     const auditor = nodeFor(pve, 'auditor');
     const request = { configs: NOTHING, wanted: NOTHING };

@@ -1,4 +1,5 @@
 /** What the agent sees of the model node: lists that lanes share, a guest's own status, configs. */
+import { isConsole } from '../../../src/proxmox/tasks.ts';
 import type { Problem } from '../../../src/reconcile/errors.ts';
 import type {
   ActualState,
@@ -158,7 +159,7 @@ export class NodeViews {
 
   #running(rows: readonly ModelTask[]): readonly RunningTask[] {
     return rows
-      .filter(({ end }) => end === null)
+      .filter(({ end, type }) => end === null && !isConsole(type))
       .map(({ upid, type, vmid, user, startedAtMs }) => {
         return { upid, type, vmid, user, startedAtMs, isOurs: user === this.#user };
       });
