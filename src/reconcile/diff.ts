@@ -4,7 +4,7 @@
  */
 import type { DesiredGuest } from './desired.ts';
 import { type GatePolicy, judge, worse } from './gate.ts';
-import type { Guest, GuestConfig } from './guest.ts';
+import type { Guest, GuestConfig, GuestKind } from './guest.ts';
 import type { Vmid } from './ids.ts';
 import type { Reversibility } from './op.ts';
 import type { Change } from './plan.ts';
@@ -13,8 +13,24 @@ import type { ValueSemantics } from './ports.ts';
 /** What a secret looks like wherever people see it. */
 export const MASK = '********';
 
+/** One change of a config, and the config it is made in. */
+export interface ConfigWrite {
+  readonly kind: GuestKind;
+  readonly key: string;
+  /** Null: not set. */
+  readonly from: string | null;
+  readonly to: string | null;
+  readonly current: GuestConfig['current'];
+}
+
+/** Where a value alone does not say whether it can be written. */
+export interface WriteSemantics extends ValueSemantics {
+  /** Would PVE refuse this change whatever the privileges? Null: no, or it is not known. */
+  refusalOfWrite?(write: ConfigWrite): string | null;
+}
+
 export interface DiffContext {
-  readonly semantics: ValueSemantics;
+  readonly semantics: WriteSemantics;
   readonly policy: GatePolicy;
   /** Has this write-only value been applied already? Compared by a salted hash. */
   isSecretApplied(vmid: Vmid, key: string, value: string): boolean;
@@ -31,7 +47,7 @@ export interface ConfigDiff {
   readonly restartRequired: readonly string[];
   /** Policy does not let desired state do this. */
   readonly denied: readonly { readonly key: string; readonly needs: string }[];
-  /** PVE would refuse the value. */
+  /** PVE would refuse it, and everything that is written with it. */
   readonly invalid: readonly { readonly key: string; readonly why: string }[];
 }
 
@@ -43,6 +59,13 @@ interface Draft {
   restartRequired: string[];
   denied: { key: string; needs: string }[];
   invalid: { key: string; why: string }[];
+}
+
+/** What all columns of a guest have in common. */
+interface Subject {
+  readonly guest: Guest;
+  readonly config: GuestConfig;
+  readonly context: DiffContext;
 }
 
 interface Column {
@@ -82,13 +105,14 @@ export function diffConfig(
   });
   if (differing.length === 0) return NO_DIFFERENCE;
   const draft = emptyDraft();
+  const subject = { guest, config, context };
   for (const key of differing) {
     if (wanted.ignore.has(key)) continue;
     const desired = wanted.config.get(key) ?? null;
     const current = values.get(key) ?? null;
     const change = changes.get(key);
     const pending = change?.kind === 'set' ? change.value : change && null;
-    compareKey({ key, desired, current, pending }, guest, draft, context);
+    compareKey({ key, desired, current, pending }, subject, draft);
   }
   return isEmpty(draft) ? NO_DIFFERENCE : sorted(draft);
 }
@@ -128,13 +152,15 @@ function sorted(draft: Draft): ConfigDiff {
   };
 }
 
-function compareKey(column: Column, guest: Guest, draft: Draft, context: DiffContext): void {
+function compareKey(column: Column, subject: Subject, draft: Draft): void {
+  const { kind } = subject.guest;
+  const { semantics } = subject.context;
   const { key, desired, current, pending } = column;
-  const isSecret = context.semantics.isWriteOnly(guest.kind, key);
+  const isSecret = semantics.isWriteOnly(kind, key);
   const effective = pending === undefined ? current : pending;
-  const isEffective = isSatisfied(column, effective, guest, context, isSecret);
+  const isEffective = isSatisfied(column, effective, subject, isSecret);
   if (isEffective && pending === undefined) return;
-  if (isEffective && isSatisfied(column, current, guest, context, isSecret)) return;
+  if (isEffective && isSatisfied(column, current, subject, isSecret)) return;
   const show = (value: string | null): string | null => (isSecret && value !== null ? MASK : value);
   const change = (reversibility: Reversibility, isWritten: boolean): Change => ({
     key,
@@ -146,38 +172,33 @@ function compareKey(column: Column, guest: Guest, draft: Draft, context: DiffCon
   });
   if (isEffective) {
     // A guest that is off takes the pending value when it starts: nothing is missing.
-    if (guest.power === 'stopped') return;
+    if (subject.guest.power === 'stopped') return;
     draft.restartRequired.push(key);
     draft.changes.push(change('benign', true));
     return;
   }
   const from = effective ?? current;
-  const to =
-    desired === null
-      ? null
-      : context.semantics.fillIn({ kind: guest.kind, key, desired, actual: from });
-  const reversibility = context.semantics.classify({ kind: guest.kind, key, from, to });
+  const to = desired === null ? null : semantics.fillIn({ kind, key, desired, actual: from });
+  const reversibility = semantics.classify({ kind, key, from, to });
   draft.changes.push(change(reversibility, false));
-  admit({ key, to, reversibility }, guest, draft, context);
+  admit({ key, from, to, reversibility }, subject, draft);
 }
 
 function admit(
-  write: {
-    readonly key: string;
-    readonly to: string | null;
-    readonly reversibility: Reversibility;
-  },
-  guest: Guest,
+  write: Pick<ConfigWrite, 'key' | 'from' | 'to'> & { readonly reversibility: Reversibility },
+  { guest: { kind }, config, context: { semantics, policy } }: Subject,
   draft: Draft,
-  context: DiffContext,
 ): void {
-  const { key, to, reversibility } = write;
-  const why = to === null ? null : context.semantics.refusal(guest.kind, key, to);
+  const { key, from, to, reversibility } = write;
+  const why =
+    (to === null ? null : semantics.refusal(kind, key, to)) ??
+    semantics.refusalOfWrite?.({ kind, key, from, to, current: config.current }) ??
+    null;
   if (why !== null) {
     draft.invalid.push({ key, why });
     return;
   }
-  const verdict = judge({ origin: 'reconcile', reversibility, signatures: 0 }, context.policy);
+  const verdict = judge({ origin: 'reconcile', reversibility, signatures: 0 }, policy);
   if (verdict.kind === 'denied') {
     draft.denied.push({ key, needs: verdict.needs });
     return;
@@ -190,8 +211,7 @@ function admit(
 function isSatisfied(
   column: Column,
   value: string | null,
-  guest: Guest,
-  context: DiffContext,
+  { guest, context }: Subject,
   isSecret: boolean,
 ): boolean {
   const { key, desired } = column;

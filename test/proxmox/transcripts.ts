@@ -10,6 +10,8 @@ export interface Step {
   readonly method: string;
   readonly path: string;
   readonly query: Readonly<Record<string, string | number>>;
+  /** The parameters of its body, if it had any. */
+  readonly sent: Readonly<Record<string, string | number>>;
   readonly status: number;
   readonly reason: string;
   readonly contentType: string;
@@ -24,6 +26,8 @@ interface RawStep {
     readonly method: string;
     readonly path: string;
     readonly query?: Readonly<Record<string, string | number>>;
+    readonly form?: Readonly<Record<string, string | number>>;
+    readonly json?: Readonly<Record<string, string | number>>;
   };
   readonly response?: {
     readonly status: number;
@@ -55,6 +59,7 @@ function readFolder(): readonly Step[] {
         method: request.method,
         path: request.path,
         query: request.query ?? {},
+        sent: request.form ?? request.json ?? {},
         status,
         reason,
         contentType: headers?.['content-type'] ?? '',

@@ -213,6 +213,28 @@ test('what waits for a restart is neither done nor written again (bpg#2516, bpg#
 });
 
 test.each([
+  { name: 'set', wanted: '0-3', read: {} },
+  { name: 'taken away', wanted: null, read: { affinity: '0-3' } },
+])('what only root may change is not $name, and keeps nothing else', ({ wanted, read }) => {
+  const entry = plan({
+    kind: 'qemu',
+    wanted: { cores: 4, affinity: wanted },
+    read,
+    power: 'initial',
+  });
+  expect(entry.actions.map(({ action }) => action)).toMatchObject([
+    { kind: 'set_config', params: { set: { cores: '4' }, delete: [] } },
+    { kind: 'start' },
+  ]);
+  expect(entry.conditions).toMatchObject([{ code: 'invalid_value', keys: ['affinity'] }]);
+});
+
+test('what only root may change is no drift where it is as wanted', () => {
+  const entry = plan({ kind: 'qemu', wanted: { affinity: '0-3' }, read: { affinity: '0-3' } });
+  expect(entry).toMatchObject({ status: 'in_sync', conditions: [] });
+});
+
+test.each([
   ['tags', { tags: ['x'] }],
   ['cores of a container', { cores: 8 }],
   ['description', { description: 'changed' }],

@@ -1,8 +1,8 @@
 /**
- * `ValueSemantics` small enough to see through: text is compared as text, but for the MAC of a net,
+ * `WriteSemantics` small enough to see through: text is compared as text, but for the MAC of a net,
  * which desired state may leave to PVE. The real table is tested in test/proxmox.
  */
-import type { ValueSemantics } from '../../src/reconcile/ports.ts';
+import type { WriteSemantics } from '../../src/reconcile/diff.ts';
 
 const DISK = /^(?:scsi|virtio|sata|ide|mp|rootfs|unused|efidisk|tpmstate)\d*$/;
 const SECRETS: ReadonlySet<string> = new Set(['cipassword', 'password']);
@@ -12,7 +12,7 @@ function withoutMac(text: string): string {
   return text.replace(MAC, '');
 }
 
-export const plainSemantics: ValueSemantics = {
+export const plainSemantics: WriteSemantics = {
   isSatisfied({ key, desired, actual }) {
     if (desired === actual) return true;
     if (actual === null) return false;
@@ -25,6 +25,7 @@ export const plainSemantics: ValueSemantics = {
   refusal(_kind, key, value) {
     return key === 'cores' && !/^[1-9][0-9]*$/.test(value) ? 'expected a positive number' : null;
   },
+  refusalOfWrite: ({ key }) => (key === 'affinity' ? 'only root may change it' : null),
   classify({ key }) {
     if (DISK.test(key) || key === 'vmgenid') return 'irreversible';
     return key === 'args' ? 'disruptive' : 'benign';

@@ -1,10 +1,11 @@
 /**
- * What config values mean to PVE, as the core sees it (`ValueSemantics`), and the plain question
+ * What config values mean to PVE, as the core sees it (`WriteSemantics`), and the plain question
  * whether two texts mean the same. Pure and total; no state but a bounded memory of parsed texts.
  */
+import type { WriteSemantics } from '../../reconcile/diff.ts';
 import type { GuestKind } from '../../reconcile/guest.ts';
-import type { ValueSemantics } from '../../reconcile/ports.ts';
 import { classifyChange } from './reversibility.ts';
+import { refuseToTokens } from './root-only.ts';
 import { refuseValue } from './validity.ts';
 import { readMeaning, sameMeaning } from './value-meaning.ts';
 import { isWriteOnlyKey, keepFilledIn, satisfies } from './value-pattern.ts';
@@ -29,11 +30,12 @@ export function hasDrift(
     : !satisfies({ kind, key, desired: written, actual: read });
 }
 
-export function createValueSemantics(): ValueSemantics {
+export function createValueSemantics(): WriteSemantics {
   return {
     isSatisfied: satisfies,
     fillIn: keepFilledIn,
     refusal: refuseValue,
+    refusalOfWrite: refuseToTokens,
     classify: classifyChange,
     isWriteOnly: isWriteOnlyKey,
   };
