@@ -4,6 +4,7 @@
  */
 import type { DesiredGuest } from './desired.ts';
 import { type GatePolicy, judge, worse } from './gate.ts';
+import { HOLD_TAG, splitTags } from './guards.ts';
 import type { Guest, GuestConfig, GuestKind } from './guest.ts';
 import type { Vmid } from './ids.ts';
 import type { Reversibility } from './op.ts';
@@ -108,13 +109,21 @@ export function diffConfig(
   const subject = { guest, config, context };
   for (const key of differing) {
     if (wanted.ignore.has(key)) continue;
-    const desired = wanted.config.get(key) ?? null;
     const current = values.get(key) ?? null;
     const change = changes.get(key);
     const pending = change?.kind === 'set' ? change.value : change && null;
+    const written = wanted.config.get(key) ?? null;
+    const desired = key === 'tags' ? keepHoldTag(written, pending ?? current) : written;
     compareKey({ key, desired, current, pending }, subject, draft);
   }
   return isEmpty(draft) ? NO_DIFFERENCE : sorted(draft);
+}
+
+/** The tag that holds a guest belongs to whoever put it there: it is neither drift nor taken away. */
+function keepHoldTag(desired: string | null, actual: string | null): string | null {
+  if (actual === null || !splitTags(actual).includes(HOLD_TAG)) return desired;
+  const tags = new Set(splitTags(desired ?? '')).add(HOLD_TAG);
+  return [...tags].sort().join(';');
 }
 
 /** Texts that differed and mean the same. */

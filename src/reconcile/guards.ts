@@ -136,8 +136,15 @@ function holdByPause({ pause }: HoldInput): Verdict | null {
   return pause && wait('paused', `reconciling is paused: ${pause.reason}`, until(pause.untilMs));
 }
 
-function holdByTag({ guest }: Pick<HoldInput, 'guest'>): Verdict | null {
-  return guest.tags.includes(HOLD_TAG)
+/** In the text of a config: PVE takes commas, semicolons and white space. */
+export function splitTags(text: string): readonly string[] {
+  return text.split(/[,;\s]+/).filter((tag) => tag !== '');
+}
+
+/** The list may be a second older than the config, and what is written goes by the config. */
+function holdByTag({ guest: { tags, config } }: Pick<HoldInput, 'guest'>): Verdict | null {
+  const inConfig = config.kind === 'known' ? config.config.current.get('tags') : undefined;
+  return tags.includes(HOLD_TAG) || splitTags(inConfig ?? '').includes(HOLD_TAG)
     ? wait('on_hold', `the guest carries the tag ${HOLD_TAG}`)
     : null;
 }

@@ -7,7 +7,15 @@ import {
 } from '../../src/reconcile/guards.ts';
 import type { BulkTask, Guest, HaLook, NodeLook, RunningTask } from '../../src/reconcile/guest.ts';
 import type { Verdict } from '../../src/reconcile/plan.ts';
-import { NOW_MS, QUIET_NODE, seenGuest, upidOf, vmidOf, wantedGuest } from './plan-inputs.ts';
+import {
+  guestConfig,
+  NOW_MS,
+  QUIET_NODE,
+  seenGuest,
+  upidOf,
+  vmidOf,
+  wantedGuest,
+} from './plan-inputs.ts';
 
 function task(type: string, id: number, isOurs = false): RunningTask {
   const upid = upidOf(type, `${id}`);
@@ -156,6 +164,16 @@ const HOLDS: readonly Case[] = [
     says: 'wait paused',
   },
   { name: 'the tag', fields: { seen: { tags: ['reconcile-hold'] } }, says: 'wait on_hold' },
+  {
+    name: 'the tag in a config that is newer than the list',
+    fields: {
+      seen: {
+        tags: ['prod'],
+        config: { kind: 'known', config: guestConfig({ tags: 'prod;reconcile-hold' }) },
+      },
+    },
+    says: 'wait on_hold',
+  },
   {
     name: 'a hold by a person',
     fields: {

@@ -46,6 +46,21 @@ const QUIET: readonly Case[] = [
     read: { tags: 'terraform;test' },
   },
   {
+    name: 'the tag that holds a guest, beside those that are wanted',
+    wanted: { tags: ['web', 'prod'] },
+    read: { tags: 'prod;reconcile-hold;web' },
+  },
+  {
+    name: 'the tag that holds a guest, where no tag is wanted',
+    wanted: { tags: null },
+    read: { tags: 'reconcile-hold' },
+  },
+  {
+    name: 'the tag that holds a guest, where it is wanted',
+    wanted: { tags: ['reconcile-hold'] },
+    read: { tags: 'reconcile-hold' },
+  },
+  {
     name: 'a description whose last newline PVE drops (Telmate#1030)',
     wanted: { description: 'k8\n' },
     read: { description: 'k8' },
@@ -177,6 +192,11 @@ const DRIFT: readonly Case[] = [
   },
   { name: 'an explicit default is not the same as not set', wanted: { cores: 1 }, read: {} },
   { name: 'one tag more', wanted: { tags: ['a', 'b'] }, read: { tags: 'a' } },
+  {
+    name: 'the tag that holds a guest, which somebody wants',
+    wanted: { tags: ['a', 'reconcile-hold'] },
+    read: { tags: 'a' },
+  },
   { name: 'a key that must not be set', wanted: { balloon: null }, read: { balloon: '0' } },
   {
     name: 'white space inside a description',
@@ -189,6 +209,16 @@ test.each(DRIFT)('drift: $name', ({ wanted, read }) => {
   const entry = plan({ kind: 'qemu', wanted, read });
   expect(entry.status).toBe('drift');
   expect(entry.actions.map(({ action }) => action.kind)).toEqual(['set_config']);
+});
+
+test.each([
+  { wanted: ['web'], written: 'reconcile-hold;web' },
+  { wanted: null, written: 'reconcile-hold' },
+])('the tag that holds a guest stays when its tags become $wanted', ({ wanted, written }) => {
+  const read = { tags: 'prod;reconcile-hold' };
+  const entry = plan({ kind: 'qemu', wanted: { tags: wanted }, read });
+  expect(entry.actions).toMatchObject([{ action: { params: { set: { tags: written } } } }]);
+  expect(entry.verdict).toMatchObject({ kind: 'wait', condition: { code: 'on_hold' } });
 });
 
 test('a bridge that changes keeps the MAC that PVE made up', () => {

@@ -3,6 +3,7 @@
  * and nothing at all for a key that nobody writes by hand. Pure; what is left satisfies the value
  * it was made from (`satisfies`).
  */
+import { HOLD_TAG } from '../../reconcile/guards.ts';
 import type { GuestKind } from '../../reconcile/guest.ts';
 import { splitList } from './format-checks.ts';
 import { findOption, type Option } from './options.ts';
@@ -17,7 +18,6 @@ const NOT_BY_HAND = new Set(
   ).split(' '),
 );
 
-const HOLD_TAG = 'reconcile-hold';
 /** Written as it stands, a number keeps its text: not `1.50`, not `007`. */
 const PLAIN_NUMBER = /^(?:0|[1-9]\d{0,14})(?:\.\d{0,6}[1-9])?$/;
 
