@@ -5,7 +5,8 @@
 import { inspect } from 'node:util';
 import { ReconcilerError } from '../reconcile/errors.ts';
 
-const TOKEN = /^([^\s!=:@]+@[A-Za-z][A-Za-z0-9._-]*)!([A-Za-z][A-Za-z0-9._-]*)=([^\s=]+)$/;
+/** A user's name may have an `@` of its own (an address, from OIDC): the last one is the realm's. */
+const TOKEN = /^([^\s:/]+@[A-Za-z][A-Za-z0-9._-]*)!([A-Za-z][A-Za-z0-9._-]*)=([^\s=]+)$/;
 const HIDDEN = '***';
 
 export class PveToken {

@@ -13,6 +13,15 @@ describe('the token', () => {
     expect(token.authorization()).toBe(`PVEAPIToken=${TEXT}`);
   });
 
+  it.each(['john@example.com@oidc!agent', 'a=b!c@x.org@Corp-1!node.pve_1'])(
+    'may be of a user whose name is an address: %s',
+    (user) => {
+      const token = PveToken.parse(`${user}=${SECRET}`);
+      expect(token.user).toBe(user);
+      expect(token.authorization()).toBe(`PVEAPIToken=${user}=${SECRET}`);
+    },
+  );
+
   it('cannot be printed', () => {
     const token = PveToken.parse(TEXT);
     const printed = [
@@ -27,18 +36,24 @@ describe('the token', () => {
     expect(inspect(token)).toBe('***');
   });
 
-  it.each(['', 'root@pam', SECRET, `root@pam!=${SECRET}`, `root!x=${SECRET}`, `${TEXT}\nmore=1`])(
-    'what is no token is refused without being repeated: %j',
-    (text) => {
-      let message = '';
-      try {
-        PveToken.parse(text);
-      } catch (error) {
-        expect(error).toBeInstanceOf(ReconcilerError);
-        message = inspect(error);
-      }
-      expect(message).toContain('config_invalid');
-      expect(message).not.toContain(SECRET);
-    },
-  );
+  it.each([
+    '',
+    'root@pam',
+    'a b@pam!x=1',
+    'a@b:c@pam!x=1',
+    SECRET,
+    `root@pam!=${SECRET}`,
+    `root!x=${SECRET}`,
+    `${TEXT}\nmore=1`,
+  ])('what is no token is refused without being repeated: %j', (text) => {
+    let message = '';
+    try {
+      PveToken.parse(text);
+    } catch (error) {
+      expect(error).toBeInstanceOf(ReconcilerError);
+      message = inspect(error);
+    }
+    expect(message).toContain('config_invalid');
+    expect(message).not.toContain(SECRET);
+  });
 });

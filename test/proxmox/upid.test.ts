@@ -19,7 +19,7 @@ const fields = fc.record({
   startedS: hex32,
   type: fc.constantFrom('qmstart', 'vzstop', 'startall', 'hastart'),
   id: fc.constantFrom('', '100', '999999999', 'local'),
-  user: fc.constantFrom('root@pam', 'agent@pve!agent', 'a.b-c@ldap!t_1'),
+  user: fc.constantFrom('root@pam', 'agent@pve!agent', 'a.b-c@ldap!t_1', 'j@x.org@oidc!t'),
 });
 
 function vmidOf(id: string): number | null {
