@@ -1,6 +1,7 @@
 /**
  * What PVE makes of a value it writes: tags sorted, descriptions trimmed or ended, nets and drives
- * printed anew, MACs made up, volumes allocated (PVE-FACTS 27). Everything else is kept as written.
+ * printed anew, MACs made up, volumes allocated, CPU units cut (PVE-FACTS 27, 48). Everything else is
+ * kept as written.
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { optionBase } from './config-rules.ts';
@@ -19,6 +20,8 @@ export function normalizeValue(guest: Guest, key: string, value: string): string
       return guest.kind === 'qemu' ? printQemuNet(value) : printLxcNet(value);
     case 'cipassword':
       return hashPassword(value);
+    case 'cpuunits':
+      return Number(value) > 10_000 ? '10000' : value;
     case 'nameserver':
       return guest.kind === 'lxc' ? value.split(/[\s,;]+/).join(' ') : value;
     case 'ide':

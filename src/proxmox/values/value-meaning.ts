@@ -79,6 +79,14 @@ function readDescription(kind: GuestKind, text: string): Meaning {
   return asText(kind === 'qemu' ? lines.trimEnd() : lines);
 }
 
+/** More than cgroup v2 takes is that much: what PVE writes, too (PVE-FACTS 48). */
+const CPU_UNITS_MAX = 10_000;
+
+function readCpuUnits(text: string): Meaning {
+  if (!isInteger(text)) return asText(text);
+  return asText(Number(text) > CPU_UNITS_MAX ? `${CPU_UNITS_MAX}` : plainInteger(text));
+}
+
 function readTags(text: string): Meaning {
   const tags = new Set(splitList(text).map((tag) => tag.toLowerCase()));
   return asText([...tags].sort().join(';'));
@@ -137,6 +145,7 @@ function read(kind: GuestKind, key: string, option: Option, text: string): Meani
   if (key === 'tags') return readTags(text);
   if (key === 'sshkeys') return readSshKeys(text);
   if (key === 'startup') return readStartup(text);
+  if (key === 'cpuunits') return readCpuUnits(text);
   // A list is one by its format. A VM's `searchdomain`, `hotplug` and `affinity` have none that
   // says so, and PVE keeps their text: they are compared as it.
   if (option.facts.format?.endsWith('-list') === true) return asText(splitList(text).join(' '));

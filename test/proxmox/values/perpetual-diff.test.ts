@@ -60,6 +60,9 @@ const reports: readonly (readonly [
   ],
   ['SSH keys encoded in lower case', 'qemu', 'sshkeys', 'a%2fb', 'a%2Fb'],
   ['memory with its key', 'qemu', 'memory', 'current=2048', '2048'],
+  ['more CPU units than there are', 'qemu', 'cpuunits', '20000', '10000'],
+  ['more CPU units of a container', 'lxc', 'cpuunits', '500000', '10000'],
+  ['CPU units written before there was a limit', 'qemu', 'cpuunits', '20000', '262144'],
   ['numbers as text', 'lxc', 'cpuunits', '03225', '3225'],
   [
     'a uuid in lower case',
@@ -69,6 +72,10 @@ const reports: readonly (readonly [
     'uuid=7A04667A-E975-4440-BAF6-43ED79B21885',
   ],
 ];
+
+test('fewer CPU units than the limit are those', () => {
+  expect(hasDrift('qemu', 'cpuunits', { written: '10000', read: '9999' })).toBe(true);
+});
 
 test.each(reports)('%s', (_, kind, key, written, read) => {
   expect(hasDrift(kind, key, { written, read })).toBe(false);
