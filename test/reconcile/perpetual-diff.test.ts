@@ -3,14 +3,9 @@
  * gives back, and the plan there should be. The names cite where the complaint was made.
  */
 import { expect, test } from 'vitest';
-import { createValueSemantics, isSameValue } from '../../src/proxmox/values/same-value.ts';
-import { documentSchema, NO_DESIRED_STATE, readDocument } from '../../src/reconcile/desired.ts';
-import type { ActualState, Guest, GuestKind, PendingChange } from '../../src/reconcile/guest.ts';
-import { parseVmid, type Vmid } from '../../src/reconcile/ids.ts';
-import type { PlanEntry } from '../../src/reconcile/plan.ts';
-import { type PlanContext, planGuests } from '../../src/reconcile/planner.ts';
-
-type Written = string | number | boolean | null | readonly (string | number)[];
+import { isSameValue } from '../../src/proxmox/values/same-value.ts';
+import type { GuestKind } from '../../src/reconcile/guest.ts';
+import { planValues, type Written } from './value-plan.ts';
 
 interface Case {
   readonly name: string;
@@ -175,7 +170,7 @@ const QUIET: readonly Case[] = [
 ];
 
 test.each(QUIET)('no drift: $name', ({ kind = 'qemu', wanted, read }) => {
-  const entry = plan({ kind, wanted, read });
+  const entry = planValues({ kind, wanted, read });
   expect({ status: entry.status, changes: entry.changes, actions: entry.actions }).toEqual({
     status: 'in_sync',
     changes: [],
@@ -206,7 +201,7 @@ const DRIFT: readonly Case[] = [
 ];
 
 test.each(DRIFT)('drift: $name', ({ wanted, read }) => {
-  const entry = plan({ kind: 'qemu', wanted, read });
+  const entry = planValues({ kind: 'qemu', wanted, read });
   expect(entry.status).toBe('drift');
   expect(entry.actions.map(({ action }) => action.kind)).toEqual(['set_config']);
 });
@@ -216,21 +211,25 @@ test.each([
   { wanted: null, written: 'reconcile-hold' },
 ])('the tag that holds a guest stays when its tags become $wanted', ({ wanted, written }) => {
   const read = { tags: 'prod;reconcile-hold' };
-  const entry = plan({ kind: 'qemu', wanted: { tags: wanted }, read });
+  const entry = planValues({ kind: 'qemu', wanted: { tags: wanted }, read });
   expect(entry.actions).toMatchObject([{ action: { params: { set: { tags: written } } } }]);
   expect(entry.verdict).toMatchObject({ kind: 'wait', condition: { code: 'on_hold' } });
 });
 
 test('a bridge that changes keeps the MAC that PVE made up', () => {
   const read = { net0: 'virtio=42:CE:92:97:95:4B,bridge=vmbr0' };
-  const [change] = plan({ kind: 'qemu', wanted: { net0: 'virtio,bridge=vmbr9' }, read }).actions;
+  const [change] = planValues({
+    kind: 'qemu',
+    wanted: { net0: 'virtio,bridge=vmbr9' },
+    read,
+  }).actions;
   const written = change?.action.kind === 'set_config' ? change.action.params.set['net0'] : '';
   const wanted = 'virtio=42:CE:92:97:95:4B,bridge=vmbr9';
   expect(isSameValue('qemu', 'net0', [written ?? null, wanted])).toBe(true);
 });
 
 test('what waits for a restart is neither done nor written again (bpg#2516, bpg#2544, Telmate#1373)', () => {
-  const entry = plan({
+  const entry = planValues({
     kind: 'qemu',
     wanted: { memory: 2048 },
     read: { memory: '1024' },
@@ -243,28 +242,6 @@ test('what waits for a restart is neither done nor written again (bpg#2516, bpg#
 });
 
 test.each([
-  { name: 'set', wanted: '0-3', read: {} },
-  { name: 'taken away', wanted: null, read: { affinity: '0-3' } },
-])('what only root may change is not $name, and keeps nothing else', ({ wanted, read }) => {
-  const entry = plan({
-    kind: 'qemu',
-    wanted: { cores: 4, affinity: wanted },
-    read,
-    power: 'initial',
-  });
-  expect(entry.actions.map(({ action }) => action)).toMatchObject([
-    { kind: 'set_config', params: { set: { cores: '4' }, delete: [] } },
-    { kind: 'start' },
-  ]);
-  expect(entry.conditions).toMatchObject([{ code: 'invalid_value', keys: ['affinity'] }]);
-});
-
-test('what only root may change is no drift where it is as wanted', () => {
-  const entry = plan({ kind: 'qemu', wanted: { affinity: '0-3' }, read: { affinity: '0-3' } });
-  expect(entry).toMatchObject({ status: 'in_sync', conditions: [] });
-});
-
-test.each([
   ['tags', { tags: ['x'] }],
   ['cores of a container', { cores: 8 }],
   ['description', { description: 'changed' }],
@@ -273,97 +250,23 @@ test.each([
 ] as const)(
   '%s of a running guest never stops or restarts it (bpg#2902, #932, #1920, Telmate#1393)',
   (_what, wanted) => {
-    const entry = plan({ kind: 'qemu', wanted, read: { memory: '512' }, running: true });
+    const entry = planValues({ kind: 'qemu', wanted, read: { memory: '512' }, running: true });
     expect(entry.actions.map(({ action }) => action.kind)).toEqual(['set_config']);
   },
 );
 
 test('a guest started once and then left alone is no drift when it is off (Telmate#893, #1035)', () => {
-  const entry = plan({ kind: 'qemu', wanted: {}, read: {}, power: 'initial', isInitialDone: true });
+  const entry = planValues({
+    kind: 'qemu',
+    wanted: {},
+    read: {},
+    power: 'initial',
+    isInitialDone: true,
+  });
   expect(entry).toMatchObject({ status: 'in_sync', actions: [] });
 });
 
 test.each([true, false])('a power nobody manages is no drift (Telmate#1548)', (running) => {
-  const entry = plan({ kind: 'qemu', wanted: {}, read: {}, running });
+  const entry = planValues({ kind: 'qemu', wanted: {}, read: {}, running });
   expect(entry).toMatchObject({ status: 'in_sync', actions: [] });
 });
-
-const VMID = vmidOf(100);
-const semantics = createValueSemantics();
-
-function plan(scene: {
-  readonly kind: GuestKind;
-  readonly wanted: Readonly<Record<string, Written>>;
-  readonly read: Readonly<Record<string, string>>;
-  readonly pending?: Readonly<Record<string, PendingChange>>;
-  readonly running?: boolean;
-  readonly power?: 'initial';
-  readonly isInitialDone?: boolean;
-}): PlanEntry {
-  const { kind, wanted, read, pending = {}, running = false, power } = scene;
-  const document = documentSchema.parse({
-    version: 1,
-    guests: { 100: { config: wanted, ...(power === undefined ? {} : { power }) } },
-  });
-  const guests = new Map(readDocument(document, 'test').map((guest) => [guest.vmid, guest]));
-  const guest: Guest = {
-    vmid: VMID,
-    kind,
-    name: 'web',
-    power: running ? 'running' : 'stopped',
-    qmpStatus: null,
-    template: false,
-    lock: null,
-    tags: [],
-    bootedAtMs: null,
-    pid: null,
-    ha: { kind: 'not_read' },
-    config: {
-      kind: 'known',
-      config: {
-        digest: 'd'.repeat(40),
-        current: new Map(Object.entries(read)),
-        pending: new Map(Object.entries(pending)),
-        readAtMs: 0,
-      },
-    },
-  };
-  const { entries } = planGuests(
-    { ...NO_DESIRED_STATE, guests },
-    actualOf(guest),
-    null,
-    contextOf(scene.isInitialDone ?? false),
-  );
-  const [entry] = entries;
-  if (entry === undefined) throw new Error('no entry');
-  return entry;
-}
-
-function actualOf(guest: Guest): ActualState {
-  return {
-    lookedAtMs: 0,
-    guests: new Map([[guest.vmid, guest]]),
-    qemu: { kind: 'complete' },
-    lxc: { kind: 'complete' },
-    tasks: [],
-    tasksKnown: { kind: 'complete' },
-    bulkTasks: [],
-    elsewhere: new Map(),
-  };
-}
-
-function contextOf(isInitialDone: boolean): PlanContext {
-  return {
-    semantics,
-    policy: { mode: 'enforce', unsigned: 'benign', operator: 'benign', irreversibleSignatures: 2 },
-    pause: null,
-    memoryOf: () => ({ hold: null, isInitialDone, backoff: null, unsettled: null }),
-    isSecretApplied: () => false,
-  };
-}
-
-function vmidOf(number: number): Vmid {
-  const vmid = parseVmid(number);
-  if (vmid === null) throw new Error(`${number} is no vmid`);
-  return vmid;
-}

@@ -9,6 +9,7 @@ import { refuseToTokens } from './root-only.ts';
 import { refuseValue } from './validity.ts';
 import { readMeaning, sameMeaning } from './value-meaning.ts';
 import { isWriteOnlyKey, keepFilledIn, satisfies } from './value-pattern.ts';
+import { refuseResize } from './volumes.ts';
 
 /** Do both texts parse to the same thing in PVE? Null is not set; a default is not the same. */
 export function isSameValue(
@@ -35,7 +36,7 @@ export function createValueSemantics(): WriteSemantics {
     isSatisfied: satisfies,
     fillIn: keepFilledIn,
     refusal: refuseValue,
-    refusalOfWrite: refuseToTokens,
+    refusalOfWrite: (write) => refuseToTokens(write) ?? refuseResize(write),
     classify: classifyChange,
     isWriteOnly: isWriteOnlyKey,
   };

@@ -2,9 +2,11 @@
  * The volumes of a guest as its config names them: what is new, what is there already, what is a
  * mere disc in a drive. From the text alone, nothing is looked up.
  */
+import type { ConfigWrite } from '../../reconcile/diff.ts';
 import type { GuestKind } from '../../reconcile/guest.ts';
+import { findOption } from './options.ts';
 import type { Properties } from './property-string.ts';
-import { parseSizeBytes } from './value-meaning.ts';
+import { parseSizeBytes, readMeaning } from './value-meaning.ts';
 
 /** Families whose values name a volume, and the property that does. */
 const VOLUME_PROPERTY: Readonly<Record<GuestKind, Readonly<Record<string, string>>>> = {
@@ -96,4 +98,19 @@ function isSizeAsked(gib: number, size: string | undefined): boolean {
   if (bytes === null) return true;
   const extra = bytes - Math.trunc(gib * GIB);
   return extra >= 0 && extra < ROUNDING_BYTES;
+}
+
+/** A size is a note about the volume: writing another one resizes nothing (PVE-FACTS 49). */
+export function refuseResize({ kind, key, from, to }: ConfigWrite): string | null {
+  const volumeName = volumeProperty(kind, findOption(kind, key)?.family ?? '');
+  const before = readMeaning(kind, key, from);
+  const after = readMeaning(kind, key, to);
+  if (volumeName === null || before.kind !== 'properties' || after.kind !== 'properties') {
+    return null;
+  }
+  const [is, was] = [after, before].map(({ properties }) => properties.get('size'));
+  const isSameVolume = before.properties.get(volumeName) === after.properties.get(volumeName);
+  if (!isSameVolume || is === was || is === undefined || was === undefined) return null;
+  const command = kind === 'qemu' ? 'qm disk resize' : 'pct resize';
+  return `size: writing it resizes nothing; use ${command}, or leave it out`;
 }
