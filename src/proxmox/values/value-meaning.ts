@@ -59,6 +59,9 @@ function plainScalar(facts: Pick<PropertyFacts, 'type' | 'format'>, text: string
   if (facts.type === 'boolean') return parseBoolean(text) ?? text;
   if (facts.format === 'mac-addr') return text.toLowerCase();
   if (facts.format === 'disk-size') return String(parseSizeBytes(text) ?? text);
+  // A list is one by its format. A VM's `searchdomain`, `hotplug` and `affinity` have none that
+  // says so, and PVE keeps their text: they are compared as it.
+  if (facts.format?.endsWith('-list') === true) return splitList(text).join(';');
   return text;
 }
 
@@ -146,9 +149,6 @@ function read(kind: GuestKind, key: string, option: Option, text: string): Meani
   if (key === 'sshkeys') return readSshKeys(text);
   if (key === 'startup') return readStartup(text);
   if (key === 'cpuunits') return readCpuUnits(text);
-  // A list is one by its format. A VM's `searchdomain`, `hotplug` and `affinity` have none that
-  // says so, and PVE keeps their text: they are compared as it.
-  if (option.facts.format?.endsWith('-list') === true) return asText(splitList(text).join(' '));
   return asText(
     // Only inside property strings are there other booleans than 0 and 1 (PVE-FACTS 27).
     option.facts.type === 'boolean' ? text : plainScalar(option.facts, text),

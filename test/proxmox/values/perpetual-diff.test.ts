@@ -19,6 +19,8 @@ const reports: readonly (readonly [
   ['no tags read as a blank', 'qemu', 'tags', '', ' '],
   ['no boot order read as a blank', 'qemu', 'boot', '', ' '],
   ['a boot order in the old form', 'qemu', 'boot', 'legacy=cdn', 'cdn'],
+  ['a boot order with blanks', 'qemu', 'boot', 'order=scsi0 ide2', 'order=scsi0;ide2'],
+  ['a boot order that ends in a separator', 'qemu', 'boot', 'order=net0;', 'order=net0'],
   ['a container description gets a newline', 'lxc', 'description', 'front end', 'front end\n'],
   ['a VM description loses one', 'qemu', 'description', 'front end\n', 'front end'],
   ['an empty description is none', 'lxc', 'description', '', null],
@@ -72,6 +74,11 @@ const reports: readonly (readonly [
     'uuid=7A04667A-E975-4440-BAF6-43ED79B21885',
   ],
 ];
+
+test('a boot order is one', () => {
+  const written = 'order=scsi0 ide2';
+  expect(hasDrift('qemu', 'boot', { written, read: 'order=ide2;scsi0' })).toBe(true);
+});
 
 test('fewer CPU units than the limit are those', () => {
   expect(hasDrift('qemu', 'cpuunits', { written: '10000', read: '9999' })).toBe(true);
