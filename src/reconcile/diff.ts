@@ -5,33 +5,17 @@
 import type { DesiredGuest } from './desired.ts';
 import { type GatePolicy, judge, worse } from './gate.ts';
 import { HOLD_TAG, splitTags } from './guards.ts';
-import type { Guest, GuestConfig, GuestKind } from './guest.ts';
+import type { Guest, GuestConfig } from './guest.ts';
 import type { Vmid } from './ids.ts';
 import type { Reversibility } from './op.ts';
 import type { Change } from './plan.ts';
-import type { ValueSemantics } from './ports.ts';
+import type { ConfigWrite, ValueSemantics } from './ports.ts';
 
 /** What a secret looks like wherever people see it. */
 export const MASK = '********';
 
-/** One change of a config, and the config it is made in. */
-export interface ConfigWrite {
-  readonly kind: GuestKind;
-  readonly key: string;
-  /** Null: not set. */
-  readonly from: string | null;
-  readonly to: string | null;
-  readonly current: GuestConfig['current'];
-}
-
-/** Where a value alone does not say whether it can be written. */
-export interface WriteSemantics extends ValueSemantics {
-  /** Would PVE refuse this change whatever the privileges? Null: no, or it is not known. */
-  refusalOfWrite?(write: ConfigWrite): string | null;
-}
-
 export interface DiffContext {
-  readonly semantics: WriteSemantics;
+  readonly semantics: ValueSemantics;
   readonly policy: GatePolicy;
   /** Has this write-only value been applied already? Compared by a salted hash. */
   isSecretApplied(vmid: Vmid, key: string, value: string): boolean;
@@ -201,8 +185,7 @@ function admit(
   const { key, from, to, reversibility } = write;
   const why =
     (to === null ? null : semantics.refusal(kind, key, to)) ??
-    semantics.refusalOfWrite?.({ kind, key, from, to, current: config.current }) ??
-    null;
+    semantics.refusalOfWrite({ kind, key, from, to, current: config.current });
   if (why !== null) {
     draft.invalid.push({ key, why });
     return;

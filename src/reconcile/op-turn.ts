@@ -4,6 +4,7 @@
  * again where that is safe. Until its last attempt's end is recorded it is in flight.
  */
 import { runAttempt } from './attempt.ts';
+import { effectiveValue } from './completion.ts';
 import { type Attempt, type AttemptEnd, endFailed, recordEnd } from './conclusion.ts';
 import { NOTHING_KNOWN, resumeAttempt } from './cut-off.ts';
 import type { Problem } from './errors.ts';
@@ -107,6 +108,7 @@ function takeStep(view: OpView, op: Op, standing: Standing, room: Workroom): Pro
     const problem =
       findObjection(view, room) ??
       findGateObjection(view, op, look.guest, room) ??
+      findRefusal(op, look.guest, room) ??
       findChange(view, standing, look.guest);
     if (problem !== null) return { kind: 'refused', problem };
     room.signal.throwIfAborted();
@@ -148,6 +150,25 @@ function findGateObjection(view: OpView, op: Op, guest: Guest, room: Workroom): 
   const verdict = judge({ origin: op.origin, reversibility, signatures }, room.policy);
   if (verdict.kind === 'pass') return null;
   return { code: 'gate_denied', message: `${op.action.kind}: ${verdict.needs}` };
+}
+
+/** What PVE would refuse, or write without effect, as intake could not know either. */
+function findRefusal(
+  { action, guestKind: kind }: Op,
+  guest: Guest,
+  room: Workroom,
+): Problem | null {
+  if (action.kind !== 'set_config' || guest.config.kind !== 'known') return null;
+  const { config } = guest.config;
+  const { set, delete: removed } = action.params;
+  const writes = [...Object.entries(set), ...removed.map((key) => [key, null] as const)];
+  for (const [key, to] of writes) {
+    const from = effectiveValue(config, key);
+    const { current } = config;
+    const why = room.semantics.refusalOfWrite({ kind, key, from, to, current });
+    if (why !== null) return { code: 'invalid_request', message: `${key}: ${why}` };
+  }
+  return null;
 }
 
 /** What the op was promised, or what its attempt was about, is no longer there. */

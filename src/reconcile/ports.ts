@@ -6,7 +6,15 @@ import type { Clock, Random } from './clock.ts';
 import type { DesiredState } from './desired.ts';
 import type { Problem } from './errors.ts';
 import type { EngineEvent } from './events.ts';
-import type { ActualState, Guest, GuestKind, GuestRef, NodeLook, RunningTask } from './guest.ts';
+import type {
+  ActualState,
+  ConfigMap,
+  Guest,
+  GuestKind,
+  GuestRef,
+  NodeLook,
+  RunningTask,
+} from './guest.ts';
 import type { OpId, Upid, Vmid } from './ids.ts';
 import type { OpRecord, OpRecordDraft, Reversibility, SetConfigParams, StopParams } from './op.ts';
 
@@ -122,6 +130,16 @@ export interface GuestApi {
   findTasks(search: TaskSearch, signal: AbortSignal): Promise<TaskSearchResult>;
 }
 
+/** One change of a config, and the config it is made in. */
+export interface ConfigWrite {
+  readonly kind: GuestKind;
+  readonly key: string;
+  /** Null: not set. */
+  readonly from: string | null;
+  readonly to: string | null;
+  readonly current: ConfigMap;
+}
+
 /** What config values mean to PVE. Pure and total: it never throws, whatever the text. */
 export interface ValueSemantics {
   /**
@@ -143,6 +161,11 @@ export interface ValueSemantics {
   }): string;
   /** Would PVE accept it? Null: yes, or not known to be refused. Else why not. */
   refusal(kind: GuestKind, key: string, value: string): string | null;
+  /**
+   * Would PVE refuse this change, and all that is written with it, whatever the privileges? Where
+   * the value alone does not say. Null: no, or it is not known.
+   */
+  refusalOfWrite(write: ConfigWrite): string | null;
   /**
    * The class of changing `from` to `to` (null: not set). Unknown is `irreversible`. With `from`
    * undefined, what is there is not known: then the mildest class it can be.

@@ -55,6 +55,8 @@ test.each<[string, typeof VM, Partial<SetConfigParams>, string]>([
   ['another option of the same disk', VM, { set: { scsi0: `${DISK},discard=on` } }, 'succeeded'],
   ['a disk to be made', VM, { set: { scsi1: 'local-lvm:8' } }, 'refused gate_denied'],
   ['another disk in its place', VM, { set: { scsi0: 'local-lvm:other' } }, 'gate_denied'],
+  ['a size of the same disk', VM, { set: { scsi0: DISK.replace('8G', '9G') } }, 'invalid_request'],
+  ["what is root's alone", VM, { set: { affinity: '0' } }, 'invalid_request'],
   ['a disk detached', VM, { delete: ['scsi0'] }, 'gate_denied'],
   ['a disk destroyed', VM, { delete: ['unused0'] }, 'refused gate_denied'],
   ['a disk detached that waits for the next start', VM, { delete: ['sata1'] }, 'gate_denied'],

@@ -1,8 +1,8 @@
 /**
- * `WriteSemantics` small enough to see through: text is compared as text, but for the MAC of a net,
+ * `ValueSemantics` small enough to see through: text is compared as text, but for the MAC of a net,
  * which desired state may leave to PVE. The real table is tested in test/proxmox.
  */
-import type { WriteSemantics } from '../../src/reconcile/diff.ts';
+import type { ValueSemantics } from '../../src/reconcile/ports.ts';
 
 const DISK = /^(?:scsi|virtio|sata|ide|mp|rootfs|unused|efidisk|tpmstate)\d*$/;
 const SECRETS: ReadonlySet<string> = new Set(['cipassword', 'password']);
@@ -12,7 +12,7 @@ function withoutMac(text: string): string {
   return text.replace(MAC, '');
 }
 
-export const plainSemantics: WriteSemantics = {
+export const plainSemantics: ValueSemantics = {
   isSatisfied({ key, desired, actual }) {
     if (desired === actual) return true;
     if (actual === null) return false;

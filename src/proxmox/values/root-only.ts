@@ -5,8 +5,8 @@
  *
  * What a privilege can allow (a hook script of a VM, a mapped device) is not refused here.
  */
-import type { ConfigWrite } from '../../reconcile/diff.ts';
 import type { GuestKind } from '../../reconcile/guest.ts';
+import type { ConfigWrite } from '../../reconcile/ports.ts';
 import { findOption } from './options.ts';
 import { readMeaning } from './value-meaning.ts';
 

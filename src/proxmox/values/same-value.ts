@@ -1,9 +1,9 @@
 /**
- * What config values mean to PVE, as the core sees it (`WriteSemantics`), and the plain question
+ * What config values mean to PVE, as the core sees it (`ValueSemantics`), and the plain question
  * whether two texts mean the same. Pure and total; no state but a bounded memory of parsed texts.
  */
-import type { WriteSemantics } from '../../reconcile/diff.ts';
 import type { GuestKind } from '../../reconcile/guest.ts';
+import type { ValueSemantics } from '../../reconcile/ports.ts';
 import { classifyChange } from './reversibility.ts';
 import { refuseToTokens } from './root-only.ts';
 import { refuseValue } from './validity.ts';
@@ -31,7 +31,7 @@ export function hasDrift(
     : !satisfies({ kind, key, desired: written, actual: read });
 }
 
-export function createValueSemantics(): WriteSemantics {
+export function createValueSemantics(): ValueSemantics {
   return {
     isSatisfied: satisfies,
     fillIn: keepFilledIn,

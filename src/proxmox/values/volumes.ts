@@ -2,8 +2,8 @@
  * The volumes of a guest as its config names them: what is new, what is there already, what is a
  * mere disc in a drive. From the text alone, nothing is looked up.
  */
-import type { ConfigWrite } from '../../reconcile/diff.ts';
 import type { GuestKind } from '../../reconcile/guest.ts';
+import type { ConfigWrite } from '../../reconcile/ports.ts';
 import { findOption } from './options.ts';
 import type { Properties } from './property-string.ts';
 import { parseSizeBytes, readMeaning } from './value-meaning.ts';
