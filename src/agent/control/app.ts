@@ -19,6 +19,8 @@ const REQUEST_TIMEOUT_MS = 8_000;
 const KEEP_ALIVE_MS = 30_000;
 /** Far more than pages, scrapers and hubs keep open; beyond it who is waited for gives way. */
 const CONNECTIONS_MAX = 512;
+/** An answer that nobody reads on is given up; idle connections have `KEEP_ALIVE_MS`. */
+const STILL_MS = 30_000;
 
 type AppPorts = Pick<ControlPorts, 'random' | 'reportError'>;
 
@@ -40,7 +42,7 @@ export function createApp(
     schemaController: { compilersFactory: { buildValidator: refuse, buildSerializer: refuse } },
     return503OnClosing: true,
   });
-  boundConnections(app.server, CONNECTIONS_MAX);
+  boundConnections(app.server, { max: CONNECTIONS_MAX, stillMs: STILL_MS });
   app.server.headersTimeout = REQUEST_TIMEOUT_MS;
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-request-id', request.id).header('cache-control', 'no-store');

@@ -1,10 +1,10 @@
 /**
  * A listener's connections: how many there may be, which one gives way, and what is answered to
- * bytes that are no request. Whoever keeps connections open and says nothing, or says it slowly,
- * holds nobody up: at the bound the one that is waited for longest is closed for the new one. An
- * answer that is being worked on, or a stream that is being read, never gives way.
+ * bytes that are no request. Whoever keeps connections open and says nothing, says it slowly, or
+ * does not read what it asked for, holds nobody up: at the bound the one that is waited for longest
+ * is closed for the new one. An answer that is being worked on, or a stream, never gives way.
  */
-import type { IncomingMessage, Server } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { PROBLEM_TYPE, problemOf } from './problem.ts';
 
@@ -14,27 +14,51 @@ import { PROBLEM_TYPE, problemOf } from './problem.ts';
  */
 export const CHECK_INTERVAL_MS = 3_000;
 
-export function boundConnections(server: Server, max: number): void {
-  /** With the request each is at, from that one's head on; in the order in which that began. */
-  const open = new Map<Socket, IncomingMessage | null>();
+interface Exchange {
+  /** The newest request, from its head on; null before the first. */
+  readonly request: IncomingMessage | null;
+  /** Not yet gone out whole: more than one where requests come without waiting for answers. */
+  readonly answers: Set<ServerResponse>;
+}
+
+export interface ConnectionBounds {
+  readonly max: number;
+  /** A connection on which nothing is worked on, and nothing has moved for so long, is closed. */
+  readonly stillMs: number;
+}
+
+export function boundConnections(server: Server, { max, stillMs }: ConnectionBounds): void {
+  /** In the order in which their newest request began. */
+  const open = new Map<Socket, Exchange>();
   server.on('connection', (socket: Socket) => {
     if (open.size >= max) {
-      const [idle] = [...open].find(([, request]) => request?.complete !== true) ?? [socket];
+      const [idle] = [...open].find(([, exchange]) => isWaitedFor(exchange)) ?? [socket];
       open.delete(idle);
       idle.destroy();
       if (idle === socket) return;
     }
-    open.set(socket, null);
+    open.set(socket, { request: null, answers: new Set() });
     socket.once('close', () => open.delete(socket));
   });
   server.on('request', (request, response) => {
     const { socket } = request;
-    if (!open.delete(socket)) return;
-    open.set(socket, request);
-    response.once('close', () => {
-      if (open.get(socket) === request) open.set(socket, null);
-    });
+    const answers = open.get(socket)?.answers;
+    if (answers === undefined) return;
+    open.delete(socket);
+    open.set(socket, { request, answers: answers.add(response) });
+    response.once('close', () => answers.delete(response));
   });
+  // Node ends idle connections this way too; with a listener that is the listener's task.
+  server.setTimeout(stillMs, (socket) => {
+    const exchange = open.get(socket);
+    if (exchange === undefined || isWaitedFor(exchange)) socket.destroy();
+  });
+}
+
+/** The next move is the other side's: to say something, to say all of it, or to read. */
+function isWaitedFor({ request, answers }: Exchange): boolean {
+  if (request?.complete === false) return true;
+  return [...answers].every(({ writableEnded }) => writableEnded);
 }
 
 /** What Node's parser refuses, or gives up waiting for, as a problem document. */

@@ -7,7 +7,7 @@ import { type AddressInfo, connect, type Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { boundConnections } from '../../../src/agent/control/connections.ts';
+import { boundConnections, type ConnectionBounds } from '../../../src/agent/control/connections.ts';
 import { statusOf } from '../../../src/agent/control/problem.ts';
 import { ERROR_CODES, type ErrorCode } from '../../../src/reconcile/errors.ts';
 import { BAD_ENVELOPES, DESIRED, RING, sealed } from './bad-envelopes.ts';
@@ -148,7 +148,7 @@ test('at the bound who is waited for longest gives way, and whoever is being ans
   const server = createServer((_request, response) => {
     response.writeHead(200).write('and on');
   });
-  boundConnections(server, 3);
+  boundConnections(server, { max: 3, stillMs: 0 });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as AddressInfo;
   const closed: string[] = [];
@@ -170,4 +170,65 @@ test('at the bound who is waited for longest gives way, and whoever is being ans
   for (const socket of [third, fourth]) socket.destroy();
   (stream as IncomingMessage).destroy();
   await new Promise((resolve) => server.close(resolve));
+});
+
+/** More than the kernel keeps between two ends of a connection. */
+const LARGE = Buffer.alloc(16 * 1024 * 1024);
+
+/**
+ * Answers `/large` at once and `/never` not at all. `ask` sends requests, reads nothing, and says
+ * when the server has closed the connection.
+ */
+async function openUnread(bounds: ConnectionBounds) {
+  const server = createServer((request, response) => {
+    if (request.url !== '/never') response.end(request.url === '/large' ? LARGE : 'ok');
+  });
+  server.keepAliveTimeout = bounds.stillMs;
+  boundConnections(server, bounds);
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  const sockets: Socket[] = [];
+  return {
+    async ask(...paths: string[]): Promise<{ farEnd: Socket; gone: Promise<unknown> }> {
+      const accepted = once(server, 'connection');
+      const socket = connect({ host: '127.0.0.1', port }).on('error', () => undefined);
+      sockets.push(socket.pause());
+      const [farEnd] = (await accepted) as [Socket];
+      const gone = once(farEnd, 'close');
+      let asked = 0;
+      const all = new Promise<void>((resolve) => {
+        server.on('request', ({ socket: from }) => {
+          if (from !== farEnd) return;
+          asked += 1;
+          if (asked === paths.length) resolve();
+        });
+      });
+      socket.write(paths.map((path) => `GET ${path} HTTP/1.1\r\nhost: a\r\n\r\n`).join(''));
+      await all;
+      return { farEnd, gone };
+    },
+    async [Symbol.asyncDispose]() {
+      for (const socket of sockets) socket.destroy();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
+
+test('answers that nobody reads give way, and those that are worked on do not', async () => {
+  await using world = await openUnread({ max: 3, stillMs: 0 });
+  const working = await world.ask('/never', '/small');
+  const unread = await world.ask('/large');
+  const pipelined = await world.ask('/small', '/large', '/small', '/small');
+  for (let count = 0; count < 2; count += 1) await world.ask('/never');
+  await Promise.all([unread.gone, pipelined.gone]);
+  expect(working.farEnd.destroyed).toBe(false);
+});
+
+test('an answer on which nothing moves is given up, one that is worked on is waited for', async () => {
+  await using world = await openUnread({ max: 512, stillMs: 50 });
+  const working = await world.ask('/never');
+  const unread = await world.ask('/large', '/small');
+  const idle = await world.ask('/small');
+  await Promise.all([unread.gone, idle.gone]);
+  expect(working.farEnd.destroyed).toBe(false);
 });
