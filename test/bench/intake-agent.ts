@@ -5,7 +5,7 @@ import { createEventHub } from '../../src/agent/daemon/event-hub.ts';
 import { rememberLooks } from '../../src/agent/daemon/last-look.ts';
 import { createAuthority } from '../../src/agent/hub/authority.ts';
 import { createClockGuard } from '../../src/agent/hub/clock-guard.ts';
-import { createIntake } from '../../src/agent/hub/intake.ts';
+import { boundSenders, createIntake } from '../../src/agent/hub/intake.ts';
 import type { Signer } from '../../src/agent/hub/signers.ts';
 import { openReader } from '../../src/journal/reader.ts';
 import { Engine } from '../../src/reconcile/engine.ts';
@@ -72,15 +72,17 @@ export async function startIntakeAgent(
       parts: () => [],
       metrics: async () => ({ type: 'text/plain', text: '' }),
       reportError: (error) => console.error(error),
-      acceptEnvelope: createIntake({
-        agent: AGENT,
-        clock,
-        clockGuard,
-        signers: ring,
-        hashPayload: (text) => journal.ledger.hashSecret(text),
-        forgottenToMs: () => journal.hub().forgottenToMs,
-        submit: (request) => engine.submit(request),
-      }),
+      acceptEnvelope: boundSenders(
+        createIntake({
+          agent: AGENT,
+          clock,
+          clockGuard,
+          signers: ring,
+          hashPayload: (text) => journal.ledger.hashSecret(text),
+          forgottenToMs: () => journal.hub().forgottenToMs,
+          submit: (request) => engine.submit(request),
+        }),
+      ),
     },
     { socket, listen: null, public: null },
   );

@@ -15,7 +15,7 @@ import { openAgentKey } from './agent-key.ts';
 import { type AgentSigner, createAgentSigner, isSealed } from './agent-signer.ts';
 import { envelopeJson } from './dsse.ts';
 import { describeOutcome, type HubService, startHubService } from './hub-service.ts';
-import type { AcceptEnvelope } from './intake.ts';
+import { type AcceptEnvelope, boundSenders } from './intake.ts';
 import { isSettled } from './outbox.ts';
 import type { SignedOps } from './signed-ops.ts';
 import type { StreamState } from './stream.ts';
@@ -37,7 +37,7 @@ export function createSignedOpsPart({ signedOps, engine, config }: Session): Sig
   const hubHealth = (): ReturnType<typeof healthOf> => healthOf(hub?.state() ?? null);
   return {
     control: {
-      acceptEnvelope: accept,
+      acceptEnvelope: boundSenders(accept),
       sealReceipt(latest) {
         const isOver = isSettled(latest, (opId) => engine.isAtWork(opId));
         if (signer === null || !isOver || !isSealed(latest)) return null;

@@ -3,8 +3,7 @@
  * signatures, audience, time; then the engine's own intake: key, gate, guest, and `received` on
  * disk before the answer (J1). Nothing is written before all of it has passed.
  *
- * The same bytes any number of times are one op; a sender that floods is answered `queue_full`
- * before its signatures cost anything.
+ * The same bytes any number of times are one op.
  */
 import type { Clock } from '../../reconcile/clock.ts';
 import { assertNever, type Problem } from '../../reconcile/errors.ts';
@@ -15,9 +14,6 @@ import { parseEnvelope } from './dsse.ts';
 import { LIFETIME_MAX_MS, type SignedOp } from './op-payload.ts';
 import type { Signer, SignerRing } from './signers.ts';
 import { verifyEnvelope } from './verify.ts';
-
-/** Envelopes between their first byte and their answer; each may hold `ENVELOPE_MAX_BYTES`. */
-export const INTAKE_CONCURRENCY_MAX = 256;
 
 /**
  * One envelope in, its answer out: `accepted` (durable, not begun), `repeat` (that op, whatever
@@ -39,6 +35,17 @@ export interface IntakeParts {
 }
 
 export function createIntake(parts: IntakeParts): AcceptEnvelope {
+  return (bytes) => accept(bytes, parts);
+}
+
+/** Envelopes between their first byte and their answer; each may hold `ENVELOPE_MAX_BYTES`. */
+export const INTAKE_CONCURRENCY_MAX = 256;
+
+/**
+ * For a door that many may knock at: a flood is answered `queue_full` before its signatures cost
+ * anything. The hub's stream, one op at a time, does not come through it: no flood turns it away.
+ */
+export function boundSenders(accept: AcceptEnvelope): AcceptEnvelope {
   let underWay = 0;
   return async (bytes) => {
     if (underWay >= INTAKE_CONCURRENCY_MAX) {
@@ -46,7 +53,7 @@ export function createIntake(parts: IntakeParts): AcceptEnvelope {
     }
     underWay += 1;
     try {
-      return await accept(bytes, parts);
+      return await accept(bytes);
     } finally {
       underWay -= 1;
     }

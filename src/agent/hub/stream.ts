@@ -31,9 +31,12 @@ const NOTE_INTERVAL_MS = 1_000;
 /** A cursor is a header's value. */
 const CURSOR = /^[\x21-\x7E]{1,256}$/;
 
-/** Refusals that pass by themselves: the event is asked for again, until its op expires. */
+/**
+ * Refusals that say nothing of the op but that the agent can take none now: the event is asked for
+ * again, until its op expires. `queue_full` is none of them: one guest's full lane would hold up
+ * every other's ops. Its key was not taken, so the hub may send that op again.
+ */
 const PASSING: ReadonlySet<ErrorCode> = new Set([
-  'queue_full',
   'service_unavailable',
   'timeout',
   'unauthorized',

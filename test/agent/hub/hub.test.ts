@@ -147,6 +147,30 @@ test('an op that cannot be taken now is asked for again, and the ones behind it 
   expect(agent.node.sent).toEqual(['start 101', 'start 102']);
 });
 
+test('an op for a full lane is refused, and the ones behind it go on', async () => {
+  await using world = await HubWorld.start();
+  const { hub, agent } = world;
+  const { node } = agent;
+  await agent.engine.pass({ isFull: true });
+  const open = Promise.withResolvers<void>();
+  node.gate = open.promise;
+  const envelopes = Array.from({ length: 40 }, (_, index) =>
+    world.sign({ idemp_key: `full-${index}`, vmid: 101 }),
+  );
+  for (const envelope of envelopes) hub.send(envelope);
+  hub.send(world.sign({ idemp_key: 'behind', vmid: 102 }));
+  await hub.until(() => agent.opOf('behind') !== null);
+  const refused = hub.receipts.map(({ payload }) => payload);
+  expect(refused.length).toBeGreaterThan(0);
+  for (const each of refused) expect(each).toMatchObject({ error: { code: 'queue_full' } });
+  open.resolve();
+  await agent.engine.idle();
+  const again = Number(refused[0]?.['event_id']) - 1;
+  expect(agent.opOf(`full-${again}`)).toBeNull();
+  hub.send(envelopes[again] ?? '');
+  await hub.until(() => agent.opOf(`full-${again}`)?.latest.state === 'succeeded');
+});
+
 test('a hub that takes no refusals does not hold up what is behind one', async () => {
   await using world = await HubWorld.start();
   const { hub, agent } = world;

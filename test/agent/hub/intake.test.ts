@@ -1,6 +1,6 @@
 /** The intake for signed ops: what gets in, what does not, and that nothing is left of the latter. */
 import { beforeEach, describe, expect, test } from 'vitest';
-import { INTAKE_CONCURRENCY_MAX } from '../../../src/agent/hub/intake.ts';
+import { boundSenders, INTAKE_CONCURRENCY_MAX } from '../../../src/agent/hub/intake.ts';
 import { VIRTUAL_EPOCH_MS, VirtualClock } from '../../support/virtual-clock.ts';
 import { bytesOf, makeKey, signBody, signerOf, TestRing } from './signing.ts';
 import { AGENT, SmallAgent } from './small-agent.ts';
@@ -143,8 +143,10 @@ describe('one key is one op', () => {
   });
 });
 
-test('a flood is answered before it costs a verification', async () => {
-  const flood = Array.from({ length: INTAKE_CONCURRENCY_MAX + 10 }, () => agent.accept(sealed({})));
+test('a flood is answered before it costs a verification, and turns away nobody else', async () => {
+  const atDoor = boundSenders(agent.accept);
+  const flood = Array.from({ length: INTAKE_CONCURRENCY_MAX + 10 }, () => atDoor(sealed({})));
+  expect(await codeOf(sealed({ idemp_key: 'key-2', vmid: 102 }))).toBe('accepted');
   const codes = (await Promise.all(flood)).map((it) => (it.kind === 'refused' ? it.code : it.kind));
   expect(codes.filter((code) => code === 'queue_full')).toHaveLength(10);
 });
