@@ -66,9 +66,24 @@ async function awaitReceipt(
     shown = now;
     await systemClock.sleep(WAIT_INTERVAL_MS, signal);
     if (signal.aborted) throw stoppedWaiting(op);
-    op = (await api.readOp(op.op_id)) ?? (await api.postOp(text));
+    op = (await api.readOp(op.op_id)) ?? (await askAgain(api, op, text));
   }
   return op;
+}
+
+/** Where the listener shows no ops: a refusal now (`expired`) is the repeat's, never the op's end. */
+async function askAgain(api: AgentApi, { op_id }: PushedOp, text: string): Promise<PushedOp> {
+  try {
+    return await api.postOp(text);
+  } catch (error) {
+    if (!(error instanceof ReconcilerError) || error.code === 'service_unavailable') throw error;
+    const message = `the op was taken, and how it ends is no longer told here: ${error.message}`;
+    throw new ReconcilerError('interrupted', message, {
+      hint: `\`pve-reconciler ops show ${op_id}\` on the agent's host`,
+      context: { op_id },
+      cause: error,
+    });
+  }
 }
 
 function stoppedWaiting({ op_id }: PushedOp): ReconcilerError {

@@ -48,9 +48,11 @@ beforeEach(async () => {
   };
   const envelope = JSON.stringify(signBody(JSON.stringify(op), [hub]));
   writeFileSync(join(dir, 'op.json'), envelope);
-  server = createServer((_request, response) => {
+  server = createServer(({ method }, response) => {
+    // As `control.public`, which shows no ops.
+    if (method === 'GET') return response.writeHead(404).end();
     const [answer] = answers.length > 1 ? answers.splice(0, 1) : answers;
-    response.end(typeof answer === 'string' ? answer : JSON.stringify(answer));
+    return response.end(typeof answer === 'string' ? answer : JSON.stringify(answer));
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
 });
@@ -76,6 +78,19 @@ test('an attempt that failed is not the end: the next one may follow', async () 
   const ended = await push('--wait');
   expect(ended).toMatchObject({ exit: 0, out: `${OP_ID}  succeeded\n` });
   expect(ended.err).toBe(`${OP_ID}  received\n${OP_ID}  failed\n`);
+});
+
+test('an op that was taken has not expired when its repeat is: it goes on', async () => {
+  answers = [
+    { ...END, state: 'started' },
+    { code: 'expired', detail: 'it expired' },
+  ];
+  const ended = await push('--wait');
+  expect(ended).toMatchObject({ exit: 1, out: '' });
+  expect(ended.err).toMatch(/^error \[interrupted\] the op was taken.*it expired.*op_id 0000/m);
+  expect(ended.err).toMatch(/^hint: .*ops show 0000000000000001/m);
+  answers = [{ code: 'expired', detail: 'it expired' }];
+  expect(await push('--wait')).toMatchObject({ exit: 65 });
 });
 
 test('what the agent has signed counts, not what is said around it', async () => {
