@@ -49,7 +49,8 @@ export interface ControlPorts {
   readonly metrics: () => Promise<{ readonly type: string; readonly text: string }>;
   /** Signed ops; left out, the route answers 404. Must not throw for what the bytes say. */
   readonly acceptEnvelope?: (bytes: Buffer) => Promise<EnvelopeResult>;
-  /** An op's end signed with the agent's key; null while it has not ended, or may be tried again. */
+  /** An op's end signed with the agent's key; null while it has not ended, may be tried again,
+   * or is not durable. */
   readonly sealReceipt?: (latest: OpRecord) => EnvelopeJson | null;
   /** What nobody foresaw, for the log. */
   readonly reportError: (error: unknown, requestId: string) => void;

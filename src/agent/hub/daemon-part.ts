@@ -12,11 +12,10 @@ import type { HubState } from '../daemon/metrics.ts';
 import type { Session } from '../daemon/session.ts';
 import { systemClock, systemRandom } from '../system.ts';
 import { openAgentKey } from './agent-key.ts';
-import { type AgentSigner, createAgentSigner, isSealed } from './agent-signer.ts';
-import { envelopeJson } from './dsse.ts';
+import { type AgentSigner, createAgentSigner } from './agent-signer.ts';
 import { describeOutcome, type HubService, startHubService } from './hub-service.ts';
 import { type AcceptEnvelope, boundSenders } from './intake.ts';
-import { isSettled } from './outbox.ts';
+import { ReceiptSeal } from './receipt-seal.ts';
 import type { SignedOps } from './signed-ops.ts';
 import type { StreamState } from './stream.ts';
 
@@ -27,22 +26,27 @@ export interface SignedOpsPart {
 }
 
 /** Only of a session that is open for writing. */
-export function createSignedOpsPart({ signedOps, engine, config }: Session): SignedOpsPart {
-  if (signedOps === null) {
+export function createSignedOpsPart(session: Session): SignedOpsPart {
+  const { signedOps, journal, engine, events, config } = session;
+  if (signedOps === null || journal === null) {
     throw new ReconcilerError('internal_error', 'signed ops need the journal open for writing');
   }
   const accept = signedOps.intake(engine);
   let hub: HubService | null = null;
   let signer: AgentSigner | null = null;
+  const receipts = new ReceiptSeal({
+    // Opening has synced all of it.
+    durableSeq: journal.stats().nextSeq - 1,
+    isAtWork: (opId) => engine.isAtWork(opId),
+  });
+  events.subscribe((event) => {
+    if (event.kind === 'op') receipts.noteRecord(event.record);
+  });
   const hubHealth = (): ReturnType<typeof healthOf> => healthOf(hub?.state() ?? null);
   return {
     control: {
       acceptEnvelope: boundSenders(accept),
-      sealReceipt(latest) {
-        const isOver = isSettled(latest, (opId) => engine.isAtWork(opId));
-        if (signer === null || !isOver || !isSealed(latest)) return null;
-        return envelopeJson(signer.receipt(latest));
-      },
+      sealReceipt: (latest) => (signer === null ? null : receipts.seal(latest, signer)),
       reasons: () => signedOps.problems(),
       ...(config.hub === null ? {} : { hubHealth }),
     },

@@ -89,7 +89,12 @@ export async function startHubService(parts: HubServiceParts): Promise<HubServic
     run.catch((error: unknown) => {
       if (!stopping.signal.aborted) events.emit({ kind: 'halted', error });
     });
-  const running = [guarded(stream.run(stopping.signal)), guarded(outbox.run(stopping.signal))];
+  const sendReceipts = async (): Promise<void> => {
+    // `newestSeq` counts what recovery has just appended.
+    await journal.flushed();
+    await outbox.run(stopping.signal);
+  };
+  const running = [guarded(stream.run(stopping.signal)), guarded(sendReceipts())];
   return {
     async stop() {
       unsubscribe();
