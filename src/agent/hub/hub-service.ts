@@ -56,7 +56,7 @@ export async function startHubService(parts: HubServiceParts): Promise<HubServic
   const outbox = new Outbox({
     clock,
     random,
-    source: createReceiptSource(parts.history),
+    source: createReceiptSource(parts.history, journal.ledger),
     seal: (record) => envelopeText(signer.receipt(record)),
     post: (envelope, signal) => client.postReceipt(envelope, signal),
     ackedSeq: await beginReceipts(journal),

@@ -1,6 +1,8 @@
 /**
  * Ops' ends out of the journal, from a record on: what the outbox has not seen as it happened. The
  * journal is the outbox's memory; only how far the hub has come is noted beside it.
+ *
+ * A failed attempt is an end only where no other follows it, which may be in a later segment.
  */
 import { errnoOf, type ReadFile } from '../../journal/disk.ts';
 import type { SealedOp } from '../../journal/op-record.ts';
@@ -10,9 +12,10 @@ import { scanLines } from '../../journal/scan.ts';
 import { segmentName } from '../../journal/segments.ts';
 import type { OpId } from '../../reconcile/ids.ts';
 import { isTerminal } from '../../reconcile/op.ts';
+import type { OpLedger } from '../../reconcile/ports.ts';
 
 export interface Ends {
-  /** The last record of each op that ended, in the order of their seq. */
+  /** The last record there is of each op that ended, in the order of their seq. */
   readonly ends: readonly SealedOp[];
   /** All records up to this one have been looked at. */
   readonly throughSeq: number;
@@ -28,20 +31,25 @@ export interface ReceiptSource {
   readEnds(range: { readonly afterSeq: number; readonly untilSeq: number }): Promise<Ends>;
 }
 
-export function createReceiptSource(reader: JournalReader): ReceiptSource {
+/** `ledger` knows the ops that count; of older ones the segments behind are read. */
+export function createReceiptSource(
+  reader: JournalReader,
+  ledger: Pick<OpLedger, 'findOp'>,
+): ReceiptSource {
   return {
     async readEnds({ afterSeq, untilSeq }) {
       const start = await findSegment(reader, afterSeq);
       if (start === null) return { ends: [], throughSeq: untilSeq, lost: 0 };
       const { segment, firstSeq, nextFirstSeq } = start;
-      const ends = new Map<OpId, SealedOp>();
+      const ends: EndsByOp = new Map();
       await scanSegment(reader, segment, (text) => {
         const record = parseRecord(text);
-        if (record.kind !== 'op' || record.seq <= afterSeq || record.seq > untilSeq) return;
+        if (record.kind !== 'op' || record.seq <= afterSeq) return;
         const { op } = record;
         ends.delete(op.op_id);
-        if (isTerminal(op.state)) ends.set(op.op_id, op);
+        if (isTerminal(op.state) && op.seq <= untilSeq) ends.set(op.op_id, op);
       });
+      if (nextFirstSeq !== null) await dropTriedAgain(ends, { reader, ledger, segment });
       return {
         ends: [...ends.values()],
         throughSeq: Math.min(untilSeq, (nextFirstSeq ?? Number.POSITIVE_INFINITY) - 1),
@@ -49,6 +57,42 @@ export function createReceiptSource(reader: JournalReader): ReceiptSource {
       };
     },
   };
+}
+
+type EndsByOp = Map<OpId, SealedOp>;
+
+/** As JSON.stringify writes it; in front of a parent's id stands `parent_`, in a text a backslash. */
+const OP_ID = /"op_id":"([0-9a-z]{16})"/;
+
+/** Takes out the failed attempts of `segment` that another one follows in a later segment. */
+async function dropTriedAgain(
+  ends: EndsByOp,
+  parts: {
+    readonly reader: JournalReader;
+    readonly ledger: Pick<OpLedger, 'findOp'>;
+    readonly segment: number;
+  },
+): Promise<void> {
+  const { reader, ledger, segment } = parts;
+  const doubtful = new Set<string>();
+  for (const { op_id: opId, state, attempt, seq } of ends.values()) {
+    if (state !== 'failed' || attempt === 0) continue;
+    const known = ledger.findOp(opId);
+    if (known === null) doubtful.add(opId);
+    else if (known.latest.seq > seq) ends.delete(opId);
+  }
+  for (const later of await reader.segments()) {
+    if (later <= segment || doubtful.size === 0) continue;
+    await scanSegment(reader, later, (text) => {
+      if (!doubtful.has(OP_ID.exec(text)?.[1] ?? '')) return undefined;
+      const record = parseRecord(text);
+      // Not what the segment's head restates.
+      if (record.kind !== 'op') return undefined;
+      doubtful.delete(record.op.op_id);
+      ends.delete(record.op.op_id);
+      return doubtful.size === 0 ? 'stop' : undefined;
+    });
+  }
 }
 
 interface SegmentPlace {

@@ -14,6 +14,8 @@ class PostOffice {
   readonly clock = new VirtualClock();
   disk = new MemoryDisk();
   isOpen = true;
+  /** Its ledger knows no op any more: they are long past. */
+  isForgetful = false;
   /** `op_id state`, as the hub has them. */
   readonly told: string[] = [];
   readonly lost: number[] = [];
@@ -40,7 +42,9 @@ class PostOffice {
     return {
       clock: this.clock,
       random: seededRandom(5),
-      source: createReceiptSource(new JournalReader(this.disk)),
+      source: createReceiptSource(new JournalReader(this.disk), {
+        findOp: (id) => (this.isForgetful ? null : journal.ledger.findOp(id)),
+      }),
       seal: ({ op_id, state, attempt }) => `${Number(op_id)} ${state} ${attempt}`,
       post: async (envelope) => {
         if (!this.isOpen) return { kind: 'unreachable', isUntrusted: false, message: 'away' };
@@ -160,6 +164,33 @@ test('a failed attempt that is followed by another is not told, only the end', a
   expect(office.told).toEqual(['2 succeeded 1', '1 succeeded 2']);
   await office.stop();
 });
+
+test.each([[false], [true]])(
+  'nor where the other one is in a later segment (in the journal alone: %s)',
+  async (isForgetful) => {
+    const office = await new PostOffice().start();
+    office.isForgetful = isForgetful;
+    office.isOpen = false;
+    office.atWork.add(opId(1));
+    // One on its way keeps the rest to be read from the journal, beside one that failed for good.
+    await office.write(...opStory(2, { task: false }), ...opStory(3, { end: 'failed' }));
+    await office.write(...FAILED_ONCE);
+    await office.stop();
+    const { segment } = office.journal.stats();
+    let number = 4;
+    for (; office.journal.stats().segment < segment + 2; number += 1) {
+      await writeOps(office, number, 1);
+    }
+    await office.write(...secondAttempt());
+    office.atWork.clear();
+    await office.restart();
+    office.isOpen = true;
+    await office.settle();
+    const others = succeeded(4, number - 4);
+    expect(office.told).toEqual(['2 succeeded 1', '3 failed 1', ...others, '1 succeeded 2']);
+    await office.stop();
+  },
+);
 
 test('a failed op is told when its lane has let go of it', async () => {
   const office = await new PostOffice().start();
