@@ -7,6 +7,7 @@ import { API } from '../control/api.ts';
 import type { ControlClient } from '../control/client.ts';
 import type { OpAnswer } from '../control/documents.ts';
 import { claimedActor, requireAgent } from '../control/find-agent.ts';
+import { requireHoldTime } from '../control/hold-time.ts';
 import { EXIT, type ExitCode } from '../errors.ts';
 import { watchOp } from '../terminal/watch-op.ts';
 import { showOpEnd } from './ops-wait.ts';
@@ -31,6 +32,7 @@ export async function runGuestOp(
 ): Promise<ExitCode> {
   const { terminal, isJson } = context;
   const how = howToStop(options);
+  requireHoldTime('--hold', options.hold);
   await using agent = await requireAgent(context);
   const op = await submit(agent, options, how);
   if (options.wait === true) return showOpEnd(context, await watchOp(context, agent, op));

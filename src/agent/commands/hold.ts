@@ -2,6 +2,7 @@
 import { type CommandContext, printJson } from '../command-line/command.ts';
 import { API } from '../control/api.ts';
 import { claimedActor, requireAgent } from '../control/find-agent.ts';
+import { requireHoldTime } from '../control/hold-time.ts';
 import { EXIT, type ExitCode } from '../errors.ts';
 import { printable } from '../terminal/terminal.ts';
 
@@ -17,6 +18,7 @@ export async function runGuestHold(
   context: CommandContext,
   { ref, ...options }: For & { readonly ref: string },
 ): Promise<ExitCode> {
+  requireHoldTime('--for', options.for);
   await using agent = await requireAgent(context);
   const guest = await agent.call(API.holdGuest, { params: { ref }, body: bodyOf(options) });
   if (context.isJson) printJson(context.terminal, guest);
@@ -36,6 +38,7 @@ export async function runGuestResume(
 }
 
 export async function runPause(context: CommandContext, options: For): Promise<ExitCode> {
+  requireHoldTime('--for', options.for);
   await using agent = await requireAgent(context);
   const pause = await agent.call(API.pause, { body: bodyOf(options) });
   if (context.isJson) printJson(context.terminal, pause);

@@ -1,4 +1,6 @@
 /** The agent as `GET /v1/agent` shows it. */
+
+import { timeText } from '../time-text.ts';
 import type { PassEvent } from './pass-runner.ts';
 import type { ControlPorts } from './ports.ts';
 
@@ -35,7 +37,7 @@ export function pauseOf({ ledger, clock }: Pick<ControlPorts, 'ledger' | 'clock'
   const { untilMs, reason } = pause;
   return {
     paused: true,
-    until: untilMs === null ? null : new Date(untilMs).toISOString(),
+    until: untilMs === null ? null : timeText(untilMs),
     reason,
   };
 }

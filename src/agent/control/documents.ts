@@ -3,7 +3,7 @@
  * of the commands' JSON. Fields may be added to an answer; a client ignores what it does not know.
  */
 import { z } from 'zod';
-import { durationSchema, MODES, POWER_POLICIES, parseDurationMs } from '../../reconcile/desired.ts';
+import { MODES, POWER_POLICIES } from '../../reconcile/desired.ts';
 import { ERROR_CODES } from '../../reconcile/errors.ts';
 import { PHASES } from '../../reconcile/events.ts';
 import {
@@ -16,6 +16,7 @@ import {
 } from '../../reconcile/ids.ts';
 import { type Action, OP_KINDS, OP_ORIGINS, OP_STATES, SENT_KINDS } from '../../reconcile/op.ts';
 import { CONDITION_CODES } from '../../reconcile/plan.ts';
+import { holdTime } from './hold-time.ts';
 
 /** A name a person would still read. */
 const ACTOR_MAX_CHARS = 128;
@@ -38,7 +39,6 @@ export const correlationId = branded<CorrelationId>(parseCorrelationId, 'a corre
   type: 'string',
   pattern: '^[A-Za-z0-9._:@/+=-]{1,128}$',
 });
-const durationMs = durationSchema.transform((text) => parseDurationMs(text) ?? Number.NaN);
 
 /** A vmid as it stands in a query. */
 export const vmidText = z.string().transform((text, context): Vmid => {
@@ -315,7 +315,7 @@ const stopParams = z.strictObject({
   timeout_s: z.int().min(1).max(STOP_TIMEOUT_MAX_S).exactOptional(),
   force: z.boolean().exactOptional(),
 });
-const hold = durationMs
+const hold = holdTime
   .exactOptional()
   .describe('how long reconciling leaves the guest alone after it');
 
@@ -327,7 +327,7 @@ export const startBody = z.strictObject({
 export const stopBody = z.strictObject({ params: stopParams.exactOptional(), hold, ...claimed });
 /** `for` left out: until somebody resumes. */
 export const holdBody = z.strictObject({
-  for: durationMs.exactOptional(),
+  for: holdTime.exactOptional(),
   actor: claimed.actor,
 });
 export const resumeBody = z.strictObject({ actor: claimed.actor });

@@ -34,7 +34,10 @@ export interface GuestFeed {
   close(): void;
 }
 
-type FeedPorts = Pick<ControlPorts, 'engine' | 'ledger' | 'history' | 'looks' | 'events' | 'clock'>;
+type FeedPorts = Pick<
+  ControlPorts,
+  'engine' | 'ledger' | 'history' | 'looks' | 'events' | 'clock' | 'reportError'
+>;
 
 /** Reads the newest record of each guest once; after that events carry them. */
 export async function createGuestFeed(ports: FeedPorts): Promise<GuestFeed> {
@@ -145,7 +148,13 @@ class Feed implements GuestFeed {
     await this.#ports.clock.sleep(ROUND_MS, this.#closing.signal);
     const dirty = this.#dirty;
     this.#dirty = null;
-    if (dirty !== null && !this.#closing.signal.aborted) this.#round(dirty);
+    if (dirty === null || this.#closing.signal.aborted) return;
+    try {
+      this.#round(dirty);
+    } catch (error) {
+      // Listeners miss a round; the next one shows what there is then.
+      this.#ports.reportError(error, 'guests');
+    }
   }
 
   #round(dirty: ReadonlySet<Vmid> | 'all'): void {

@@ -10,6 +10,7 @@ import type { OpRecord } from '../../reconcile/op.ts';
 import { leadingOps, phaseOf } from '../../reconcile/phase.ts';
 import type { Plan, PlanEntry } from '../../reconcile/plan.ts';
 import type { Hold, OpView } from '../../reconcile/ports.ts';
+import { timeText } from '../time-text.ts';
 import { describeWait, type WaitDocument } from './op-document.ts';
 import { conditionDocument, planEntryDocument } from './plan-document.ts';
 
@@ -121,7 +122,7 @@ function driftOf(status: PlanEntry['status'] | undefined): boolean | null {
 function holdOf(hold: Hold | undefined, nowMs: number): GuestView['hold'] {
   if (hold === undefined || (hold.untilMs !== null && hold.untilMs <= nowMs)) return null;
   const { untilMs, reason } = hold;
-  return { until: untilMs === null ? null : new Date(untilMs).toISOString(), reason };
+  return { until: untilMs === null ? null : timeText(untilMs), reason };
 }
 
 function viewActual(guest: Guest): ActualView {

@@ -4,6 +4,7 @@ import type { OpId, Vmid } from '../../reconcile/ids.ts';
 import { isTerminal, type OpRecord } from '../../reconcile/op.ts';
 import { leadingOps } from '../../reconcile/phase.ts';
 import type { OpView } from '../../reconcile/ports.ts';
+import { timeText } from '../time-text.ts';
 
 export interface WaitDocument {
   readonly code: string;
@@ -85,7 +86,7 @@ function waitDocument({ code, message, untilMs, upid }: Wait): WaitDocument {
   return {
     code,
     message,
-    ...(untilMs === null ? {} : { until: new Date(untilMs).toISOString() }),
+    ...(untilMs === null ? {} : { until: timeText(untilMs) }),
     ...(upid === undefined ? {} : { upid }),
   };
 }

@@ -13,6 +13,7 @@ import type {
   PlannedAction,
   PlanStatus,
 } from '../../reconcile/plan.ts';
+import { timeText } from '../time-text.ts';
 
 export interface PlanSummary {
   readonly guests: number;
@@ -60,7 +61,7 @@ export function conditionDocument({
   untilMs,
   ...condition
 }: Condition): Readonly<Record<string, unknown>> {
-  const until = untilMs === undefined ? {} : { until: new Date(untilMs).toISOString() };
+  const until = untilMs === undefined ? {} : { until: timeText(untilMs) };
   return { ...condition, ...until };
 }
 

@@ -3,7 +3,7 @@
  * A field nobody knows is refused: it may hold a condition the signer counts on.
  */
 import { z } from 'zod';
-import { configText, durationSchema, parseDurationMs } from '../../reconcile/desired.ts';
+import { configText } from '../../reconcile/desired.ts';
 import {
   type CorrelationId,
   parseCorrelationId,
@@ -14,6 +14,7 @@ import { type Action, DEFAULT_STOP, type StopParams } from '../../reconcile/op.t
 import { toAction } from '../../reconcile/op-shape.ts';
 import { pathText } from '../config/positioned-yaml.ts';
 import { describeIssue } from '../config/schema-issue.ts';
+import { holdTime } from '../control/hold-time.ts';
 import { parseStrictJson } from './strict-json.ts';
 
 export const OP_PAYLOAD_TYPE = 'application/vnd.pve-reconciler.op.v1+json';
@@ -21,7 +22,6 @@ export const OP_PAYLOAD_TYPE = 'application/vnd.pve-reconciler.op.v1+json';
 /** An op that may begin a day later is a standing order: that is desired state's business. */
 export const LIFETIME_MAX_MS = 24 * 3_600_000;
 const STOP_TIMEOUT_MAX_S = 24 * 3_600;
-const HOLD_MAX_MS = 366 * 24 * 3_600_000;
 const CONFIG_KEYS_MAX = 256;
 const PAYLOAD_MAX_DEPTH = 4;
 
@@ -98,10 +98,7 @@ const common = {
       return z.NEVER;
     })
     .exactOptional(),
-  hold: durationSchema
-    .transform((text) => parseDurationMs(text) ?? Number.NaN)
-    .refine((ms) => ms > 0 && ms <= HOLD_MAX_MS, 'expected between 1ms and 366d')
-    .exactOptional(),
+  hold: holdTime.exactOptional(),
   precondition: z
     .strictObject({
       digest: z

@@ -2,6 +2,7 @@
 import { assertNever } from '../../reconcile/errors.ts';
 import type { Change, Plan, PlanEntry, PlannedAction } from '../../reconcile/plan.ts';
 import { summarise } from '../control/plan-document.ts';
+import { timeText } from '../time-text.ts';
 import { type Channel, type Colour, printable } from './terminal.ts';
 
 const NOT_SET = '(not set)';
@@ -26,7 +27,7 @@ function entryLines(entry: PlanEntry, channel: Channel): string[] {
   }
   for (const action of entry.actions) lines.push(...actionLines(action, entry, channel));
   for (const { code, message, untilMs } of entry.conditions) {
-    const until = untilMs === undefined ? '' : `, until ${new Date(untilMs).toISOString()}`;
+    const until = untilMs === undefined ? '' : `, until ${timeText(untilMs)}`;
     lines.push(`${INDENT}${channel.paint('yellow', '!')} ${code}: ${printable(message)}${until}`);
   }
   return lines;

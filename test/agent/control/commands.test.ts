@@ -146,6 +146,18 @@ describe('guest', () => {
   });
 });
 
+test('a time that no hold may have is refused before the agent is asked', async () => {
+  await using world = await setUp();
+  const { context } = await sitDown(world);
+  await world.server.close();
+  const refused = { code: 'invalid_request', hint: expect.stringContaining('resume') };
+  const far = '104000000d';
+  await expect(runGuestHold(context, { ref: 'web', for: far })).rejects.toMatchObject(refused);
+  await expect(runPause(context, { for: far })).rejects.toMatchObject(refused);
+  const stop = runGuestOp(context, { kind: 'stop', ref: 'web', hold: far });
+  await expect(stop).rejects.toMatchObject(refused);
+});
+
 describe('ops', () => {
   test('wait draws one line again and again on a terminal', async () => {
     await using world = await setUp();

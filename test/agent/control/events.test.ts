@@ -94,6 +94,28 @@ test('a guest that is on the node no more is told of as gone', async () => {
   expect(JSON.parse((await collected).at(-1)?.data ?? '')).toEqual({ vmid: 102, gone: true });
 });
 
+test('a round that fails is reported, and the next one tells what it has missed', async () => {
+  await using world = await openControlWorld({ guests: GUESTS });
+  const collected = collect(world, ({ data }) => JSON.parse(data).gone === true, {
+    types: ['guest'],
+  });
+  await world.client.call(API.getHealth);
+  const waits = world.engine.waits.bind(world.engine);
+  const round = async (): Promise<void> => {
+    await world.pass();
+    await world.clock.advanceTo(world.clock.elapsedMs + 100);
+  };
+  world.engine.waits = () => {
+    throw new Error('no round');
+  };
+  world.node.guests.delete(world.node.guest(102).vmid);
+  await round();
+  expect(world.errors).toEqual([new Error('no round')]);
+  world.engine.waits = waits;
+  await round();
+  expect(JSON.parse((await collected).at(-1)?.data ?? '')).toEqual({ vmid: 102, gone: true });
+});
+
 test('a pass that was asked for is told of when planned and when its work is done', async () => {
   await using world = await openControlWorld({
     guests: GUESTS,

@@ -182,6 +182,43 @@ describe('operator ops', () => {
     expect((await world.client.call(API.resumeGuest, { params })).hold).toBeNull();
   });
 
+  test.each(['104000000d', '367d', '0s'])('a hold of %s is none, nor is a pause', async (time) => {
+    await using world = await openControlWorld({ guests: GUESTS });
+    const { records } = world.journal.stats();
+    const params = { ref: '101' };
+    const refused = { code: 'invalid_request', message: expect.stringContaining('366d') };
+    const { client } = world;
+    const bodies = { for: { for: time }, hold: { hold: time } };
+    await expect(client.call(API.holdGuest, { params, body: bodies.for })).rejects.toMatchObject(
+      refused,
+    );
+    await expect(client.call(API.stopGuest, { params, body: bodies.hold })).rejects.toMatchObject(
+      refused,
+    );
+    await expect(client.call(API.pause, { body: bodies.for })).rejects.toMatchObject(refused);
+    expect(world.journal.stats().records).toBe(records);
+    expect(world.errors).toEqual([]);
+  });
+
+  test('what a journal holds of times beyond all dates is shown as the last there is', async () => {
+    await using world = await openControlWorld({
+      guests: GUESTS,
+      desired: { 101: { power: 'stopped' } },
+    });
+    const untilMs = world.clock.now() + 104_000_000 * 86_400_000;
+    const { ledger } = world.journal;
+    await ledger.note({ kind: 'hold', hold: { vmid: vmidOf(101), untilMs, reason: 'held' } });
+    await ledger.note({ kind: 'pause', pause: { untilMs, reason: 'paused' } });
+    const until = '9999-12-31T23:59:59.999Z';
+    const { client } = world;
+    expect(await client.call(API.getGuest, { params: { ref: '101' } })).toMatchObject({
+      hold: { until },
+    });
+    expect(await client.call(API.getAgent)).toMatchObject({ pause: { until } });
+    const plan = await untilAnswered(world, client.call(API.getPlan));
+    expect(plan.guests[0]?.conditions).toContainEqual(expect.objectContaining({ until }));
+  });
+
   test('a guest that is not here is not found, also before the first look', async () => {
     await using world = await openControlWorld({ guests: GUESTS, isBlind: true });
     const started = world.client.call(API.startGuest, { params: { ref: '999' } });
