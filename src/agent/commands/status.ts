@@ -99,6 +99,8 @@ async function lookOurselves(
     const reader = openReader(session.config.stateDir);
     const ops = await reader.listOps({ limit: LAST_OPS_READ_MAX });
     const guests = viewGuests({
+      only: null,
+      mode: session.config.policy.mode,
       plan,
       desired,
       actual,
@@ -117,7 +119,7 @@ async function lookOurselves(
 function show({ terminal, isJson }: CommandContext, status: Status): ExitCode {
   const { source, guests, problems, looked } = status;
   // What was not looked at yet is not a node where all is well.
-  const isBlind = guests.length === 0 && problems.length > 0;
+  const isBlind = (looked === null || guests.length === 0) && problems.length > 0;
   if (isJson) printJson(terminal, { source, looked_at: looked?.at ?? null, guests });
   else if (!isBlind) for (const line of statusLines(status, terminal.out)) terminal.out.line(line);
   for (const { code, message } of problems) printFailure(terminal, { code, message });

@@ -36,7 +36,7 @@ export interface GuestFeed {
 
 type FeedPorts = Pick<
   ControlPorts,
-  'engine' | 'ledger' | 'history' | 'looks' | 'events' | 'clock' | 'reportError'
+  'mode' | 'engine' | 'ledger' | 'history' | 'looks' | 'events' | 'clock' | 'reportError'
 >;
 
 /** Reads the newest record of each guest once; after that events carry them. */
@@ -177,9 +177,11 @@ class Feed implements GuestFeed {
 
   /** Null: all of them. */
   #describe(only: ReadonlySet<Vmid> | null): GuestView[] {
-    const { looks, ledger, engine, clock } = this.#ports;
+    const { mode, looks, ledger, engine, clock } = this.#ports;
     const entries = this.#plan?.entries ?? [];
     return viewGuests({
+      only,
+      mode,
       plan: { entries: only === null ? entries : entries.filter(({ vmid }) => only.has(vmid)) },
       desired: looks.desired,
       actual: looks.actual === null ? null : this.#newest(looks.actual, only),

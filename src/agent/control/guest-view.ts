@@ -2,7 +2,7 @@
  * A guest as `status` and `GET /v1/guests` show it: desired, actual, drift, phase, conditions and
  * the last op, in the documented JSON shape (docs/CLI.md). Derived, never stored.
  */
-import type { DesiredState } from '../../reconcile/desired.ts';
+import type { DesiredState, Mode } from '../../reconcile/desired.ts';
 import type { Phase, Wait } from '../../reconcile/events.ts';
 import type { ActualState, Guest } from '../../reconcile/guest.ts';
 import type { Vmid } from '../../reconcile/ids.ts';
@@ -57,7 +57,11 @@ interface LastOpView {
 }
 
 export interface GuestViewInput {
+  /** Only these guests; `plan` and `actual` have no others. Null: all of them. */
+  readonly only: ReadonlySet<Vmid> | null;
   readonly plan: Plan;
+  /** The agent's. */
+  readonly mode: Mode;
   readonly desired: DesiredState | null;
   readonly actual: ActualState | null;
   readonly inFlight: readonly OpView[];
@@ -73,11 +77,20 @@ export interface GuestViewInput {
 /** By ascending vmid: every guest that PVE lists or somebody wants. */
 export function viewGuests(input: GuestViewInput): GuestView[] {
   const entries = new Map(input.plan.entries.map((entry) => [entry.vmid, entry]));
-  const vmids = new Set([...entries.keys(), ...(input.actual?.guests.keys() ?? [])]);
+  const seen = input.actual?.guests.keys() ?? [];
+  const vmids = new Set([...entries.keys(), ...seen, ...wantedOf(input)]);
   const leading = leadingOps(input.inFlight);
   return [...vmids]
     .sort((a, b) => a - b)
     .map((vmid) => viewGuest(vmid, entries.get(vmid), leading.get(vmid), input));
+}
+
+/** Also before the first plan: somebody may want to hold a guest that cannot be looked at. */
+function wantedOf({ desired, only }: GuestViewInput): Vmid[] {
+  if (desired === null) return [];
+  const { guests, claimedTwice } = desired;
+  if (only === null) return [...guests.keys(), ...claimedTwice.keys()];
+  return [...only].filter((vmid) => guests.has(vmid) || claimedTwice.has(vmid));
 }
 
 function viewGuest(
@@ -90,17 +103,18 @@ function viewGuest(
   const guest = actual?.guests.get(vmid);
   const wanted = desired?.guests.get(vmid);
   const last = lastOps.get(vmid);
+  const status = entry?.status ?? (wanted === undefined ? null : 'unknown');
   return {
     vmid,
-    name: guest?.name ?? entry?.name ?? null,
-    kind: guest?.kind ?? entry?.kind ?? null,
+    name: guest?.name ?? entry?.name ?? wanted?.name ?? null,
+    kind: guest?.kind ?? entry?.kind ?? wanted?.kind ?? null,
     desired:
-      wanted === undefined || entry === undefined
+      wanted === undefined
         ? null
-        : { power: wanted.power, mode: entry.mode, source: wanted.source },
+        : { power: wanted.power, mode: wanted.mode ?? input.mode, source: wanted.source },
     actual: guest === undefined ? null : viewActual(guest),
-    status: entry?.status ?? null,
-    drift: driftOf(entry?.status),
+    status,
+    drift: driftOf(status),
     changes: entry === undefined ? [] : planEntryDocument(entry)['changes'],
     // Also of an op that still waits: whoever asked for it sees at once that it was taken.
     phase: leading === undefined ? 'steady' : phaseOf(leading.latest.kind),
@@ -114,8 +128,8 @@ function viewGuest(
   };
 }
 
-function driftOf(status: PlanEntry['status'] | undefined): boolean | null {
-  return status === undefined || status === 'unknown' ? null : status === 'drift';
+function driftOf(status: GuestView['status']): boolean | null {
+  return status === null || status === 'unknown' ? null : status === 'drift';
 }
 
 /** What is over counts no more, also before the journal forgets it. */

@@ -14,6 +14,7 @@ import {
   type Vmid,
 } from '../../reconcile/ids.ts';
 import { type Action, DEFAULT_STOP, isTerminal, type OpRecord } from '../../reconcile/op.ts';
+import { blindness } from '../daemon/last-look.ts';
 import { describeAgent, pauseOf } from './agent-view.ts';
 import { API } from './api.ts';
 import type { GuestFeed } from './guest-feed.ts';
@@ -73,7 +74,8 @@ function opReaders({ ports }: HandlerParts): ServedRoute[] {
   ];
 }
 
-function stateReaders({ ports, feed, passes }: HandlerParts): ServedRoute[] {
+function stateReaders(parts: HandlerParts): ServedRoute[] {
+  const { ports, feed, passes } = parts;
   return [
     serve(API.listGuests, () => {
       const { actual } = ports.looks;
@@ -81,7 +83,7 @@ function stateReaders({ ports, feed, passes }: HandlerParts): ServedRoute[] {
       return { body: { looked_at: lookedAt, guests: feed.list() } };
     }),
     serve(API.getGuest, ({ params: { ref } }) => ({
-      body: describeGuest(findVmid(ref, ports), feed),
+      body: describeGuest(findVmid(ref, ports), parts),
     })),
     serve(API.getPlan, async ({ query: { ref } }) => {
       const only = ref === undefined ? null : new Set(ref.map((each) => findVmid(each, ports)));
@@ -98,7 +100,8 @@ function stateReaders({ ports, feed, passes }: HandlerParts): ServedRoute[] {
   ];
 }
 
-function guestOps({ ports, feed }: HandlerParts): ServedRoute[] {
+function guestOps(parts: HandlerParts): ServedRoute[] {
+  const { ports, feed } = parts;
   return [
     serve(API.startGuest, (input) => submitOp(input, { kind: 'start', params: {} }, ports)),
     serve(API.stopGuest, (input) => {
@@ -111,19 +114,21 @@ function guestOps({ ports, feed }: HandlerParts): ServedRoute[] {
     }),
     serve(API.holdGuest, async ({ params: { ref }, body }) => {
       const vmid = findVmid(ref, ports);
+      describeGuest(vmid, parts);
       const untilMs = body.for === undefined ? null : ports.clock.now() + body.for;
       const reason = askedBy('held', body.actor);
       await ports.ledger.note({ kind: 'hold', hold: { vmid, untilMs, reason } });
       feed.touch(vmid);
-      return { body: describeGuest(vmid, feed) };
+      return { body: describeGuest(vmid, parts) };
     }),
     serve(API.resumeGuest, async ({ params: { ref } }) => {
       const vmid = findVmid(ref, ports);
+      describeGuest(vmid, parts);
       await ports.ledger.note({ kind: 'resume_guest', vmid });
       ports.engine.forgive(vmid);
       feed.touch(vmid);
       ports.wake();
-      return { body: describeGuest(vmid, feed) };
+      return { body: describeGuest(vmid, parts) };
     }),
   ];
 }
@@ -219,9 +224,17 @@ function findVmid(ref: string, { looks }: ControlPorts): Vmid {
   return whole !== null && !isNamed ? whole : resolveRef(ref, known.values());
 }
 
-function describeGuest(vmid: Vmid, feed: GuestFeed): object {
+/** Throws where it is not known: nothing is noted of such a guest. */
+function describeGuest(vmid: Vmid, { ports: { looks }, feed }: HandlerParts): object {
   const guest = feed.find(vmid);
   if (guest !== null) return guest;
+  const { actual } = looks;
+  const why = actual === null ? 'the node has not been looked at yet' : blindness(actual)?.message;
+  if (why !== undefined) {
+    throw new ReconcilerError('service_unavailable', `guest ${vmid} is not known: ${why}`, {
+      context: { vmid },
+    });
+  }
   throw new ReconcilerError('not_found', `guest ${vmid} is not on this node, nor wanted`, {
     context: { vmid },
   });

@@ -1,6 +1,7 @@
 /** Guests and operator ops over the socket: what is answered, and what the engine then does. */
 import { describe, expect, test } from 'vitest';
 import { API } from '../../../src/agent/control/api.ts';
+import type { ActualState } from '../../../src/reconcile/guest.ts';
 import { parseCorrelationId, parseVmid } from '../../../src/reconcile/ids.ts';
 import { openControlWorld, untilAnswered } from './control-world.ts';
 
@@ -180,6 +181,46 @@ describe('operator ops', () => {
     await world.client.call(API.holdGuest, { params });
     expect((await world.client.call(API.getGuest, { params })).hold).toMatchObject({ until: null });
     expect((await world.client.call(API.resumeGuest, { params })).hold).toBeNull();
+  });
+
+  test('what is not known is neither held nor resumed, and nothing is noted of it', async () => {
+    await using world = await openControlWorld({ guests: GUESTS });
+    const { records } = world.journal.stats();
+    const params = { ref: '999' };
+    const refused = { code: 'not_found', message: expect.stringContaining('999') };
+    await expect(world.client.call(API.holdGuest, { params })).rejects.toMatchObject(refused);
+    await expect(world.client.call(API.resumeGuest, { params })).rejects.toMatchObject(refused);
+    expect(world.journal.stats().records).toBe(records);
+  });
+
+  test('a wanted guest is held also while the node cannot be looked at, another is not', async () => {
+    await using world = await openControlWorld({
+      guests: GUESTS,
+      desired: { 102: { power: 'running', mode: 'observe' } },
+      isBlind: true,
+    });
+    const hold = (ref: string) => world.client.call(API.holdGuest, { params: { ref } });
+    const unseen = { code: 'service_unavailable', message: expect.stringContaining('not known') };
+    await expect(hold('102')).rejects.toMatchObject(unseen);
+    const isAsked = Promise.withResolvers<void>();
+    const answer = Promise.withResolvers<ActualState>();
+    world.api.observe = () => {
+      isAsked.resolve();
+      return answer.promise;
+    };
+    const pass = world.engine.pass();
+    await isAsked.promise;
+    expect(await hold('102')).toMatchObject({
+      vmid: 102,
+      desired: { power: 'running', mode: 'observe' },
+      actual: null,
+      status: 'unknown',
+      hold: { until: null },
+    });
+    await expect(hold('101')).rejects.toMatchObject(unseen);
+    expect([...world.journal.ledger.holds().keys()]).toEqual([102]);
+    answer.reject(new Error('over'));
+    await expect(pass).rejects.toThrow('over');
   });
 
   test.each(['104000000d', '367d', '0s'])('a hold of %s is none, nor is a pause', async (time) => {
