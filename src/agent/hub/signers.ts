@@ -53,6 +53,7 @@ export class ReloadableSigners implements SignerRing {
   #config: Config;
   #signers: readonly Signer[];
   #problems: readonly ReconcilerError[] = [];
+  #reloading: Promise<unknown> = Promise.resolve();
 
   constructor(config: Config, signers: readonly Signer[]) {
     this.#config = config;
@@ -68,8 +69,18 @@ export class ReloadableSigners implements SignerRing {
     return this.#problems;
   }
 
-  /** Resolves with what is wrong; never rejects for a configuration. */
-  async reload(reloadConfig: () => Promise<Config>): Promise<readonly ReconcilerError[]> {
+  /**
+   * Resolves with what is wrong; never rejects for a configuration. One after the other: a slow one
+   * that has read an older file would put a key back that the next one took out.
+   */
+  reload(reloadConfig: () => Promise<Config>): Promise<readonly ReconcilerError[]> {
+    const reloaded = this.#reloading.then(() => this.#reload(reloadConfig));
+    // Whoever asked for that one hears of it.
+    this.#reloading = reloaded.catch(() => undefined);
+    return reloaded;
+  }
+
+  async #reload(reloadConfig: () => Promise<Config>): Promise<readonly ReconcilerError[]> {
     const problems: ReconcilerError[] = [];
     try {
       this.#config = await reloadConfig();

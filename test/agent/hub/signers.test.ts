@@ -123,4 +123,20 @@ describe('read again', () => {
     expect(now[0]).not.toBe(before[0]);
     expect(now[1]).toBe(before[1]);
   });
+
+  test('one after the other: a slow reading of an older file puts no key back', async () => {
+    const both = await reload();
+    const slow = Promise.withResolvers<Config>();
+    const first = ring.reload(() => slow.promise);
+    const onlyA = await load(entry('a', 'a.pem'));
+    const second = ring.reload(async () => onlyA);
+    slow.resolve(both);
+    await Promise.all([first, second]);
+    expect(keyids()).toEqual(['a']);
+    const broken = ring.reload(() => Promise.reject(new TypeError('broken')));
+    const next = ring.reload(async () => both);
+    await expect(broken).rejects.toThrow('broken');
+    await next;
+    expect(keyids()).toEqual(['a', 'b']);
+  });
 });
