@@ -37,6 +37,10 @@ export function createApp(
     routerOptions: { maxParamLength: 255 },
     logger: false,
     clientErrorHandler: answerNoRequest,
+    // A path that cannot be decoded: no hook and no error handler sees it.
+    frameworkErrors(error, request, reply) {
+      if (begin(listener, request, reply) === undefined) sendError(error, request, reply);
+    },
     http: { connectionsCheckingInterval: CHECK_INTERVAL_MS },
     // Requests are parsed by their route's zod schemas: ajv, once loaded, is 5 MiB.
     schemaController: { compilersFactory: { buildValidator: refuse, buildSerializer: refuse } },
@@ -44,11 +48,7 @@ export function createApp(
   });
   boundConnections(app.server, { max: CONNECTIONS_MAX, stillMs: STILL_MS });
   app.server.headersTimeout = REQUEST_TIMEOUT_MS;
-  app.addHook('onRequest', async (request, reply) => {
-    reply.header('x-request-id', request.id).header('cache-control', 'no-store');
-    if (listener === 'listen') return guardBrowser(request, reply);
-    return undefined;
-  });
+  app.addHook('onRequest', async (request, reply) => begin(listener, request, reply));
   app.setErrorHandler((error, request, reply) => {
     if (!(error instanceof ReconcilerError) && httpStatusOf(error) >= 500) {
       ports.reportError(error, request.id);
@@ -56,12 +56,22 @@ export function createApp(
     return sendError(error, request, reply);
   });
   app.setNotFoundHandler((request, reply) => {
-    const { pathname } = new URL(request.url, 'http://agent');
-    const message = `there is no ${request.method} ${pathname} here`;
+    const [path = ''] = request.url.split('?', 1);
+    const message = `there is no ${request.method} ${path} here`;
     return sendProblem(problemOf({ code: 'not_found', message }, ids(request)), reply);
   });
   for (const route of routes) addRoute(app, listener, route);
   return app;
+}
+
+/** A reply: it is refused already. */
+function begin(
+  listener: Listener,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): FastifyReply | undefined {
+  reply.header('x-request-id', request.id).header('cache-control', 'no-store');
+  return listener === 'listen' ? guardBrowser(request, reply) : undefined;
 }
 
 function refuse(): never {

@@ -34,8 +34,9 @@ interface StreamRequest {
 }
 
 export interface EventStreams {
-  /** False: there are too many already, and nothing was written. */
-  open(request: StreamRequest): boolean;
+  /** There are as many as may be: none is to be opened. */
+  readonly isFull: boolean;
+  open(request: StreamRequest): void;
   /** Ends all of them. */
   close(): void;
 }
@@ -49,8 +50,10 @@ interface StreamPorts {
 export function createEventStreams(parts: StreamPorts): EventStreams {
   const open = new Set<Stream>();
   return {
+    get isFull() {
+      return open.size >= STREAMS_MAX;
+    },
     open(request) {
-      if (open.size >= STREAMS_MAX) return false;
       const stream = new Stream(request, parts);
       open.add(stream);
       request.response.once('close', () => {
@@ -58,7 +61,6 @@ export function createEventStreams(parts: StreamPorts): EventStreams {
         stream.close();
       });
       stream.begin();
-      return true;
     },
     close() {
       for (const stream of open) stream.close();
@@ -74,11 +76,15 @@ class Stream {
   /** Records that came while the missed ones were read; null: they go out at once. */
   #held: OpRecord[] | null = [];
   #sentSeq: number;
+  /** It has seen records that are not in this journal: the state folder is another, or an older one. */
+  readonly #isAhead: boolean;
 
   constructor(request: StreamRequest, parts: StreamPorts) {
     this.#request = request;
     this.#parts = parts;
-    this.#sentSeq = request.lastSeq ?? parts.feed.lastSeq;
+    const { lastSeq } = parts.feed;
+    this.#isAhead = request.lastSeq !== null && request.lastSeq > lastSeq;
+    this.#sentSeq = this.#isAhead ? lastSeq : (request.lastSeq ?? lastSeq);
   }
 
   begin(): void {
@@ -123,7 +129,7 @@ class Stream {
     try {
       const missing = feed.lastSeq - seq;
       const missed = await readRecordsSince(ports.history, { seq, missing, clock: ports.clock });
-      if (missed.kind === 'too_many') this.#write('event: reset\ndata: {}\n\n');
+      if (missed.kind === 'too_many' || this.#isAhead) this.#write('event: reset\ndata: {}\n\n');
       else for (const record of missed.records) this.#sendRecord(record);
     } catch (error) {
       // The reader comes back and asks again.

@@ -97,12 +97,17 @@ function addOtherRoutes(
   app.get('/v1/events', (request, reply) => {
     const types = readTypes(request);
     const lastSeq = readLastSeq(request);
+    if (streams.isFull) {
+      reply.header('retry-after', '10');
+      throw new ReconcilerError('service_unavailable', 'too many event streams are open', {
+        hint: 'close pages and commands that follow the agent, or ask again later',
+      });
+    }
     reply.hijack();
     for (const [name, value] of Object.entries(reply.getHeaders())) {
       if (value !== undefined) reply.raw.setHeader(name, value);
     }
-    if (streams.open({ response: reply.raw, types, lastSeq })) return;
-    reply.raw.writeHead(503, { 'retry-after': '10' }).end();
+    streams.open({ response: reply.raw, types, lastSeq });
   });
 }
 

@@ -1,6 +1,7 @@
 /** The event stream: order, resuming, what begins it, and readers that go away. */
 import { expect, test } from 'vitest';
 import { API } from '../../../src/agent/control/api.ts';
+import { connectToAgent } from '../../../src/agent/control/client.ts';
 import { readServerEvents, type ServerEvent } from '../../../src/agent/control/server-events.ts';
 import { type ControlWorld, openControlWorld } from './control-world.ts';
 
@@ -114,6 +115,33 @@ test('a round that fails is reported, and the next one tells what it has missed'
   world.engine.waits = waits;
   await round();
   expect(JSON.parse((await collected).at(-1)?.data ?? '')).toEqual({ vmid: 102, gone: true });
+});
+
+test('a reader that is ahead of the journal starts anew, and misses nothing of it', async () => {
+  await using world = await openControlWorld({ guests: GUESTS });
+  const collected = collect(world, ({ type }) => type === 'op', { types: ['op'], lastId: '5000' });
+  await world.client.call(API.getHealth);
+  await runStart(world, '102');
+  const [first, second] = await collected;
+  expect(first).toMatchObject({ type: 'reset' });
+  expect(JSON.parse(second?.data ?? '')).toMatchObject({ vmid: 102, state: 'received' });
+});
+
+test('one stream more than there may be is refused, with the next step', async () => {
+  await using world = await openControlWorld({ guests: GUESTS });
+  const { signal } = new AbortController();
+  await using clients = new AsyncDisposableStack();
+  const begin = (): Promise<unknown> =>
+    clients
+      .use(connectToAgent(world.socket))
+      .events({ types: ['guest'], signal })
+      .next();
+  await Promise.all(Array.from({ length: 64 }, begin));
+  await expect(begin()).rejects.toMatchObject({
+    code: 'service_unavailable',
+    message: expect.stringContaining('too many event streams'),
+    hint: expect.stringContaining('close'),
+  });
 });
 
 test('a pass that was asked for is told of when planned and when its work is done', async () => {

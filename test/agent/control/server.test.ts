@@ -129,7 +129,7 @@ describe('control.listen', () => {
     'is misdirected to under the host %j',
     async (host) => {
       await using world = await openControlWorld({ addresses: { listen: LOOPBACK } });
-      for (const path of ['/v1/guests', '/', '/nothing', '/metrics']) {
+      for (const path of ['/v1/guests', '/', '/nothing', '/%zz', '/metrics']) {
         const reply = await ask(world.server.ports.listen, path, { headers: { host } });
         expect(reply.status).toBe(421);
       }
@@ -197,6 +197,11 @@ describe('control.public', () => {
 describe('a request', () => {
   test.each<[string, string, Asking, number, string]>([
     ['for a route there is not', '/v2/ops', {}, 404, 'not_found'],
+    ['for two slashes', '//', {}, 404, 'not_found'],
+    ['for what would be another host', '//x:y/?z', {}, 404, 'not_found'],
+    ['for a path that cannot be decoded', '/%zz', {}, 400, 'invalid_request'],
+    ['for an op that cannot be decoded', '/v1/ops/%', {}, 400, 'invalid_request'],
+    ['for a name that is too long', `/v1/guests/${'a'.repeat(300)}`, {}, 414, 'invalid_request'],
     ['with a query that is unknown', '/v1/ops?stat=all', {}, 400, 'invalid_request'],
     ['with a limit beyond all', '/v1/ops?limit=1001', {}, 400, 'invalid_request'],
     ['with a vmid that is none', '/v1/ops?vmid=7', {}, 400, 'invalid_request'],
