@@ -145,9 +145,10 @@ export class Witness {
     const other = running.find(({ vmid, user }) => vmid === task.vmid && user === AGENT_TOKEN);
     this.#judgeOrder(task, task.vmid);
     if (other === undefined) return;
-    // The same once more meets the lock of its twin; what is the opposite has to wait for it.
-    const isTwin = powerKind(task) === powerKind(other);
-    if (isTwin && (this.#isLate(other) || this.#isLate(task))) return;
+    // The same once more, or a write, meets PVE's lock; what is the opposite has to wait for it.
+    const [kind, otherKind] = [powerKind(task), powerKind(other)];
+    const isOpposite = kind !== null && otherKind !== null && kind !== otherKind;
+    if (!isOpposite && (this.#isLate(other) || this.#isLate(task))) return;
     const message = `${task.type} ${task.vmid} began while ${other.upid} was running`;
     this.#world.verdicts.fail('one_task_of_ours_per_guest', message);
   }
