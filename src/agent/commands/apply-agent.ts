@@ -2,7 +2,7 @@
  * `apply` while an agent runs: the agent makes the pass, this shows how it goes. An interrupt ends
  * the showing and not the work.
  */
-import { type ErrorCode, ReconcilerError } from '../../reconcile/errors.ts';
+import { ReconcilerError } from '../../reconcile/errors.ts';
 import type { Vmid } from '../../reconcile/ids.ts';
 import type { OpRecord } from '../../reconcile/op.ts';
 import type { Plan } from '../../reconcile/plan.ts';
@@ -17,6 +17,7 @@ import { systemClock } from '../system.ts';
 import { createOpView } from '../terminal/op-view.ts';
 import { planLines } from '../terminal/plan-text.ts';
 import { askLastLine, namesOf, readRecord, showWait } from '../terminal/watch-op.ts';
+import { printUnread } from './plan.ts';
 
 export interface AgentApplyOptions {
   readonly refs: readonly string[];
@@ -33,11 +34,11 @@ export async function applyThroughAgent(
   if (confirm !== null) {
     const document = await agent.call(API.getPlan, { query });
     const plan = planOfDocument(document);
-    if (!hasWork(plan)) return show(context, document);
+    if (!hasWork(plan)) return show(context, agent, document);
     if (!(await confirm(plan))) return EXIT.failed;
   }
   const failures = await runPass(context, agent, refs);
-  const left = show(context, await agent.call(API.getPlan, { query }));
+  const left = await show(context, agent, await agent.call(API.getPlan, { query }));
   return failures > 0 ? EXIT.failed : left;
 }
 
@@ -101,16 +102,22 @@ function endOf(json: unknown, passId: string): 'settled' | 'failed' | null {
   return json.state === 'settled' || json.state === 'failed' ? json.state : null;
 }
 
-function show({ terminal, isJson }: CommandContext, document: PlanDocument): ExitCode {
+/** As `apply` by itself ends: nothing seen at all is thrown, what is wrong else is 1. */
+async function show(
+  { terminal, isJson }: CommandContext,
+  agent: ControlClient,
+  document: PlanDocument,
+): Promise<ExitCode> {
+  const { readiness, parts } = await agent.call(API.getAgent);
+  const isBlind = parts.some(({ name, ok }) => name === 'pve' && !ok);
+  const unseen = readiness.reasons.find(({ code }) => code !== 'desired_invalid');
+  if (isBlind && unseen !== undefined) throw new ReconcilerError(unseen.code, unseen.message);
   const plan = planOfDocument(document);
   if (isJson) printJson(terminal, document);
   else for (const line of planLines(plan, terminal.out)) terminal.out.line(line);
-  for (const { message } of document.rejected_documents) {
-    const code: ErrorCode = 'desired_invalid';
-    printFailure(terminal, { code, message });
-  }
-  const isUnknown = plan.entries.some(({ status }) => status === 'unknown');
-  return isUnknown || document.rejected_documents.length > 0 ? EXIT.failed : EXIT.ok;
+  for (const { code, message } of readiness.reasons) printFailure(terminal, { code, message });
+  const unread = printUnread(terminal, plan);
+  return unread > 0 || readiness.reasons.length > 0 ? EXIT.failed : EXIT.ok;
 }
 
 function hasWork({ entries }: Plan): boolean {

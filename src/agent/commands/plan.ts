@@ -8,6 +8,7 @@ import { desiredProblems } from '../daemon/last-look.ts';
 import { assertSighted, openSession, type Session } from '../daemon/session.ts';
 import { EXIT, type ExitCode } from '../errors.ts';
 import { planLines } from '../terminal/plan-text.ts';
+import type { Terminal } from '../terminal/terminal.ts';
 
 export async function runPlan(
   context: CommandContext,
@@ -58,10 +59,16 @@ export function showOutcome(context: CommandContext, { looks }: Session, plan: P
     for (const line of planLines(plan, terminal.out)) terminal.out.line(line);
   }
   for (const { code, message } of problems) printFailure(terminal, { code, message });
-  const unknown = plan.entries.filter(({ status }) => status === 'unknown');
-  for (const { vmid, conditions } of unknown) {
+  const unread = printUnread(terminal, plan);
+  return problems.length > 0 || unread > 0 ? EXIT.failed : EXIT.ok;
+}
+
+/** How many guests could not be read: each is an error line. */
+export function printUnread(terminal: Terminal, { entries }: Plan): number {
+  const unread = entries.filter(({ status }) => status === 'unknown');
+  for (const { vmid, conditions } of unread) {
     const message = conditions.map((condition) => condition.message).join('; ');
     printFailure(terminal, { code: 'service_unavailable', message, ids: { vmid } });
   }
-  return problems.length > 0 || unknown.length > 0 ? EXIT.failed : EXIT.ok;
+  return unread.length;
 }

@@ -1,0 +1,47 @@
+/** What a command says of a running agent's work and view, over its socket and HTTPS. */
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import { type Simulator, startSimulator } from '../../simulator/start.ts';
+import { type Daemon, type Host, makeHost, runProgram, startDaemon } from '../program.ts';
+
+let node: Simulator;
+let host: Host;
+let daemon: Daemon | null = null;
+beforeAll(async () => {
+  node = await startSimulator({ guests: 4, speed: 20 });
+});
+afterAll(() => node.stop());
+beforeEach(() => {
+  host = makeHost(node);
+});
+afterEach(async () => {
+  await daemon?.end('SIGKILL');
+  daemon = null;
+  await node.control('DELETE', '/faults');
+  host.remove();
+});
+
+test('apply fails on a guest that two documents claim, as it does by itself', async () => {
+  const text = { version: 1, guests: { 101: { config: { onboot: false } } } };
+  const desired = [host.write('one.yaml', text), host.write('two.yaml', text)];
+  const file = host.configure({ desired: desired.map((each) => ({ file: each })) });
+  const alone = await runProgram('apply', '--yes', '--config', file);
+  daemon = startDaemon(file);
+  await daemon.saw(/control API is up/);
+  const applied = await runProgram('apply', '--yes', '--config', file);
+  expect(applied.err).toMatch(/^error \[desired_invalid\] guest 101 is claimed by .*two\.yaml/m);
+  expect(applied.exit).toBe(1);
+  expect({ ...applied, err: '' }).toEqual({ ...alone, err: '' });
+});
+
+test('apply says in one line why nothing can be seen, and exits as it does by itself', async () => {
+  host.write('desired.yaml', { version: 1, guests: { 101: { power: 'running' } } });
+  const token_file = host.write('token', 'agent@pve!agent=00000000-0000-0000-0000-000000000000');
+  const file = host.configure({ proxmox: { token_file } });
+  daemon = startDaemon(file);
+  await daemon.saw(/"code":"unauthorized"/);
+  const applied = await runProgram('apply', '--yes', '--config', file);
+  expect(applied.err.match(/^error .*$/gm)).toEqual([
+    expect.stringMatching(/^error \[unauthorized\] https:/),
+  ]);
+  expect(applied).toMatchObject({ exit: 77, out: '' });
+});
