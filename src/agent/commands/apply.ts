@@ -3,7 +3,6 @@
  * under the journal's lock.
  * `agent --once` is the same over all guests, with recovery first and without a question.
  */
-import { createInterface } from 'node:readline/promises';
 import type { Vmid } from '../../reconcile/ids.ts';
 import type { OpRecord } from '../../reconcile/op.ts';
 import type { Plan } from '../../reconcile/plan.ts';
@@ -17,6 +16,7 @@ import { EXIT, type ExitCode } from '../errors.ts';
 import { systemClock } from '../system.ts';
 import { createOpView, type OpView } from '../terminal/op-view.ts';
 import { planLines } from '../terminal/plan-text.ts';
+import { askYesNo } from '../terminal/question.ts';
 import { printable } from '../terminal/terminal.ts';
 import { applyThroughAgent } from './apply-agent.ts';
 import { resolveRefs, showOutcome } from './plan.ts';
@@ -124,13 +124,13 @@ function hasWork({ entries }: Plan): boolean {
   return entries.some(({ verdict, actions }) => verdict.kind === 'go' && actions.length > 0);
 }
 
-async function confirm({ terminal, signal }: CommandContext, plan: Plan): Promise<boolean> {
-  for (const line of planLines(plan, terminal.err)) terminal.err.line(line);
-  const questions = createInterface({ input: process.stdin, output: process.stderr });
-  try {
-    const answer = await questions.question('Apply this? [y/N] ', { signal });
-    return /^y(?:es)?$/i.test(answer.trim());
-  } finally {
-    questions.close();
-  }
+async function confirm(
+  { terminal: { err }, signal }: CommandContext,
+  plan: Plan,
+): Promise<boolean> {
+  for (const line of planLines(plan, err)) err.line(line);
+  const { stdin: input, stderr: output } = process;
+  const isWanted = await askYesNo('Apply this? [y/N] ', { input, output, signal });
+  if (!isWanted) err.line('not applied');
+  return isWanted;
 }
