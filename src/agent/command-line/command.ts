@@ -3,6 +3,7 @@
  * exit status, or throws a `ReconcilerError` where it cannot go on.
  */
 import { ReconcilerError } from '../../reconcile/errors.ts';
+import { asWhom, isForeign, permissionHint } from '../daemon/state-owner.ts';
 import { ERROR_TABLE, type ExitCode } from '../errors.ts';
 import { printable, type Terminal } from '../terminal/terminal.ts';
 
@@ -46,21 +47,28 @@ const ID_NAMES: readonly string[] = ['op_id', 'request_id', 'vmid', 'upid'];
 
 export function failureOf(error: unknown): Failure {
   if (!(error instanceof ReconcilerError)) {
-    const denied = deniedPath(error);
-    if (denied !== null) {
-      const hint = 'run it as root, or as the user whose files these are';
-      return { code: 'forbidden', message: `no permission for ${denied}`, hint };
-    }
+    const path = deniedPath(error);
+    if (path !== null) return denied(`no permission for ${path}`, path);
     const message = error instanceof Error ? (error.stack ?? error.message) : String(error);
     return { code: 'internal_error', message };
   }
-  const ids = Object.entries(error.context).filter(([name]) => ID_NAMES.includes(name));
-  return {
-    code: error.code,
-    message: error.detail,
-    hint: error.hint,
-    ids: Object.fromEntries(ids),
-  };
+  const { code, detail: message, hint, context } = error;
+  const path = deniedPath(error.cause);
+  if (code === 'forbidden' && path !== null) return denied(message, path);
+  const place = context['path'];
+  if (typeof place === 'string' && isForeign(place)) {
+    return {
+      code,
+      message: `${message}${asWhom()}`,
+      hint: permissionHint(place),
+    };
+  }
+  const ids = Object.entries(context).filter(([name]) => ID_NAMES.includes(name));
+  return { code, message, hint, ids: Object.fromEntries(ids) };
+}
+
+function denied(message: string, path: string): Failure {
+  return { code: 'forbidden', message: `${message}${asWhom()}`, hint: permissionHint(path) };
 }
 
 /** The file that the system would not let us have; null: it was something else. */

@@ -5,6 +5,7 @@
  */
 import { constants, type Stats } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
+import { asWhom } from '../daemon/state-owner.ts';
 
 /**
  * - `plain`: links are followed.
@@ -26,10 +27,11 @@ export interface FileProblem {
   readonly column?: number;
 }
 
+const DENIED = 'permission denied';
 const REASONS: Readonly<Record<string, string>> = {
   ENOENT: 'no such file',
-  EACCES: 'permission denied',
-  EPERM: 'permission denied',
+  EACCES: DENIED,
+  EPERM: DENIED,
   ELOOP: 'it is a symbolic link, or a loop of them',
   EISDIR: 'it is a folder',
   ENOTDIR: 'a part of its path is not a folder',
@@ -58,7 +60,8 @@ export async function readTextFile(
 export function describeIoError(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
-  return REASONS[code] ?? error.message;
+  const reason = REASONS[code] ?? error.message;
+  return reason === DENIED ? reason + asWhom() : reason;
 }
 
 function refuseFile(

@@ -1,25 +1,17 @@
 /** What belongs to the agent besides PVE: documents, signers, the hub, the running agent itself. */
 
 import type { DesiredState } from '../../reconcile/desired.ts';
-import { ReconcilerError } from '../../reconcile/errors.ts';
 import type { ActualState } from '../../reconcile/guest.ts';
 import { type Config, readTlsTrust } from '../config/config.ts';
 import { API } from '../control/api.ts';
 import { findAgent } from '../control/find-agent.ts';
 import { desiredProblems } from '../daemon/last-look.ts';
-import { ERROR_TABLE } from '../errors.ts';
 import { loadSigners } from '../hub/signers.ts';
 import { expiryFinding, fetchCertificate } from './certificate.ts';
-import { type Check, type Finding, failure, ok, warning } from './finding.ts';
+import { type Finding, failure, fromError, ok, warning } from './finding.ts';
 
 const DAY_MS = 86_400_000;
 const EXPIRY_WARNING_DAYS = 30;
-
-export function fromError(check: Check, error: unknown, means: string): Finding {
-  if (!(error instanceof ReconcilerError)) throw error;
-  const fix = error.hint ?? ERROR_TABLE[error.code].hint;
-  return failure(check, { message: error.detail, means, fix });
-}
 
 /** `actual`: null where the node could not be asked. */
 export function desiredFindings(

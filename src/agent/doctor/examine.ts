@@ -12,14 +12,8 @@ import { type Config, loadConfig, readTlsTrust, readToken } from '../config/conf
 import { actAsOwner } from '../daemon/state-owner.ts';
 import { createConfiguredProvider } from '../desired/configured.ts';
 import { systemClock, systemRandom } from '../system.ts';
-import {
-  desiredFindings,
-  fromError,
-  hubFindings,
-  signerFindings,
-  socketFindings,
-} from './agent-checks.ts';
-import { type Finding, failure, ok } from './finding.ts';
+import { desiredFindings, hubFindings, signerFindings, socketFindings } from './agent-checks.ts';
+import { type Finding, failure, fromError, ok } from './finding.ts';
 import { hostFindings, looksFinding } from './host-checks.ts';
 import { certificateFindings, clockFinding, connectionFindings, haFinding } from './node-checks.ts';
 import { privilegeFindings, scopeFindings } from './privileges.ts';

@@ -1,4 +1,6 @@
 /** What doctor says of one thing it looked at. The names of checks are stable (docs/CLI.md). */
+import { failureOf } from '../command-line/command.ts';
+import { ERROR_TABLE } from '../errors.ts';
 
 export type Level = 'ok' | 'warning' | 'error';
 
@@ -52,4 +54,11 @@ export function warning(check: Check, trouble: Trouble): Finding {
 
 export function failure(check: Check, trouble: Trouble): Finding {
   return { check, level: 'error', ...trouble };
+}
+
+/** What kept it from looking. A bug is thrown on. */
+export function fromError(check: Check, error: unknown, means: string): Finding {
+  const { code, message, hint } = failureOf(error);
+  if (code === 'internal_error') throw error;
+  return failure(check, { message, means, fix: hint ?? ERROR_TABLE[code].hint });
 }

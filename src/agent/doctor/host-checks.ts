@@ -7,12 +7,11 @@ import { open, readdir, rm, stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describeOwner, describeSelf, judgeOwner, parseOwner } from '../../journal/owner.ts';
 import { openReader } from '../../journal/reader.ts';
-import { ReconcilerError } from '../../reconcile/errors.ts';
 import { createSignReader } from '../cheap-looks/host-signs.ts';
 import type { Config } from '../config/config.ts';
 import { describeIoError } from '../config/text-file.ts';
 import { readLedger } from '../daemon/open-ledger.ts';
-import { type Finding, failure, ok, warning } from './finding.ts';
+import { type Finding, failure, fromError, ok, warning } from './finding.ts';
 
 const MIB = 1024 ** 2;
 const SYNC_SAMPLES = 9;
@@ -26,16 +25,24 @@ const OWNER_FILE = 'journal.owner.json';
 
 export async function hostFindings(config: Config): Promise<readonly Finding[]> {
   const { stateDir } = config;
-  const stats = lstatSync(stateDir, { throwIfNoEntry: false });
-  if (stats === undefined) {
-    return [
-      warning('state_dir', {
-        message: `${stateDir} does not exist yet`,
-        means: 'the first start makes it, if it may',
-        fix: `systemctl start pve-reconciler, or: install -d -m 0700 -o pve-reconciler ${stateDir}`,
-      }),
-    ];
+  try {
+    const stats = lstatSync(stateDir, { throwIfNoEntry: false });
+    return stats === undefined ? [missingFinding(stateDir)] : await findingsIn(config, stats);
+  } catch (error) {
+    return [fromError('state_dir', error, 'the agent cannot keep its journal there')];
   }
+}
+
+function missingFinding(stateDir: string): Finding {
+  return warning('state_dir', {
+    message: `${stateDir} does not exist yet`,
+    means: 'the first start makes it, if it may',
+    fix: `systemctl start pve-reconciler, or: install -d -m 0700 -o pve-reconciler ${stateDir}`,
+  });
+}
+
+async function findingsIn(config: Config, stats: Stats): Promise<readonly Finding[]> {
+  const { stateDir } = config;
   const folder = folderFinding(stateDir, stats);
   if (!stats.isDirectory()) return [folder];
   const strange = await foreignFinding(stateDir, stats.uid);
@@ -78,7 +85,10 @@ function folderFinding(stateDir: string, stats: Stats): Finding {
 
 /** Put back from a backup as root, or left by a command that somebody ran as someone else. */
 export async function foreignFinding(stateDir: string, uid: number): Promise<Finding | null> {
-  const names = await readdir(stateDir, { recursive: true }).catch(() => []);
+  // A folder of somebody else's may be closed to us: it is named all the same.
+  const names = await readdir(stateDir, { recursive: true })
+    .catch(() => readdir(stateDir))
+    .catch(() => []);
   const foreign = names.filter((name) => {
     const stats = lstatSync(join(stateDir, name), { throwIfNoEntry: false });
     return stats !== undefined && stats.uid !== uid;
@@ -173,14 +183,7 @@ async function journalFindings(config: Config): Promise<readonly Finding[]> {
       }),
     ];
   } catch (error) {
-    if (!(error instanceof ReconcilerError)) throw error;
-    return [
-      failure('journal', {
-        message: error.detail,
-        means: 'the agent refuses to start',
-        fix: error.hint ?? '`pve-reconciler journal verify`, then `journal repair`',
-      }),
-    ];
+    return [fromError('journal', error, 'the agent refuses to start')];
   }
 }
 

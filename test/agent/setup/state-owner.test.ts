@@ -36,3 +36,36 @@ test('a command that root runs acts as the owner of the state folder, and leaves
   expect((await runProgram('adopt', '100', '--to', file, '--config', config)).exit).toBe(0);
   expect(statSync(file).uid).toBe(process.geteuid?.());
 });
+
+test.runIf(process.geteuid?.() === 0)(
+  "what is not that account's is a finding with its remedy, and an error that says as whom",
+  async () => {
+    const state = join(host.dir, 'restored');
+    mkdirSync(join(state, 'journal'), { recursive: true, mode: 0o700 });
+    chownSync(state, ACCOUNT, ACCOUNT);
+    const ca = host.write('ca.pem', readFileSync(pve.caFile, 'utf8'), 0o644);
+    const proxmox = { token_file: join(host.dir, 'token'), ca_file: ca };
+    const config = host.configure({ proxmox, state_dir: state });
+    const { exit, out } = await runProgram('doctor', '--json', '--config', config);
+    const { findings } = JSON.parse(out) as { findings: { check: string; fix: string }[] };
+    const fix = `chown -R --reference=${state} ${state}`;
+    expect(findings).toContainEqual(expect.objectContaining({ check: 'state_dir', fix }));
+    expect(findings).toContainEqual(expect.objectContaining({ check: 'journal', fix }));
+    expect(exit).toBe(1);
+    for (const command of [['status'], ['agent', '--once']]) {
+      const { err } = await runProgram(...command, '--config', config);
+      expect(err).toContain(`(acting as uid ${ACCOUNT}, the owner of ${state})`);
+      expect(err).toContain(`hint: ${fix}`);
+    }
+  },
+);
+
+test.runIf(process.geteuid?.() === 0)(
+  'a token file that it may not read is an error that says so',
+  async () => {
+    const token_file = host.write('root-token', pve.token('root'), 0o600);
+    const config = host.configure({ proxmox: { token_file } });
+    const { err } = await runProgram('status', '--config', config);
+    expect(err).toContain(`permission denied (acting as uid ${ACCOUNT}, the owner of`);
+  },
+);
