@@ -6,18 +6,16 @@ import { ReconcilerError } from '../../reconcile/errors.ts';
 import type { Vmid } from '../../reconcile/ids.ts';
 import type { OpRecord } from '../../reconcile/op.ts';
 import type { Plan } from '../../reconcile/plan.ts';
-import { type CommandContext, printFailure, printJson } from '../command-line/command.ts';
+import type { CommandContext } from '../command-line/command.ts';
 import { API } from '../control/api.ts';
 import type { ControlClient } from '../control/client.ts';
-import type { PlanDocument } from '../control/documents.ts';
 import { followEvents } from '../control/follow.ts';
 import { planOfDocument } from '../control/plan-answer.ts';
 import { EXIT, type ExitCode } from '../errors.ts';
 import { systemClock } from '../system.ts';
 import { createOpView } from '../terminal/op-view.ts';
-import { planLines } from '../terminal/plan-text.ts';
 import { askLastLine, namesOf, readRecord, showWait } from '../terminal/watch-op.ts';
-import { printUnread } from './plan.ts';
+import { showAgentPlan } from './plan-outcome.ts';
 
 export interface AgentApplyOptions {
   readonly refs: readonly string[];
@@ -34,11 +32,11 @@ export async function applyThroughAgent(
   if (confirm !== null) {
     const document = await agent.call(API.getPlan, { query });
     const plan = planOfDocument(document);
-    if (!hasWork(plan)) return show(context, agent, document);
+    if (!hasWork(plan)) return showAgentPlan(context, agent, document);
     if (!(await confirm(plan))) return EXIT.failed;
   }
   const failures = await runPass(context, agent, refs);
-  const left = await show(context, agent, await agent.call(API.getPlan, { query }));
+  const left = await showAgentPlan(context, agent, await agent.call(API.getPlan, { query }));
   return failures > 0 ? EXIT.failed : left;
 }
 
@@ -100,24 +98,6 @@ function endOf(json: unknown, passId: string): 'settled' | 'failed' | null {
   if (typeof json !== 'object' || json === null) return null;
   if (!('pass_id' in json) || json.pass_id !== passId || !('state' in json)) return null;
   return json.state === 'settled' || json.state === 'failed' ? json.state : null;
-}
-
-/** As `apply` by itself ends: nothing seen at all is thrown, what is wrong else is 1. */
-async function show(
-  { terminal, isJson }: CommandContext,
-  agent: ControlClient,
-  document: PlanDocument,
-): Promise<ExitCode> {
-  const { readiness, parts } = await agent.call(API.getAgent);
-  const isBlind = parts.some(({ name, ok }) => name === 'pve' && !ok);
-  const unseen = readiness.reasons.find(({ code }) => code !== 'desired_invalid');
-  if (isBlind && unseen !== undefined) throw new ReconcilerError(unseen.code, unseen.message);
-  const plan = planOfDocument(document);
-  if (isJson) printJson(terminal, document);
-  else for (const line of planLines(plan, terminal.out)) terminal.out.line(line);
-  for (const { code, message } of readiness.reasons) printFailure(terminal, { code, message });
-  const unread = printUnread(terminal, plan);
-  return unread > 0 || readiness.reasons.length > 0 ? EXIT.failed : EXIT.ok;
 }
 
 function hasWork({ entries }: Plan): boolean {

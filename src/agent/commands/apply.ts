@@ -19,7 +19,8 @@ import { planLines } from '../terminal/plan-text.ts';
 import { askYesNo } from '../terminal/question.ts';
 import { printable } from '../terminal/terminal.ts';
 import { applyThroughAgent } from './apply-agent.ts';
-import { resolveRefs, showOutcome } from './plan.ts';
+import { resolveRefs } from './plan.ts';
+import { showOutcome } from './plan-outcome.ts';
 
 export async function runApply(
   context: CommandContext,

@@ -1,24 +1,59 @@
-/** `plan [REF…]`: what differs and what would be done. Changes nothing, notes nothing. */
+/**
+ * `plan [REF…]`: what differs and what would be done, by a look of our own. Changes nothing, notes
+ * nothing.
+ */
+import { ReconcilerError } from '../../reconcile/errors.ts';
 import type { Vmid } from '../../reconcile/ids.ts';
 import type { Plan } from '../../reconcile/plan.ts';
-import { type CommandContext, printFailure, printJson } from '../command-line/command.ts';
+import type { CommandContext } from '../command-line/command.ts';
+import { API } from '../control/api.ts';
+import type { ControlClient } from '../control/client.ts';
+import { findAgent } from '../control/find-agent.ts';
 import { type Nameable, resolveRef } from '../control/guest-ref.ts';
-import { planDocument } from '../control/plan-document.ts';
-import { desiredProblems } from '../daemon/last-look.ts';
 import { assertSighted, openSession, type Session } from '../daemon/session.ts';
 import { EXIT, type ExitCode } from '../errors.ts';
-import { planLines } from '../terminal/plan-text.ts';
-import type { Terminal } from '../terminal/terminal.ts';
+import { showAgentPlan, showOutcome } from './plan-outcome.ts';
 
 export async function runPlan(
   context: CommandContext,
   { refs }: { readonly refs: readonly string[] },
 ): Promise<ExitCode> {
   await using session = await openSession(context.configFile, { access: 'read' });
+  const { rejected } = await session.looks.desiredProvider.read(context.signal);
+  if (rejected.length > 0) {
+    await using agent = await findLastGood(context, session);
+    if (agent !== null) return await showItsPlan(context, agent, refs);
+  }
   const plan = await planRefs(session, refs, context.signal);
   const failed = showOutcome(context, session, plan);
   if (failed !== EXIT.ok) return failed;
   return plan.entries.some(({ status }) => status === 'drift') ? EXIT.differs : EXIT.ok;
+}
+
+/** The last good version of a rejected document is in force in a running agent and nowhere else. */
+async function findLastGood(
+  { terminal: { err } }: CommandContext,
+  { config }: Session,
+): Promise<ControlClient | null> {
+  try {
+    return await findAgent(config.control.socket);
+  } catch (error) {
+    if (!(error instanceof ReconcilerError)) throw error;
+    err.line(`note: what the running agent has in force is not known here: ${error.detail}`);
+    return null;
+  }
+}
+
+async function showItsPlan(
+  context: CommandContext,
+  agent: ControlClient,
+  refs: readonly string[],
+): Promise<ExitCode> {
+  const query = refs.length === 0 ? {} : { ref: [...refs] };
+  const document = await agent.call(API.getPlan, { query });
+  const { err } = context.terminal;
+  err.line('note: a document is rejected; this is the plan by what the running agent has in force');
+  return await showAgentPlan(context, agent, document);
 }
 
 /** The plan of the guests that the refs name; of all desired guests without any. */
@@ -47,28 +82,4 @@ export async function resolveRefs(
   for (const vmid of desired.claimedTwice.keys()) known.set(vmid, { vmid, name: null });
   for (const { vmid, name } of actual.guests.values()) known.set(vmid, { vmid, name });
   return new Set(refs.map((ref) => resolveRef(ref, known.values())));
-}
-
-/** The plan on stdout, and on stderr what could not be read; 1 if there was anything. */
-export function showOutcome(context: CommandContext, { looks }: Session, plan: Plan): ExitCode {
-  const { terminal, isJson } = context;
-  const problems = desiredProblems(looks.desired);
-  if (isJson) {
-    printJson(terminal, planDocument(plan, looks.desired?.rejected ?? []));
-  } else if (plan.entries.length > 0 || problems.length === 0) {
-    for (const line of planLines(plan, terminal.out)) terminal.out.line(line);
-  }
-  for (const { code, message } of problems) printFailure(terminal, { code, message });
-  const unread = printUnread(terminal, plan);
-  return problems.length > 0 || unread > 0 ? EXIT.failed : EXIT.ok;
-}
-
-/** How many guests could not be read: each is an error line. */
-export function printUnread(terminal: Terminal, { entries }: Plan): number {
-  const unread = entries.filter(({ status }) => status === 'unknown');
-  for (const { vmid, conditions } of unread) {
-    const message = conditions.map((condition) => condition.message).join('; ');
-    printFailure(terminal, { code: 'service_unavailable', message, ids: { vmid } });
-  }
-  return unread.length;
 }

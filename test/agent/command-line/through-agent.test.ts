@@ -45,3 +45,26 @@ test('apply says in one line why nothing can be seen, and exits as it does by it
   ]);
   expect(applied).toMatchObject({ exit: 77, out: '' });
 });
+
+test('plan knows the last good version that a running agent has in force', async () => {
+  const claim = { version: 1, guests: { 101: { config: { onboot: false } } } };
+  host.write('one.yaml', claim);
+  const two = host.write('two.yaml', claim);
+  const file = host.configure({ desired: [{ file: 'one.yaml' }, { file: 'two.yaml' }] });
+  daemon = startDaemon(file);
+  await daemon.saw(/guest 101 is claimed by/);
+  host.write('two.yaml', 'version: 1\nguests: [');
+  await daemon.saw(/"code":"desired_invalid".*two\.yaml:/);
+  const plan = await runProgram('plan', '101', '--json', '--config', file);
+  expect(JSON.parse(plan.out)).toMatchObject({
+    guests: [{ vmid: 101, status: 'skipped', conditions: [{ code: 'claimed_twice' }] }],
+    rejected_documents: [{ source: two, last_good_in_force: true }],
+  });
+  expect(plan.err).toMatch(/^note: .*running agent has in force$/m);
+  expect(plan.exit).toBe(1);
+  await daemon.end('SIGTERM');
+  const alone = await runProgram('plan', '--json', '--config', file);
+  expect(JSON.parse(alone.out)).toMatchObject({
+    rejected_documents: [{ source: two, last_good_in_force: false }],
+  });
+});

@@ -1,0 +1,56 @@
+/** What a plan ends with: the plan on stdout, on stderr what could not be read, the exit status. */
+import { ReconcilerError } from '../../reconcile/errors.ts';
+import type { Plan } from '../../reconcile/plan.ts';
+import { type CommandContext, printFailure, printJson } from '../command-line/command.ts';
+import { API } from '../control/api.ts';
+import type { ControlClient } from '../control/client.ts';
+import type { PlanDocument } from '../control/documents.ts';
+import { planOfDocument } from '../control/plan-answer.ts';
+import { planDocument } from '../control/plan-document.ts';
+import { desiredProblems } from '../daemon/last-look.ts';
+import type { Session } from '../daemon/session.ts';
+import { EXIT, type ExitCode } from '../errors.ts';
+import { planLines } from '../terminal/plan-text.ts';
+import type { Terminal } from '../terminal/terminal.ts';
+
+/** Of a look of our own. */
+export function showOutcome(context: CommandContext, { looks }: Session, plan: Plan): ExitCode {
+  const { terminal, isJson } = context;
+  const problems = desiredProblems(looks.desired);
+  if (isJson) {
+    printJson(terminal, planDocument(plan, looks.desired?.rejected ?? []));
+  } else if (plan.entries.length > 0 || problems.length === 0) {
+    for (const line of planLines(plan, terminal.out)) terminal.out.line(line);
+  }
+  for (const { code, message } of problems) printFailure(terminal, { code, message });
+  const unread = printUnread(terminal, plan);
+  return problems.length > 0 || unread > 0 ? EXIT.failed : EXIT.ok;
+}
+
+/** Of a running agent, ending the same: nothing seen at all is thrown, what is wrong else is 1. */
+export async function showAgentPlan(
+  { terminal, isJson }: CommandContext,
+  agent: ControlClient,
+  document: PlanDocument,
+): Promise<ExitCode> {
+  const { readiness, parts } = await agent.call(API.getAgent);
+  const isBlind = parts.some(({ name, ok }) => name === 'pve' && !ok);
+  const unseen = readiness.reasons.find(({ code }) => code !== 'desired_invalid');
+  if (isBlind && unseen !== undefined) throw new ReconcilerError(unseen.code, unseen.message);
+  const plan = planOfDocument(document);
+  if (isJson) printJson(terminal, document);
+  else for (const line of planLines(plan, terminal.out)) terminal.out.line(line);
+  for (const { code, message } of readiness.reasons) printFailure(terminal, { code, message });
+  const unread = printUnread(terminal, plan);
+  return unread > 0 || readiness.reasons.length > 0 ? EXIT.failed : EXIT.ok;
+}
+
+/** How many guests could not be read: each is an error line. */
+function printUnread(terminal: Terminal, { entries }: Plan): number {
+  const unread = entries.filter(({ status }) => status === 'unknown');
+  for (const { vmid, conditions } of unread) {
+    const message = conditions.map((condition) => condition.message).join('; ');
+    printFailure(terminal, { code: 'service_unavailable', message, ids: { vmid } });
+  }
+  return unread.length;
+}
