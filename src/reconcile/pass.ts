@@ -218,9 +218,7 @@ function describeAbsence(vmid: Vmid, actual: ActualState): Problem {
   if (node !== undefined)
     return { code: 'guest_moved', message: `guest ${vmid} is on node ${node}` };
   for (const list of [actual.qemu, actual.lxc]) {
-    if (list.kind === 'unknown') {
-      return { code: 'service_unavailable', message: list.problem.message };
-    }
+    if (list.kind === 'unknown') return list.problem;
   }
   return { code: 'not_found', message: `PVE lists no guest ${vmid} on this node` };
 }

@@ -167,6 +167,19 @@ describe('nothing is taken', () => {
     expect(codes(await submit(start(101)))).toEqual(['service_unavailable']);
   });
 
+  it.each(['unauthorized', 'forbidden', 'tls_untrusted', 'service_unavailable'] as const)(
+    'for a guest that cannot be seen, with why: %s',
+    async (code) => {
+      await makeWorld(101);
+      const list = { kind: 'unknown', problem: { code, message: 'PVE says no' } } as const;
+      const observe = world.api.observe.bind(world.api);
+      world.api.observe = async (...asked) => {
+        return { ...(await observe(...asked)), qemu: list, lxc: list };
+      };
+      expect(codes(await submit(start(102)))).toEqual([code]);
+    },
+  );
+
   it('that has expired by more than two clocks may differ', async () => {
     await makeWorld(101);
     const late = signed(101, 'k1');
