@@ -2,12 +2,16 @@
  * `status [REF…]`: a row per guest, as the running agent sees it. Without one it looks for itself:
  * reads the node, the documents and the journal, changes nothing, and says so.
  */
+
+import type { z } from 'zod';
 import { openReader } from '../../journal/reader.ts';
 import type { Problem } from '../../reconcile/errors.ts';
 import { type CommandContext, printFailure, printJson } from '../command-line/command.ts';
 import { loadConfig } from '../config/config.ts';
+import { pauseOf } from '../control/agent-view.ts';
 import { API } from '../control/api.ts';
 import type { ControlClient } from '../control/client.ts';
+import { pauseDocument } from '../control/documents.ts';
 import { findAgent } from '../control/find-agent.ts';
 import { resolveRef } from '../control/guest-ref.ts';
 import {
@@ -47,6 +51,8 @@ interface Status {
   readonly source: 'agent' | 'look';
   readonly guests: readonly GuestView[];
   readonly problems: readonly Problem[];
+  /** Of all reconciling. */
+  readonly pause: z.infer<typeof pauseDocument>;
   /** When the node was looked at (RFC 3339), and how long ago that is; null: not yet. */
   readonly looked: { readonly at: string; readonly agoMs: number } | null;
 }
@@ -76,11 +82,11 @@ export async function runStatus(
 
 async function askAgent(agent: ControlClient, refs: readonly string[]): Promise<Status> {
   const { guests, looked_at: at } = await agent.call(API.listGuests);
-  const { readiness, now } = await agent.call(API.getAgent);
+  const { readiness, pause, now } = await agent.call(API.getAgent);
   const only = new Set(refs.map((ref) => resolveRef(ref, guests)));
   const shown = refs.length === 0 ? guests : guests.filter(({ vmid }) => only.has(vmid));
   const looked = at === null ? null : { at, agoMs: Date.parse(now) - Date.parse(at) };
-  return { source: 'agent', guests: shown, problems: readiness.reasons, looked };
+  return { source: 'agent', guests: shown, problems: readiness.reasons, pause, looked };
 }
 
 async function lookOurselves(
@@ -112,21 +118,22 @@ async function lookOurselves(
     });
     const shown = only === null ? guests : guests.filter(({ vmid }) => only.has(vmid));
     const looked = { at: new Date(systemClock.now()).toISOString(), agoMs: 0 };
-    return { source: 'look', guests: shown, problems: desiredProblems(desired), looked };
+    const pause = pauseDocument.parse(pauseOf({ ledger: session.ledger, clock: systemClock }));
+    return { source: 'look', guests: shown, problems: desiredProblems(desired), pause, looked };
   };
 }
 
 function show({ terminal, isJson }: CommandContext, status: Status): ExitCode {
-  const { source, guests, problems, looked } = status;
+  const { source, guests, problems, pause, looked } = status;
   // What was not looked at yet is not a node where all is well.
   const isBlind = (looked === null || guests.length === 0) && problems.length > 0;
-  if (isJson) printJson(terminal, { source, looked_at: looked?.at ?? null, guests });
+  if (isJson) printJson(terminal, { source, looked_at: looked?.at ?? null, pause, guests });
   else if (!isBlind) for (const line of statusLines(status, terminal.out)) terminal.out.line(line);
   for (const { code, message } of problems) printFailure(terminal, { code, message });
   return problems.length === 0 ? EXIT.ok : EXIT.failed;
 }
 
-function statusLines({ guests, looked }: Status, out: Channel): string[] {
+function statusLines({ guests, problems, pause, looked }: Status, out: Channel): string[] {
   const rows = guests.map((guest) => [
     `${guest.vmid}`,
     guest.name === null ? '' : printable(guest.name),
@@ -136,9 +143,7 @@ function statusLines({ guests, looked }: Status, out: Channel): string[] {
     DRIFT_TEXTS[guest.status ?? 'none'],
     guest.phase,
     guest.last_op === null ? '' : `${guest.last_op.kind} ${guest.last_op.state}`,
-    [...(guest.waiting_for ? [guest.waiting_for] : []), ...guest.conditions]
-      .map(({ code, message }) => printable(`${String(code)}: ${String(message)}`))
-      .join('; '),
+    conditionsText(guest),
   ]);
   const paint = (text: string, column: number, row: readonly string[] | null): string => {
     if (row === null) return out.paint('bold', text);
@@ -146,15 +151,35 @@ function statusLines({ guests, looked }: Status, out: Channel): string[] {
   };
   const table = formatTable(COLUMNS, rows, { width: out.columns, paint });
   const ago = looked === null || looked.agoMs < AGO_SHOWN_MS ? '' : ` (${agoText(looked.agoMs)})`;
-  return [...table, summaryLine(guests, out) + out.paint('dim', ago)];
+  const paused = pause.paused ? [out.paint('yellow', pauseText(pause))] : [];
+  const summary = summaryLine(guests, problems.length > 0, out);
+  return [...table, ...paused, summary + out.paint('dim', ago)];
+}
+
+function pauseText({ until, reason }: Status['pause']): string {
+  const why = reason === null ? '' : `: ${printable(reason)}`;
+  return `reconciling is paused ${until === null ? 'until it is resumed' : `until ${until}`}${why}`;
+}
+
+function conditionsText({ waiting_for: waiting, conditions, hold }: GuestView): string {
+  const message = `on hold: ${hold?.reason}`;
+  // The plan does not name it where a tag holds the guest too, or nobody wants anything of it.
+  const isNamed = conditions.some((condition) => condition['message'] === message);
+  const held = hold === null || isNamed ? [] : [{ code: 'on_hold', message, until: hold.until }];
+  return [...(waiting ? [waiting] : []), ...conditions, ...held]
+    .map(({ code, message, until }) => {
+      const end = typeof until === 'string' ? `, until ${until}` : '';
+      return printable(`${String(code)}: ${String(message)}${end}`);
+    })
+    .join('; ');
 }
 
 /** In sync or not: what somebody who has a second reads. */
-function summaryLine(guests: readonly GuestView[], out: Channel): string {
+function summaryLine(guests: readonly GuestView[], hasErrors: boolean, out: Channel): string {
   const count = (status: GuestView['status']): number =>
     guests.filter((guest) => guest.status === status).length;
   const wanted = guests.length - count(null);
-  if (wanted === count('in_sync')) {
+  if (wanted === count('in_sync') && !hasErrors) {
     return out.paint('green', `in sync: all ${wanted} wanted guests are as they should be`);
   }
   const parts = [
@@ -164,7 +189,8 @@ function summaryLine(guests: readonly GuestView[], out: Channel): string {
     [count('in_sync'), 'in sync'],
   ] as const;
   const text = parts.filter(([many]) => many > 0).map(([many, what]) => `${many} ${what}`);
-  return out.paint('yellow', `not in sync: ${text.join(', ')}`);
+  const all = hasErrors ? [...text, 'see the errors'] : text;
+  return out.paint('yellow', `not in sync: ${all.join(', ')}`);
 }
 
 const DRIFT_TEXTS = {

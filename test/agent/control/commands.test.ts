@@ -237,6 +237,31 @@ describe('through the agent', () => {
     expect(JSON.parse(json.out.text)).toMatchObject({ source: 'agent', guests: [{ vmid: 101 }] });
   });
 
+  test('status shows a pause and holds with their ends', async () => {
+    await using world = await setUp({ desired: { 101: { power: 'running' } } });
+    const { context, out } = await sitDown(world);
+    await runPause(context, { for: '1h' });
+    await runGuestHold(context, { ref: 'web', for: '30m' });
+    await runGuestHold(context, { ref: 'mail', for: '40m' });
+    await world.pass();
+    out.text = '';
+    await runStatus(context, { refs: [] });
+    const rows = out.text.trim().split('\n');
+    expect(rows.at(-2)).toMatch(/^reconciling is paused until 2026-11-20T13:00:00.*: paused by /);
+    expect(rows.at(-1)).toMatch(/^in sync/);
+    expect(rows[1]).toMatch(/^101 .* on_hold: on hold: held by .*, until 2026-11-20T12:30:00/);
+    expect(rows[2]).toMatch(/^102 .* on_hold: on hold: held by .*, until 2026-11-20T12:40:00/);
+    expect(rows.join('\n').match(/on_hold/g)).toHaveLength(2);
+  });
+
+  test('status does not call in sync what a rejected document wants', async () => {
+    await using world = await setUp();
+    world.reasons.push({ code: 'desired_invalid', message: 'web.yaml:1:1: expected a mapping' });
+    const { context, out } = await sitDown(world);
+    expect(await runStatus(context, { refs: [] })).toBe(1);
+    expect(out.text.trim().split('\n').at(-1)).toBe('not in sync: see the errors');
+  });
+
   test('a command without an agent fails with how to start one', async () => {
     await using world = await setUp();
     const { context } = await sitDown(world);
