@@ -5,13 +5,25 @@
 import { CommanderError } from 'commander';
 import { ReconcilerError } from '../../reconcile/errors.ts';
 import { EXIT, type ExitCode } from '../errors.ts';
-import { createTerminal } from '../terminal/terminal.ts';
+import { createTerminal, type Terminal } from '../terminal/terminal.ts';
 import { type CommandContext, failureOf, printFailure, usageError } from './command.ts';
 import { createProgram } from './command-line.ts';
 
 /** `argv` without node and script. Never rejects. */
 export async function runCli(argv: readonly string[]): Promise<ExitCode> {
   const terminal = createTerminal({ out: process.stdout, err: process.stderr }, process.env);
+  const exit = await runOn(terminal, argv);
+  const lost = await terminal.out.finish();
+  if (lost === null) return exit;
+  const failed = printFailure(terminal, {
+    code: 'interrupted',
+    message: `the output cannot be written: ${lost.message}`,
+    hint: 'look at where stdout goes; what the command has done is done',
+  });
+  return exit === EXIT.ok ? failed : exit;
+}
+
+async function runOn(terminal: Terminal, argv: readonly string[]): Promise<ExitCode> {
   const interruption = abortOnSignals();
   let exit: ExitCode = EXIT.ok;
   const program = createProgram({

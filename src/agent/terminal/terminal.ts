@@ -30,8 +30,10 @@ export interface Channel {
   /** As it is, with what moves the cursor. */
   text(text: string): void;
   paint(colour: Colour, text: string): string;
-  /** Ended by the reader; followers stop on it. */
+  /** Ended by the reader, or by a failed write; followers stop on it. */
   readonly closed: AbortSignal;
+  /** Once all is written, or can no more be: why it could not, null where only the reader left. */
+  finish(): Promise<Error | null>;
 }
 
 export interface Terminal {
@@ -54,6 +56,9 @@ export function createTerminal(
   };
 }
 
+/** Nobody reads any more, and that is all it means. */
+const READER_GONE: ReadonlySet<string> = new Set(['EPIPE', 'ECONNRESET']);
+
 interface Habits {
   readonly mayColour: boolean;
   /** Else a terminal is sent ASCII; a file or a pipe always gets UTF-8. */
@@ -63,10 +68,16 @@ interface Habits {
 function createChannel(stream: Stream, { mayColour, isUnicode }: Habits): Channel {
   const closed = new AbortController();
   const isTerminal = stream.isTTY === true;
-  // EPIPE and its kin: nobody reads any more, and that is all it means.
-  stream.on('error', () => closed.abort());
+  let failure: Error | null = null;
+  let last: Promise<unknown> = Promise.resolve();
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (!READER_GONE.has(error.code ?? '')) failure ??= error;
+    closed.abort();
+  });
   const write = (text: string): void => {
-    if (!closed.signal.aborted) stream.write(isTerminal && !isUnicode ? inAscii(text) : text);
+    if (closed.signal.aborted) return;
+    const sent = isTerminal && !isUnicode ? inAscii(text) : text;
+    last = new Promise((resolve) => stream.write(sent, resolve));
   };
   return {
     isTerminal,
@@ -79,6 +90,10 @@ function createChannel(stream: Stream, { mayColour, isUnicode }: Habits): Channe
     },
     line: (text) => write(`${text}\n`),
     text: write,
+    async finish() {
+      await last;
+      return failure;
+    },
     paint(colour, text) {
       return isTerminal && mayColour ? `\u001B[${SGR[colour]}m${text}\u001B[0m` : text;
     },

@@ -1,6 +1,6 @@
 /** The commands from outside: processes, exit statuses, stdout and stderr, over HTTPS. */
 import { spawn } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type Simulator, startSimulator } from '../../simulator/start.ts';
@@ -230,6 +230,19 @@ test('a reader that goes away ends the output, not the program', async () => {
   child.stderr.setEncoding('utf8').on('data', (text: string) => (err += text));
   const exit = await new Promise((resolve) => child.once('close', resolve));
   expect({ exit, err }).toEqual({ exit: 0, err: '' });
+});
+
+test('a disk that is full fails a command that had nothing else to fail on', async () => {
+  const full = openSync('/dev/full', 'w');
+  const child = spawn(process.execPath, [programFile(), 'schema'], {
+    stdio: ['ignore', full, 'pipe'],
+  });
+  closeSync(full);
+  let err = '';
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => (err += text));
+  const exit = await new Promise((resolve) => child.once('close', resolve));
+  expect(err).toMatch(/^error \[interrupted\] the output cannot be written: ENOSPC.*\nhint: .*\n$/);
+  expect(exit).toBe(1);
 });
 
 describe('the daemon', () => {

@@ -1,4 +1,4 @@
-import { PassThrough } from 'node:stream';
+import { PassThrough, Writable } from 'node:stream';
 import { assert, property, string } from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { formatTable } from '../../../src/agent/terminal/table.ts';
@@ -48,6 +48,19 @@ test('after the reader has gone nothing is written, and nothing fails', () => {
   terminal.out.line('two');
   expect(terminal.out.closed.aborted).toBe(true);
   expect(String(out.read())).toBe('one\n');
+});
+
+test.each([
+  ['EPIPE', null],
+  ['ENOSPC', expect.objectContaining({ code: 'ENOSPC' })],
+])('a write that fails with %s ends the output; only a lost one is told', async (code, told) => {
+  const out = new Writable({
+    write: (_chunk, _encoding, done) => done(Object.assign(new Error(code), { code })),
+  });
+  const terminal = createTerminal({ out, err: new PassThrough() }, {});
+  terminal.out.line('one');
+  expect(await terminal.out.finish()).toEqual(told);
+  expect(terminal.out.closed.aborted).toBe(true);
 });
 
 test('no text that somebody chose can move the cursor, break the line or turn it around', () => {
