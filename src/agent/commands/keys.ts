@@ -1,6 +1,6 @@
 /** `keys generate`: a key pair for whoever signs ops. `keys show`: the agent's own public key. */
 import { existsSync } from 'node:fs';
-import { open } from 'node:fs/promises';
+import { access, constants, open } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { ReconcilerError } from '../../reconcile/errors.ts';
 import { type CommandContext, printJson, usageError } from '../command-line/command.ts';
@@ -75,13 +75,21 @@ export async function runKeysShow({
 }: CommandContext): Promise<ExitCode> {
   const { stateDir, agent } = await loadConfig(configFile);
   const file = agentKeyFile(stateDir);
-  if (!existsSync(file)) {
-    throw new ReconcilerError('not_found', `${file}: this agent has no key yet`, {
-      hint: 'it is made when the agent starts for the first time',
-    });
-  }
+  await requireKey(file);
   const { publicKeyPem, keySha256 } = await readSigningKey(file);
   if (isJson) printJson(terminal, { agent, key_sha256: keySha256, public_key_pem: publicKeyPem });
   else terminal.out.line(publicKeyPem.trimEnd());
   return EXIT.ok;
+}
+
+/** Throws `not_found` where there is none yet, and what the system says where it may not be read. */
+async function requireKey(file: string): Promise<void> {
+  try {
+    await access(file, constants.R_OK);
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error;
+    throw new ReconcilerError('not_found', `${file}: this agent has no key yet`, {
+      hint: 'it is made when the agent starts for the first time',
+    });
+  }
 }

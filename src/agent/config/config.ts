@@ -11,6 +11,7 @@ import { ReconcilerError } from '../../reconcile/errors.ts';
 import type { OpKind } from '../../reconcile/op.ts';
 import type { EnginePolicy } from '../../reconcile/ports.ts';
 import type { SignPlaces } from '../cheap-looks/host-signs.ts';
+import { permissionHint } from '../daemon/state-owner.ts';
 import { configSchema, type ListenAddress, type VmidRange } from './config-schema.ts';
 import {
   type Finding,
@@ -82,11 +83,12 @@ export interface SignerEntry {
   readonly vmids: readonly VmidRange[];
 }
 
-/** Throws `config_invalid` with every finding. */
+/** Throws `config_invalid` with every finding, `forbidden` where the file cannot be opened. */
 export async function loadConfig(file: string): Promise<Config> {
   const read = await readTextFile(file, { maxBytes: CONFIG_MAX_BYTES });
   if (read.kind === 'unreadable') {
-    const { message, line = 0, column = 0 } = read.problem;
+    const { message, isDenied, line = 0, column = 0 } = read.problem;
+    if (isDenied === true) throw denied(`${file}: ${message}`, file);
     throw invalid([{ file, line, column, path: '', message }], 'name the file with --config FILE');
   }
   const parsed = parsePositioned(read.text, { file, schema: configSchema });
@@ -190,7 +192,7 @@ export async function readTlsTrust(
   return { kind: 'ca', ca, serverName };
 }
 
-/** Reads a file the configuration names; throws `config_invalid` with the place that names it. */
+/** Reads a file the configuration names; throws `config_invalid`, or `forbidden`, with the place that names it. */
 export async function readConfigured(
   config: Config,
   {
@@ -201,8 +203,9 @@ export async function readConfigured(
 ): Promise<string> {
   const read = await readTextFile(file, { maxBytes: KEY_FILE_MAX_BYTES, guard });
   if (read.kind === 'read') return read.text;
-  const { message, hint } = read.problem;
-  throw configError(config, path, { message: `${file}: ${message}`, hint });
+  const { message, hint, isDenied } = read.problem;
+  const wrong = configError(config, path, { message: `${file}: ${message}`, hint });
+  throw isDenied === true ? denied(wrong.detail, file) : wrong;
 }
 
 /** `config_invalid`, naming the place in config.yaml. */
@@ -213,6 +216,13 @@ export function configError(
 ): ReconcilerError {
   const place = config.placeOf(path);
   return invalid([{ file: config.file, ...place, path: pathText(path), message }], hint);
+}
+
+function denied(message: string, file: string): ReconcilerError {
+  return new ReconcilerError('forbidden', message, {
+    disposition: 'halt',
+    hint: permissionHint(file),
+  });
 }
 
 function invalid(findings: readonly Finding[], hint?: string): ReconcilerError {

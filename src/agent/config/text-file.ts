@@ -22,6 +22,8 @@ export type TextFile =
 export interface FileProblem {
   readonly message: string;
   readonly hint?: string;
+  /** The system would not let us read it. */
+  readonly isDenied?: boolean;
   /** Where in the text, from 1. */
   readonly line?: number;
   readonly column?: number;
@@ -52,16 +54,26 @@ export async function readTextFile(
     if (problem !== null) return { kind: 'unreadable', problem };
     return decode(await readUpTo(file, options.maxBytes + 1), options.maxBytes);
   } catch (error) {
-    return unreadable(`cannot be read: ${describeIoError(error)}`);
+    const message = `cannot be read: ${describeIoError(error)}`;
+    const denied = isDenied(error) ? { isDenied: true } : {};
+    return { kind: 'unreadable', problem: { message, ...denied } };
   }
 }
 
 /** The system's reason in plain words. */
 export function describeIoError(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
-  const reason = REASONS[code] ?? error.message;
-  return reason === DENIED ? reason + asWhom() : reason;
+  const reason = REASONS[codeOf(error)] ?? error.message;
+  return isDenied(error) ? reason + asWhom() : reason;
+}
+
+function isDenied(error: unknown): boolean {
+  return REASONS[codeOf(error)] === DENIED;
+}
+
+function codeOf(error: unknown): string {
+  if (!(error instanceof Error && 'code' in error)) return '';
+  return typeof error.code === 'string' ? error.code : '';
 }
 
 function refuseFile(
@@ -136,8 +148,4 @@ function decode(bytes: Buffer, maxBytes: number): TextFile {
 
 function tooLarge(maxBytes: number): FileProblem {
   return { message: `larger than the limit of ${maxBytes / 1024} KiB` };
-}
-
-function unreadable(message: string): TextFile {
-  return { kind: 'unreadable', problem: { message } };
 }

@@ -1,8 +1,9 @@
-import { chownSync, mkdirSync, readFileSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { spawnSync } from 'node:child_process';
+import { chmodSync, chownSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Simulator, startSimulator } from '../../simulator/start.ts';
-import { type Host, makeHost, runProgram } from '../program.ts';
+import { type Host, makeHost, programFile, runProgram } from '../program.ts';
 
 /** Nobody's; only root can give a file away, and where that is not so there is nothing to give up. */
 const ACCOUNT = process.geteuid?.() === 0 ? 54_321 : (process.geteuid?.() ?? 0);
@@ -65,7 +66,31 @@ test.runIf(process.geteuid?.() === 0)(
   async () => {
     const token_file = host.write('root-token', pve.token('root'), 0o600);
     const config = host.configure({ proxmox: { token_file } });
-    const { err } = await runProgram('status', '--config', config);
+    const { err, exit } = await runProgram('status', '--config', config);
     expect(err).toContain(`permission denied (acting as uid ${ACCOUNT}, the owner of`);
+    expect(err).toMatch(/^error \[forbidden\] .*proxmox\.token_file: /m);
+    expect(err).toContain(`hint: let uid ${ACCOUNT} read ${token_file}`);
+    expect(exit).toBe(77);
   },
 );
+
+test('somebody without permission is told so, and not that there is nothing', async () => {
+  const uid = process.geteuid?.() === 0 ? { uid: ACCOUNT + 1 } : {};
+  const folder = join(host.dir, 'closed');
+  mkdirSync(folder, { mode: 0o700 });
+  const key = join(folder, 'agent-key.pem');
+  writeFileSync(key, '');
+  for (const open of [host.dir, dirname(programFile())]) chmodSync(open, 0o755);
+  const config = host.configure({ state_dir: folder });
+  chmodSync(config, 0o644);
+  chmodSync(folder, 0);
+  const asked = spawnSync(process.execPath, [programFile(), 'keys', 'show', '--config', config], {
+    encoding: 'utf8',
+    ...uid,
+  });
+  expect(asked.stderr).toBe(
+    `error [forbidden] no permission for ${key}\n` +
+      'hint: run it as root, or as the user whose files these are\n',
+  );
+  expect(asked.status).toBe(77);
+});
