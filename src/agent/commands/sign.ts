@@ -4,14 +4,22 @@
  */
 import { randomBytes } from 'node:crypto';
 import { basename } from 'node:path';
+import { createValueSemantics } from '../../proxmox/values/same-value.ts';
 import { parseDurationMs } from '../../reconcile/desired.ts';
 import { ReconcilerError } from '../../reconcile/errors.ts';
+import type { GuestKind } from '../../reconcile/guest.ts';
+import type { SetConfigParams } from '../../reconcile/op.ts';
 import { type CommandContext, usageError } from '../command-line/command.ts';
 import { EXIT, type ExitCode } from '../errors.ts';
 import { readSigningKey } from '../hub/agent-key.ts';
 import { addSignature, type Envelope, envelopeText } from '../hub/dsse.ts';
 import { readEnvelope } from '../hub/envelope-file.ts';
-import { LIFETIME_MAX_MS, OP_PAYLOAD_TYPE, parseOpPayload } from '../hub/op-payload.ts';
+import {
+  LIFETIME_MAX_MS,
+  OP_PAYLOAD_TYPE,
+  parseOpPayload,
+  type SignedOp,
+} from '../hub/op-payload.ts';
 import { type Channel, printable } from '../terminal/terminal.ts';
 
 export interface SignOptions {
@@ -33,6 +41,11 @@ interface OpNames {
   readonly vmid: string | undefined;
 }
 
+interface Draft {
+  readonly envelope: Envelope;
+  readonly op: SignedOp;
+}
+
 export async function runSign(
   { terminal: { out, err } }: CommandContext,
   { kind, vmid, ...options }: SignOptions & OpNames,
@@ -40,8 +53,10 @@ export async function runSign(
   const { add, key: keyFiles, keyid } = options;
   if (keyid !== undefined && keyFiles.length > 1) throw usageError('--keyid goes with one --key');
   if (add !== undefined && kind !== undefined) throw usageError('--add takes the op as it is');
-  let envelope =
-    add === undefined ? draft({ ...options, kind, vmid }) : (await readEnvelope(add)).envelope;
+  const asked = add === undefined ? draft({ ...options, kind, vmid }) : await readEnvelope(add);
+  let { envelope } = asked;
+  const why = objection(asked.op);
+  if (why !== null) throw usageError(`every agent would refuse it: ${why}`);
   if (add !== undefined) showPayload(err, envelope);
   for (const file of keyFiles) {
     const { privateKey } = await readSigningKey(file);
@@ -56,7 +71,7 @@ function keyidOf(file: string): string {
   return basename(file).replace(/(?:\.key)?\.pem$/, '');
 }
 
-function draft(options: SignOptions & OpNames): Envelope {
+function draft(options: SignOptions & OpNames): Draft {
   const { kind, vmid, agent } = options;
   if (kind === undefined || vmid === undefined) {
     throw usageError('expected KIND and VMID, or --add FILE');
@@ -82,7 +97,30 @@ function draft(options: SignOptions & OpNames): Envelope {
   const payload = Buffer.from(text);
   const parsed = parseOpPayload(payload);
   if (parsed.kind === 'invalid') throw usageError(parsed.reason);
-  return { payloadType: OP_PAYLOAD_TYPE, payload, signatures: [] };
+  const envelope = { payloadType: OP_PAYLOAD_TYPE, payload, signatures: [] };
+  return { envelope, op: parsed.op };
+}
+
+/** Why an agent refuses it, whichever kind the guest is; null: one of the two may take it. */
+function objection({ action }: SignedOp): string | null {
+  if (action.kind !== 'set_config') return null;
+  const { set, delete: deleted } = action.params;
+  if (Object.keys(set).length + deleted.length === 0) return 'set_config names no key';
+  const qemu = refusalOf('qemu', action.params);
+  const lxc = refusalOf('lxc', action.params);
+  if (qemu === null || lxc === null) return null;
+  return qemu === lxc ? qemu : `as qemu: ${qemu}; as lxc: ${lxc}`;
+}
+
+function refusalOf(kind: GuestKind, { set, delete: deleted }: SetConfigParams): string | null {
+  const semantics = createValueSemantics();
+  const secret = [...Object.keys(set), ...deleted].find((key) => semantics.isWriteOnly(kind, key));
+  if (secret !== undefined) return `${secret}: a secret is set by desired state only`;
+  for (const [key, value] of Object.entries(set)) {
+    const why = semantics.refusal(kind, key, value);
+    if (why !== null) return `${key}: ${why}`;
+  }
+  return null;
 }
 
 function readParams(text = '{}'): unknown {
