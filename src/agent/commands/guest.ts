@@ -1,13 +1,12 @@
 /** `guest start|stop|restart REF`: an operator's op, through the running agent. */
 
-import { parseDurationMs } from '../../reconcile/desired.ts';
 import { assertNever } from '../../reconcile/errors.ts';
-import { type CommandContext, printJson, usageError } from '../command-line/command.ts';
+import { type CommandContext, printJson } from '../command-line/command.ts';
+import { readDuration } from '../command-line/duration-option.ts';
 import { API } from '../control/api.ts';
 import type { ControlClient } from '../control/client.ts';
 import type { OpAnswer } from '../control/documents.ts';
 import { claimedActor, requireAgent } from '../control/find-agent.ts';
-import { requireHoldTime } from '../control/hold-time.ts';
 import { EXIT, type ExitCode } from '../errors.ts';
 import { watchOp } from '../terminal/watch-op.ts';
 import { showOpEnd } from './ops-wait.ts';
@@ -31,8 +30,8 @@ export async function runGuestOp(
   options: GuestOpOptions,
 ): Promise<ExitCode> {
   const { terminal, isJson } = context;
+  if (options.hold !== undefined) readDuration('--hold', options.hold);
   const how = howToStop(options);
-  requireHoldTime('--hold', options.hold);
   await using agent = await requireAgent(context);
   const op = await submit(agent, options, how);
   if (options.wait === true) return showOpEnd(context, await watchOp(context, agent, op));
@@ -65,12 +64,8 @@ function submit(
 function howToStop({ hard = false, timeout }: GuestOpOptions) {
   return {
     ...(hard ? { mode: 'stop' as const } : {}),
-    ...(timeout === undefined ? {} : { timeout_s: parseSeconds(timeout) }),
+    ...(timeout === undefined
+      ? {}
+      : { timeout_s: Math.ceil(readDuration('--timeout', timeout) / 1000) }),
   };
-}
-
-function parseSeconds(text: string): number {
-  const ms = parseDurationMs(text);
-  if (ms === null) throw usageError('--timeout: expected a duration like 60s or 5m');
-  return Math.ceil(ms / 1000);
 }

@@ -1,8 +1,8 @@
 /** `guest hold|resume REF`, `pause`, `resume`: who is left alone, and for how long. */
 import { type CommandContext, printJson } from '../command-line/command.ts';
+import { readDuration } from '../command-line/duration-option.ts';
 import { API } from '../control/api.ts';
 import { claimedActor, requireAgent } from '../control/find-agent.ts';
-import { requireHoldTime } from '../control/hold-time.ts';
 import { EXIT, type ExitCode } from '../errors.ts';
 import { printable } from '../terminal/terminal.ts';
 
@@ -10,7 +10,9 @@ interface For {
   readonly for?: string;
 }
 
+/** Throws a usage error, before anything is asked of the agent. */
 function bodyOf(options: For): { readonly for?: string; readonly actor?: string } {
+  if (options.for !== undefined) readDuration('--for', options.for);
   return { ...options, ...claimedActor(process.env) };
 }
 
@@ -18,9 +20,9 @@ export async function runGuestHold(
   context: CommandContext,
   { ref, ...options }: For & { readonly ref: string },
 ): Promise<ExitCode> {
-  requireHoldTime('--for', options.for);
+  const body = bodyOf(options);
   await using agent = await requireAgent(context);
-  const guest = await agent.call(API.holdGuest, { params: { ref }, body: bodyOf(options) });
+  const guest = await agent.call(API.holdGuest, { params: { ref }, body });
   if (context.isJson) printJson(context.terminal, guest);
   else context.terminal.out.line(`${label(guest)} is on hold ${untilText(guest.hold?.until)}`);
   return EXIT.ok;
@@ -38,9 +40,9 @@ export async function runGuestResume(
 }
 
 export async function runPause(context: CommandContext, options: For): Promise<ExitCode> {
-  requireHoldTime('--for', options.for);
+  const body = bodyOf(options);
   await using agent = await requireAgent(context);
-  const pause = await agent.call(API.pause, { body: bodyOf(options) });
+  const pause = await agent.call(API.pause, { body });
   if (context.isJson) printJson(context.terminal, pause);
   else context.terminal.out.line(`reconciling is paused ${untilText(pause.until)}`);
   return EXIT.ok;

@@ -3,7 +3,6 @@
  * pause. Longer is for good, which is a hold without an end.
  */
 import { durationSchema, parseDurationMs } from '../../reconcile/desired.ts';
-import { ReconcilerError } from '../../reconcile/errors.ts';
 
 const HOLD_MAX_MS = 366 * 24 * 3_600_000;
 const EXPECTED = 'expected between 1ms and 366d';
@@ -12,11 +11,3 @@ const EXPECTED = 'expected between 1ms and 366d';
 export const holdTime = durationSchema
   .transform((text) => parseDurationMs(text) ?? Number.NaN)
   .refine((ms) => ms > 0 && ms <= HOLD_MAX_MS, EXPECTED);
-
-/** Of a command's option, before anything is asked of the agent. Throws `invalid_request`. */
-export function requireHoldTime(option: string, text: string | undefined): void {
-  if (text === undefined || holdTime.safeParse(text).success) return;
-  throw new ReconcilerError('invalid_request', `${option}: ${EXPECTED}, like 90m, 1h or 30d`, {
-    hint: '`guest hold REF` and `pause` without `--for` hold until `resume`',
-  });
-}

@@ -127,6 +127,25 @@ describe('guest', () => {
     expect(err.text).toContain('[guest_locked] locked');
   });
 
+  test.each<[string, (context: CommandContext) => Promise<unknown>]>([
+    ['--timeout', (it) => runGuestOp(it, { kind: 'stop', ref: '101', timeout: '0s' })],
+    ['--timeout', (it) => runGuestOp(it, { kind: 'stop', ref: '101', timeout: '25h' })],
+    ['--hold', (it) => runGuestOp(it, { kind: 'start', ref: '101', hold: '1x' })],
+    ['--for', (it) => runGuestHold(it, { ref: '101', for: '1x' })],
+    ['--for', (it) => runGuestHold(it, { ref: '101', for: '0s' })],
+    ['--for', (it) => runPause(it, { for: '999ms' })],
+    ['--for', (it) => runPause(it, { for: '9999999d' })],
+  ])('a duration that is none is refused as %s, before an agent is asked', async (option, run) => {
+    await using world = await setUp();
+    const { context } = await sitDown(world);
+    await world.server.close();
+    await expect(run(context)).rejects.toMatchObject({
+      code: 'invalid_request',
+      detail: expect.stringMatching(new RegExp(`^${option}: expected a duration from 1s to `)),
+      hint: undefined,
+    });
+  });
+
   test('hold and resume say until when', async () => {
     await using world = await setUp();
     const { context, out } = await sitDown(world);
