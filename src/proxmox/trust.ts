@@ -27,6 +27,9 @@ export type TlsTrust =
 /** A node on its own host answers in milliseconds; across a network a lost SYN is sent again. */
 const CONNECT_TIMEOUT_MS = 5_000;
 
+/** What Node tells its own users to try; which CAs count here is said in the configuration. */
+const NODE_ADVICE = /; if the root CA is installed locally.*$/;
+
 const PEM_BLOCK = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
 
 /** Why no connection came to be: nothing has been sent. */
@@ -145,7 +148,7 @@ function oneLine(error: Error): string {
   if (error instanceof AggregateError && error.message === '') {
     return error.errors.map((each) => (each instanceof Error ? each.message : '')).join('; ');
   }
-  return error.message;
+  return error.message.replace(NODE_ADVICE, '');
 }
 
 function unbracket(host: string): string {

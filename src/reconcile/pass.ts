@@ -218,7 +218,10 @@ function describeAbsence(vmid: Vmid, actual: ActualState): Problem {
   if (node !== undefined)
     return { code: 'guest_moved', message: `guest ${vmid} is on node ${node}` };
   for (const list of [actual.qemu, actual.lxc]) {
-    if (list.kind === 'unknown') return list.problem;
+    if (list.kind !== 'unknown') continue;
+    const { code, message } = list.problem;
+    // PVE not finding the node itself says nothing about the guest.
+    return { code: code === 'not_found' ? 'service_unavailable' : code, message };
   }
   return { code: 'not_found', message: `PVE lists no guest ${vmid} on this node` };
 }

@@ -180,6 +180,17 @@ describe('nothing is taken', () => {
     },
   );
 
+  it('for a guest of a node that PVE does not find: that is not to say that there is none', async () => {
+    await makeWorld(101);
+    const problem = { code: 'not_found', message: "hostname lookup 'pve9' failed" } as const;
+    const list = { kind: 'unknown', problem } as const;
+    const observe = world.api.observe.bind(world.api);
+    world.api.observe = async (...asked) => {
+      return { ...(await observe(...asked)), qemu: list, lxc: list };
+    };
+    expect(codes(await submit(start(102)))).toEqual(['service_unavailable']);
+  });
+
   it('that has expired by more than two clocks may differ', async () => {
     await makeWorld(101);
     const late = signed(101, 'k1');

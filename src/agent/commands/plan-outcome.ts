@@ -2,12 +2,13 @@
 import { ReconcilerError } from '../../reconcile/errors.ts';
 import type { Plan } from '../../reconcile/plan.ts';
 import { type CommandContext, printFailure, printJson } from '../command-line/command.ts';
+import { loadConfig } from '../config/config.ts';
 import { API } from '../control/api.ts';
 import type { ControlClient } from '../control/client.ts';
 import type { PlanDocument } from '../control/documents.ts';
 import { planOfDocument } from '../control/plan-answer.ts';
 import { planDocument } from '../control/plan-document.ts';
-import { desiredProblems } from '../daemon/last-look.ts';
+import { desiredProblems, unseenHint } from '../daemon/last-look.ts';
 import type { Session } from '../daemon/session.ts';
 import { EXIT, type ExitCode } from '../errors.ts';
 import { planLines } from '../terminal/plan-text.ts';
@@ -29,14 +30,17 @@ export function showOutcome(context: CommandContext, { looks }: Session, plan: P
 
 /** Of a running agent, ending the same: nothing seen at all is thrown, what is wrong else is 1. */
 export async function showAgentPlan(
-  { terminal, isJson }: CommandContext,
+  { terminal, isJson, configFile }: CommandContext,
   agent: ControlClient,
   document: PlanDocument,
 ): Promise<ExitCode> {
   const { readiness, parts } = await agent.call(API.getAgent);
   const isBlind = parts.some(({ name, ok }) => name === 'pve' && !ok);
   const unseen = readiness.reasons.find(({ code }) => code !== 'desired_invalid');
-  if (isBlind && unseen !== undefined) throw new ReconcilerError(unseen.code, unseen.message);
+  if (isBlind && unseen !== undefined) {
+    const hint = unseenHint(unseen.code, await loadConfig(configFile));
+    throw new ReconcilerError(unseen.code, unseen.message, hint === undefined ? {} : { hint });
+  }
   const plan = planOfDocument(document);
   if (isJson) printJson(terminal, document);
   else for (const line of planLines(plan, terminal.out)) terminal.out.line(line);

@@ -5,9 +5,13 @@
 
 import type { z } from 'zod';
 import { openReader } from '../../journal/reader.ts';
-import type { Problem } from '../../reconcile/errors.ts';
-import { type CommandContext, printFailure, printJson } from '../command-line/command.ts';
-import { loadConfig } from '../config/config.ts';
+import {
+  type CommandContext,
+  type Failure,
+  printFailure,
+  printJson,
+} from '../command-line/command.ts';
+import { type Config, loadConfig } from '../config/config.ts';
 import { pauseOf } from '../control/agent-view.ts';
 import { API } from '../control/api.ts';
 import type { ControlClient } from '../control/client.ts';
@@ -20,7 +24,7 @@ import {
   newestByGuest,
   viewGuests,
 } from '../control/guest-view.ts';
-import { desiredProblems } from '../daemon/last-look.ts';
+import { desiredProblems, unseenHint } from '../daemon/last-look.ts';
 import { assertSighted, openSession } from '../daemon/session.ts';
 import { EXIT, type ExitCode } from '../errors.ts';
 import { systemClock } from '../system.ts';
@@ -50,7 +54,7 @@ const DRIFT_COLUMN = 5;
 interface Status {
   readonly source: 'agent' | 'look';
   readonly guests: readonly GuestView[];
-  readonly problems: readonly Problem[];
+  readonly problems: readonly Failure[];
   /** Of all reconciling. */
   readonly pause: z.infer<typeof pauseDocument>;
   /** When the node was looked at (RFC 3339), and how long ago that is; null: not yet. */
@@ -62,13 +66,13 @@ export async function runStatus(
   { refs, watch = false }: { readonly refs: readonly string[]; readonly watch?: boolean },
 ): Promise<ExitCode> {
   const { terminal, signal } = context;
-  const { control } = await loadConfig(context.configFile);
+  const config = await loadConfig(context.configFile);
   await using opened = new AsyncDisposableStack();
-  const agent = opened.use(await findAgent(control.socket));
+  const agent = opened.use(await findAgent(config.control.socket));
   const read =
     agent === null
       ? await lookOurselves(context, refs, opened)
-      : (): Promise<Status> => askAgent(agent, refs);
+      : (): Promise<Status> => askAgent(agent, refs, config);
   if (!watch) return show(context, await read());
   const over = AbortSignal.any([signal, terminal.out.closed]);
   while (!over.aborted) {
@@ -80,13 +84,20 @@ export async function runStatus(
   return EXIT.ok;
 }
 
-async function askAgent(agent: ControlClient, refs: readonly string[]): Promise<Status> {
+async function askAgent(
+  agent: ControlClient,
+  refs: readonly string[],
+  config: Config,
+): Promise<Status> {
   const { guests, looked_at: at } = await agent.call(API.listGuests);
   const { readiness, pause, now } = await agent.call(API.getAgent);
   const only = new Set(refs.map((ref) => resolveRef(ref, guests)));
   const shown = refs.length === 0 ? guests : guests.filter(({ vmid }) => only.has(vmid));
   const looked = at === null ? null : { at, agoMs: Date.parse(now) - Date.parse(at) };
-  return { source: 'agent', guests: shown, problems: readiness.reasons, pause, looked };
+  const problems = readiness.reasons.map(({ code, message }) => {
+    return { code, message, hint: unseenHint(code, config) };
+  });
+  return { source: 'agent', guests: shown, problems, pause, looked };
 }
 
 async function lookOurselves(
@@ -129,7 +140,7 @@ function show({ terminal, isJson }: CommandContext, status: Status): ExitCode {
   const isBlind = (looked === null || guests.length === 0) && problems.length > 0;
   if (isJson) printJson(terminal, { source, looked_at: looked?.at ?? null, pause, guests });
   else if (!isBlind) for (const line of statusLines(status, terminal.out)) terminal.out.line(line);
-  for (const { code, message } of problems) printFailure(terminal, { code, message });
+  for (const problem of problems) printFailure(terminal, problem);
   return problems.length === 0 ? EXIT.ok : EXIT.failed;
 }
 

@@ -3,9 +3,10 @@
  * wanted, what was there, and so what could not be read. It changes nothing.
  */
 import type { DesiredState } from '../../reconcile/desired.ts';
-import type { Problem } from '../../reconcile/errors.ts';
+import type { ErrorCode, Problem } from '../../reconcile/errors.ts';
 import type { ActualState } from '../../reconcile/guest.ts';
 import type { DesiredProvider, GuestApi } from '../../reconcile/ports.ts';
+import type { Config } from '../config/config.ts';
 
 export interface LastLook {
   readonly guests: GuestApi;
@@ -51,6 +52,23 @@ export function blindness(actual: ActualState | null): Problem | null {
     return null;
   }
   return actual.qemu.problem;
+}
+
+/**
+ * The next step where nothing at all could be seen, if it is another than the code's own; `code` is
+ * that of the look at the whole node.
+ */
+export function unseenHint(
+  code: ErrorCode,
+  { node, proxmox: { trust } }: Pick<Config, 'node' | 'proxmox'>,
+): string | undefined {
+  if (code === 'not_found') {
+    return `is \`node: ${node}\` what PVE calls this node? \`pvesh get /nodes\` lists the names`;
+  }
+  if (code === 'tls_untrusted' && trust.kind === 'system') {
+    return "`ca_file: system` does not know PVE's own CA: on a host that is /etc/pve/pve-root-ca.pem";
+  }
+  return undefined;
 }
 
 /** Every document problem and double claim, as `desired_invalid`. */

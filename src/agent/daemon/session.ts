@@ -21,7 +21,7 @@ import { openSignedOps, type SignedOps } from '../hub/signed-ops.ts';
 import { systemClock, systemRandom } from '../system.ts';
 import { type Broadcast, createBroadcast } from './broadcast.ts';
 import { createEventHub, type EventHub } from './event-hub.ts';
-import { blindness, type LastLook, rememberLooks } from './last-look.ts';
+import { blindness, type LastLook, rememberLooks, unseenHint } from './last-look.ts';
 import { openForWriting, readLedger } from './open-ledger.ts';
 import { actAsOwner } from './state-owner.ts';
 
@@ -126,5 +126,7 @@ function requireOwner(guests: GuestApi, journal: Journal): GuestApi {
 export function assertSighted({ looks, config }: Session): void {
   const problem = blindness(looks.actual);
   if (problem === null) return;
-  throw new ReconcilerError(problem.code, `${config.proxmox.url}: ${problem.message}`);
+  const hint = unseenHint(problem.code, config);
+  const details = hint === undefined ? {} : { hint };
+  throw new ReconcilerError(problem.code, `${config.proxmox.url}: ${problem.message}`, details);
 }

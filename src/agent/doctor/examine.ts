@@ -82,7 +82,7 @@ async function nodeFindings(
     return { findings, actual: null };
   }
   try {
-    const { findings: connected, held } = await connectionFindings(proxmox, config.proxmox, signal);
+    const { findings: connected, held } = await connectionFindings(proxmox, config, signal);
     findings.push(...connected);
     if (held === null) return { findings, actual: null };
     const asked = { config, held, desired, tokenUser: token.user };

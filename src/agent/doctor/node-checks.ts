@@ -9,6 +9,7 @@ import type { TlsTrust } from '../../proxmox/trust.ts';
 import type { ErrorCode, Problem } from '../../reconcile/errors.ts';
 import type { NodeLook } from '../../reconcile/guest.ts';
 import type { Config } from '../config/config.ts';
+import { unseenHint } from '../daemon/last-look.ts';
 import { ERROR_TABLE } from '../errors.ts';
 import { expiryFinding, fetchCertificate, readCertificates } from './certificate.ts';
 import { type Check, type Finding, failure, ok, warning } from './finding.ts';
@@ -56,8 +57,9 @@ const CHECK_OF: Readonly<Partial<Record<ErrorCode, Check>>> = {
   unauthorized: 'token',
 };
 
-function refused(problem: Problem, { tokenFile }: AskedWith): Finding {
-  const { hint } = ERROR_TABLE[problem.code];
+function refused(problem: Problem, asked: AskedWith): Finding {
+  const { tokenFile } = asked.proxmox;
+  const hint = unseenHint(problem.code, asked) ?? ERROR_TABLE[problem.code].hint;
   const renewal = `make a new one: \`rm ${tokenFile} && pve-reconciler setup\`, then start the agent again`;
   return failure(CHECK_OF[problem.code] ?? 'connection', {
     message: problem.message,
@@ -66,10 +68,7 @@ function refused(problem: Problem, { tokenFile }: AskedWith): Finding {
   });
 }
 
-interface AskedWith {
-  readonly url: string;
-  readonly tokenFile: string;
-}
+type AskedWith = Pick<Config, 'node' | 'proxmox'>;
 
 /** Null permissions: there is no use in asking on. */
 export async function connectionFindings(
@@ -82,7 +81,7 @@ export async function connectionFindings(
     return { findings: [refused(version.problem, asked)], held: null };
   }
   const findings = [
-    ok('connection', `${asked.url} answers`),
+    ok('connection', `${asked.proxmox.url} answers`),
     versionFinding(version.value.version),
   ];
   const held = await proxmox.permissions(signal);

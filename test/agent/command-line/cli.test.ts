@@ -132,6 +132,24 @@ describe('bad input: one error with its code, a hint, its exit status, and nothi
       /^error \[tls_untrusted\] /m,
     ],
     [
+      'a certificate that no CA of the system has signed',
+      () => {
+        const proxmox = { url: node.url, token_file: node.tokenFile('agent'), ca_file: 'system' };
+        return ['plan', '--config', host.configure({ proxmox })];
+      },
+      69,
+      /^error \[tls_untrusted\] .*certificate \[GET .*\]\nhint: .*`ca_file: system` does not know/m,
+    ],
+    [
+      "a node name that is not PVE's",
+      () => {
+        host.write('desired.yaml', WANTED);
+        return ['plan', '--config', host.configure({ node: 'pve9' })];
+      },
+      1,
+      /^error \[not_found\] .*hostname lookup.*\nhint: is `node: pve9` .*pvesh get \/nodes/m,
+    ],
+    [
       'an unreachable node',
       () => [
         'agent',
