@@ -110,14 +110,10 @@ function checkCa(text: string): string {
     for (const block of blocks) void new X509Certificate(block).serialNumber;
     return text;
   } catch (cause) {
-    throw new ReconcilerError(
-      'config_invalid',
-      'the CA file holds no certificate that can be read',
-      {
-        hint: 'On a PVE host the CA is /etc/pve/pve-root-ca.pem.',
-        cause,
-      },
-    );
+    throw new ReconcilerError('config_invalid', 'no CA certificate that can be read', {
+      hint: 'On a PVE host the CA is /etc/pve/pve-root-ca.pem.',
+      cause,
+    });
   }
 }
 

@@ -6,7 +6,7 @@
 import { dirname, resolve } from 'node:path';
 import type { z } from 'zod';
 import { PveToken } from '../../proxmox/token.ts';
-import type { TlsTrust } from '../../proxmox/trust.ts';
+import { createConnector, type TlsTrust } from '../../proxmox/trust.ts';
 import { ReconcilerError } from '../../reconcile/errors.ts';
 import type { OpKind } from '../../reconcile/op.ts';
 import type { EnginePolicy } from '../../reconcile/ports.ts';
@@ -189,7 +189,17 @@ export async function readTlsTrust(
   if (trust.kind === 'system') return { kind: 'system', serverName };
   const path = [section, 'ca_file'];
   const ca = await readConfigured(config, { path, file: trust.path, guard: 'plain' });
-  return { kind: 'ca', ca, serverName };
+  const tls = { kind: 'ca', ca, serverName } as const;
+  try {
+    createConnector(tls, new URL(entry.url).hostname);
+    return tls;
+  } catch (error) {
+    if (!(error instanceof ReconcilerError)) throw error;
+    throw configError(config, path, {
+      message: `${trust.path}: ${error.detail}`,
+      hint: error.hint,
+    });
+  }
 }
 
 /** Reads a file the configuration names; throws `config_invalid`, or `forbidden`, with the place that names it. */

@@ -145,6 +145,20 @@ describe('every error names file, line, column, path and what was expected', () 
   });
 });
 
+test.each([
+  ['nothing', ''],
+  ['something else', 'agent@pve!agent=5ecre7'],
+  ['a broken one', '-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n'],
+])('a CA file with %s in place of a certificate is named', async (_name, content) => {
+  write('ca.pem', content);
+  const refused = await refusal(
+    load('proxmox: { ca_file: ca.pem }').then((it) => readTlsTrust(it)),
+  );
+  expect(refused).toBe(
+    'config_invalid: config.yaml:1:21 proxmox.ca_file: ca.pem: no CA certificate that can be read',
+  );
+});
+
 describe('the token', () => {
   const text = 'proxmox:\n  token_file: token\n';
 
