@@ -15,7 +15,7 @@ const SGR: Readonly<Record<Colour, number>> = {
   cyan: 36,
 };
 
-/** A terminal that does not say: what most people have at least. */
+/** A terminal that does not say, or says 0: what most people have at least. */
 const DEFAULT_COLUMNS = 100;
 const DEFAULT_ROWS = 24;
 
@@ -83,10 +83,10 @@ function createChannel(stream: Stream, { mayColour, isUnicode }: Habits): Channe
     isTerminal,
     closed: closed.signal,
     get columns() {
-      return isTerminal ? (stream.columns ?? DEFAULT_COLUMNS) : Number.POSITIVE_INFINITY;
+      return isTerminal ? stream.columns || DEFAULT_COLUMNS : Number.POSITIVE_INFINITY;
     },
     get rows() {
-      return isTerminal ? (stream.rows ?? DEFAULT_ROWS) : Number.POSITIVE_INFINITY;
+      return isTerminal ? stream.rows || DEFAULT_ROWS : Number.POSITIVE_INFINITY;
     },
     line: (text) => write(`${text}\n`),
     text: write,

@@ -70,6 +70,12 @@ test('no text that somebody chose can move the cursor, break the line or turn it
   expect(printable('Grüße, 日本')).toBe('Grüße, 日本');
 });
 
+test.each([{ columns: 0, rows: 0 }, {}])('a terminal of %j has the usual size', (size) => {
+  const out = Object.assign(new PassThrough(), { isTTY: true, ...size });
+  const { columns, rows } = createTerminal({ out, err: new PassThrough() }, {}).out;
+  expect({ columns, rows }).toEqual({ columns: 100, rows: 24 });
+});
+
 describe('a table', () => {
   const columns = [
     { title: 'ID' },
