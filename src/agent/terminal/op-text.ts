@@ -39,6 +39,11 @@ export function atMs(record: Pick<OpRecord, 'at'>): number {
   return Date.parse(record.at);
 }
 
+/** When its op began; null: before this record. Recovery takes an op up in the middle. */
+export function beginningOf(record: Pick<OpRecord, 'at' | 'state'>): number | null {
+  return record.state === 'received' || record.state === 'started' ? atMs(record) : null;
+}
+
 /** What a record adds, in words. */
 export function recordText(record: OpRecord): string {
   const { state, error, upid, observed, exit_status, before } = record;

@@ -7,7 +7,14 @@ import type { OpId, Vmid } from '../../reconcile/ids.ts';
 import { isTerminal, type OpRecord } from '../../reconcile/op.ts';
 import type { WaitDocument } from '../control/op-document.ts';
 import { LOG_INTERVAL_MS } from '../daemon/task-log.ts';
-import { actionText, atMs, durationText, recordText, STATE_COLOURS } from './op-text.ts';
+import {
+  actionText,
+  atMs,
+  beginningOf,
+  durationText,
+  recordText,
+  STATE_COLOURS,
+} from './op-text.ts';
 import { createProgress } from './progress.ts';
 import { cut } from './table.ts';
 import { type Channel, printable } from './terminal.ts';
@@ -63,7 +70,8 @@ const TOOK_CHARS = ' 12 m 03 s'.length;
 
 interface Line {
   record: OpRecord;
-  readonly startMs: number;
+  /** Null: it began before we looked. */
+  readonly startMs: number | null;
   /** Its first record says how; later ones need not. */
   readonly does: string;
   wait: WaitDocument | null;
@@ -86,7 +94,7 @@ class LiveView implements OpView {
 
   record(record: OpRecord): void {
     const known = this.#lines.get(record.op_id);
-    const startMs = known?.startMs ?? atMs(record);
+    const startMs = known === undefined ? beginningOf(record) : known.startMs;
     const does = known?.does ?? actionText(record);
     const line: Line = { record, startMs, does, wait: null, logLine: null };
     if (!isTerminal(record.state)) {
@@ -155,7 +163,8 @@ class LiveView implements OpView {
     const isOver = isTerminal(state);
     const name = nameOf(vmid);
     const guest = name === null ? `${vmid}` : `${vmid} ${printable(name)}`;
-    const took = durationText((isOver ? atMs(record) : clock.now()) - startMs);
+    const nowMs = isOver ? atMs(record) : clock.now();
+    const took = startMs === null ? '' : durationText(nowMs - startMs);
     const said = logLine ?? wait?.message;
     const why = said === undefined || isOver ? recordText(record) : printable(said);
     const end = state === 'succeeded' ? '✓' : '✗';

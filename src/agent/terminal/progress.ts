@@ -2,7 +2,14 @@
 import type { Vmid } from '../../reconcile/ids.ts';
 import { isTerminal, type OpRecord } from '../../reconcile/op.ts';
 import type { WaitDocument } from '../control/op-document.ts';
-import { actionText, atMs, durationText, recordText, STATE_COLOURS } from './op-text.ts';
+import {
+  actionText,
+  atMs,
+  beginningOf,
+  durationText,
+  recordText,
+  STATE_COLOURS,
+} from './op-text.ts';
 import { type Channel, printable } from './terminal.ts';
 
 const STATE_CHARS = 'task_running'.length;
@@ -22,10 +29,11 @@ export function createProgress(err: Channel, nameOf: (vmid: Vmid) => string | nu
   };
   return {
     record(record) {
-      const startMs = begun.get(record.op_id) ?? atMs(record);
+      const startMs = begun.get(record.op_id) ?? beginningOf(record);
       if (isTerminal(record.state)) begun.delete(record.op_id);
-      else begun.set(record.op_id, startMs);
-      const took = isTerminal(record.state) ? ` (${durationText(atMs(record) - startMs)})` : '';
+      else if (startMs !== null) begun.set(record.op_id, startMs);
+      const isTimed = isTerminal(record.state) && startMs !== null;
+      const took = isTimed ? ` (${durationText(atMs(record) - startMs)})` : '';
       const state = err.paint(STATE_COLOURS[record.state], record.state.padEnd(STATE_CHARS));
       const details = recordText(record);
       const end = details === '' ? '' : `: ${details}`;

@@ -52,6 +52,25 @@ test('more ops than the screen has rows leave the rows they have, and say how ma
   view.close();
 });
 
+test('an op that was taken up in the middle shows no time it did not take', () => {
+  const { view, read } = draw({ columns: 80, rows: 24 });
+  view.record(recordOf(1, { state: 'succeeded' }));
+  view.record(recordOf(2, { state: 'task_running' }));
+  view.record(recordOf(2, { state: 'succeeded' }));
+  view.close();
+  const err = new PassThrough();
+  const { err: channel } = createTerminal({ out: new PassThrough(), err }, {});
+  const createLines = { err: channel, clock: new VirtualClock(), nameOf: () => 'web' };
+  const lines = createOpView({ ...createLines, lastLine: async () => null });
+  lines.record(recordOf(1, { state: 'succeeded' }));
+  lines.record(recordOf(2, { state: 'started' }));
+  lines.record(recordOf(2, { state: 'succeeded' }));
+  expect(read()).not.toMatch(/\d s/);
+  expect(String(err.read())).toMatch(
+    /^succeeded.*start\nstarted.*\nsucceeded.*start \(0\.00 s\)\n$/,
+  );
+});
+
 test('an op that has ended is printed once, above those under way', () => {
   const { view, read } = draw({ columns: 80, rows: 24 });
   view.record(recordOf(1, {}));
