@@ -39,7 +39,7 @@ export const ERROR_TABLE: Readonly<Record<ErrorCode, ErrorEntry>> = {
   },
   forbidden: {
     exit: EXIT.permission,
-    hint: 'give the token the privilege the message names: `pve-reconciler doctor` shows how',
+    hint: 'give what the message names: the privilege to the token (see `pve-reconciler doctor`), or `signers[].allow` to the signer',
   },
   gate_denied: {
     exit: EXIT.permission,

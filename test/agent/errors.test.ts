@@ -21,3 +21,9 @@ test('docs/ERRORS.md says of every code what the program says', () => {
     })),
   );
 });
+
+test('forbidden is said of tokens and of signers: its next step is for both', () => {
+  const { hint } = ERROR_TABLE.forbidden;
+  expect(hint).toContain('`pve-reconciler doctor`');
+  expect(hint).toContain('`signers[].allow`');
+});
