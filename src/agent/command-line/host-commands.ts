@@ -31,7 +31,10 @@ export function addHostCommands(program: Command, run: Run): void {
     .description('make what an agent needs on this PVE host: rights, token, configuration')
     .option('--print', 'only show what would be done')
     .option('--remove', 'take it all away again, but for the state folder')
-    .option('--node <name>', "PVE's name of this node (default: the short hostname)")
+    .option(
+      '--node <name>',
+      "PVE's name of this node (default: the configuration's, else the short hostname)",
+    )
     .option('--url <url>', 'the API of this node', 'https://127.0.0.1:8006')
     .option('--ca <file>', "the cluster's own CA", '/etc/pve/pve-root-ca.pem')
     .option('--startup-order', "also what a change of a VM's startup order takes: Sys.Modify on /")

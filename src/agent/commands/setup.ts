@@ -2,9 +2,12 @@
  * `setup`: makes what an agent needs on its PVE host (roles, user, token, CA, configuration, a
  * first document in `mode: observe`), or takes it away again; `--print` only shows what it would do.
  */
+import { existsSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { dirname, join } from 'node:path';
+import { ReconcilerError } from '../../reconcile/errors.ts';
 import { type CommandContext, usageError } from '../command-line/command.ts';
+import { type Config, loadConfig } from '../config/config.ts';
 import { listDocuments } from '../desired/file.ts';
 import { EXIT, type ExitCode } from '../errors.ts';
 import { remember, type SetupOptions, setUp, takeDown } from '../setup/setup.ts';
@@ -27,11 +30,13 @@ export async function runSetup(
   { print = false, remove = false, startupOrder = false, url, ca, ...given }: SetupCommandOptions,
 ): Promise<ExitCode> {
   const { terminal, configFile } = context;
-  const node = given.node ?? hostname().split('.')[0] ?? '';
+  const configured = existsSync(configFile) ? await readConfigured(context, remove) : null;
+  const node = given.node ?? configured?.node ?? hostname().split('.')[0] ?? '';
   if (!NODE_NAME.test(node)) throw usageError(`${JSON.stringify(node)} is no name of a node`);
   if (!URL.canParse(url)) throw usageError(`${JSON.stringify(url)} is no URL`);
   const options: SetupOptions = {
     configFile,
+    configured,
     node,
     url,
     caFile: ca,
@@ -46,6 +51,20 @@ export async function runSetup(
   const document = await setUp(options);
   if (print) return EXIT.ok;
   return adoptInto(context, document);
+}
+
+/** What is to be taken away may be broken: then it is looked for where setup puts it. */
+async function readConfigured(
+  { terminal, configFile }: CommandContext,
+  isRemoval: boolean,
+): Promise<Config | null> {
+  try {
+    return await loadConfig(configFile);
+  } catch (error) {
+    if (!isRemoval || !(error instanceof ReconcilerError)) throw error;
+    terminal.err.line(`note: ${printable(error.detail)}`);
+    return null;
+  }
 }
 
 /** The guests that are there, in `mode: observe`; a folder with documents is left as it is. */

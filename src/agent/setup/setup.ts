@@ -6,12 +6,12 @@
  * configuration or a document that is there is never touched.
  */
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { chown, mkdir, readFile, rm } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { ReconcilerError } from '../../reconcile/errors.ts';
 import { replaceFile } from '../adopt/write-file.ts';
-import { loadConfig } from '../config/config.ts';
+import type { Config } from '../config/config.ts';
 import { fetchCertificate } from '../doctor/certificate.ts';
 import {
   type NeedsInput,
@@ -35,6 +35,8 @@ import { chooseTrust, firstConfig } from './trust-choice.ts';
 
 export interface SetupOptions {
   readonly configFile: string;
+  /** What stands there; null: nothing yet. */
+  readonly configured: Config | null;
   readonly node: string;
   readonly url: string;
   /** The cluster's own. */
@@ -56,11 +58,14 @@ interface Places {
   readonly written: string;
 }
 
-function placesOf(configFile: string): Places {
-  const folder = dirname(configFile);
+function placesOf({
+  configFile,
+  configured,
+}: Pick<SetupOptions, 'configFile' | 'configured'>): Places {
+  const folder = resolve(dirname(configFile));
   return {
     folder,
-    token: join(folder, 'token'),
+    token: configured?.proxmox.tokenFile ?? join(folder, 'token'),
     ca: join(folder, 'pve-root-ca.pem'),
     desired: join(folder, 'desired.d'),
     written: join(folder, '.setup.json'),
@@ -69,11 +74,12 @@ function placesOf(configFile: string): Places {
 
 /** Resolves with the document to adopt the guests into. */
 export async function setUp(options: SetupOptions): Promise<string> {
-  const places = placesOf(options.configFile);
-  const policy = await readPolicy(options);
+  const places = placesOf(options);
+  const policy = readPolicy(options);
   const needs = [...privilegeNeeds(policy), ...(options.startupOrder ? [STARTUP_ORDER] : [])];
   const [found] = await Promise.all([lookAround(options), requireNode(options)]);
   const hasTokenFile = !options.isPrintOnly && holdsToken(places.token, options.node);
+  if (!hasTokenFile && !options.isPrintOnly) refuseOthersToken(places);
   const steps = setupSteps({ node: options.node, needs }, found, { hasTokenFile });
   if (!options.isPrintOnly) await makeFolders(places);
   for (const step of steps) await perform(step, options, places);
@@ -81,9 +87,8 @@ export async function setUp(options: SetupOptions): Promise<string> {
   return join(places.desired, 'guests.yaml');
 }
 
-async function readPolicy({ configFile, node }: SetupOptions): Promise<NeedsInput> {
-  const text = await readFile(configFile, 'utf8').catch(() => null);
-  if (text !== null) return { ...(await loadConfig(configFile)), node };
+function readPolicy({ configured, node }: SetupOptions): NeedsInput {
+  if (configured !== null) return { ...configured, node };
   const policy = { unsigned: 'benign', operator: 'disruptive', irreversibleSignatures: 2 } as const;
   const rest = { mode: 'enforce', maxParallel: 4, intervalMs: 0, configIntervalMs: 0 } as const;
   return { node, policy: { ...policy, ...rest }, signers: [] };
@@ -129,6 +134,14 @@ function holdsToken(file: string, node: string): boolean {
   }
 }
 
+/** A token file of the configuration's own choice may hold a secret that is nowhere else. */
+function refuseOthersToken({ folder, token }: Places): void {
+  if (token === join(folder, 'token') || !existsSync(token)) return;
+  throw new ReconcilerError('conflict', `${token} holds another token than that of setup`, {
+    hint: 'move it away, or keep it and grant it what `--print` grants',
+  });
+}
+
 async function perform(step: Step, options: SetupOptions, places: Places): Promise<void> {
   options.say(shellLine(step.argv));
   if (options.isPrintOnly) {
@@ -155,8 +168,10 @@ async function findAccount(): Promise<{ readonly uid: number; readonly gid: numb
   return uid === undefined || gid === undefined ? null : { uid: Number(uid), gid: Number(gid) };
 }
 
-async function makeFolders({ folder, desired }: Places): Promise<void> {
-  await mkdir(folder, { recursive: true, mode: 0o755 });
+async function makeFolders({ folder, token, desired }: Places): Promise<void> {
+  for (const each of [folder, dirname(token)]) {
+    await mkdir(each, { recursive: true, mode: 0o755 });
+  }
   await mkdir(desired, { recursive: true, mode: 0o755 });
   if (process.geteuid?.() === 0) await chown(desired, 0, 0);
 }
@@ -209,7 +224,7 @@ function sumOf(bytes: Buffer): string {
 
 /** Takes it all away again, but for what somebody has edited since and the state folder. */
 export async function takeDown(options: SetupOptions): Promise<void> {
-  const places = placesOf(options.configFile);
+  const places = placesOf(options);
   const found = await lookAround(options);
   const wanted = options.isPrintOnly ? allThere(options.node) : found;
   for (const step of removalSteps(options.node, wanted)) {
@@ -227,9 +242,14 @@ function allThere(node: string): Found {
   };
 }
 
-async function removeFiles({ say, isPrintOnly }: SetupOptions, places: Places): Promise<void> {
+async function removeFiles(
+  { say, node, isPrintOnly }: SetupOptions,
+  places: Places,
+): Promise<void> {
   const written = await readWritten(places.written);
-  const doomed = [places.token, places.ca];
+  const own = join(places.folder, 'token');
+  const isOwn = places.token === own || holdsToken(places.token, node);
+  const doomed = [isOwn ? places.token : own, places.ca];
   for (const [file, sum] of Object.entries(written)) {
     const bytes = await readFile(file).catch(() => null);
     if (bytes === null) continue;

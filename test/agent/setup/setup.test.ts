@@ -182,6 +182,26 @@ describe('what cannot be is refused and said', () => {
     expect(out).toMatch(/^pveum acl modify \/ --users .* --propagate 0$/m);
     expect(existsSync(join(dir, 'etc'))).toBe(false);
   });
+
+  test('a configuration that is there says for which node and into which file', async () => {
+    const token = join(dir, 'elsewhere', 'token');
+    mkdirSync(join(dir, 'etc'));
+    const text = `node: pve2\nproxmox: { token_file: ${token} }\n`;
+    writeFileSync(at('config.yaml'), text);
+    const printed = await runProgram('setup', '--print', '--config', at('config.yaml'));
+    expect(printed.out).toContain('pveum user token add pve-reconciler@pve agent-pve2 ');
+    expect(printed.out).toContain(`# its secret into ${token}, mode 0600\n`);
+    expect(printed.exit).toBe(0);
+    mkdirSync(join(dir, 'elsewhere'));
+    writeFileSync(token, 'somebody@pve!else=x', { mode: 0o600 });
+    const run = await runProgram('setup', '--config', at('config.yaml'));
+    expect(run.err).toMatch(/^error \[conflict\] .*elsewhere\/token holds another token/);
+    const removed = await runProgram('setup', '--remove', '--config', at('config.yaml'));
+    expect(removed.exit).toBe(0);
+    expect(readFileSync(token, 'utf8')).toBe('somebody@pve!else=x');
+    expect(changes()).toEqual([]);
+  });
+
   test('a host that is not PVE', async () => {
     rmSync(join(dir, 'bin'), { recursive: true });
     const { exit, err } = await setup();
