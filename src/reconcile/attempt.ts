@@ -34,6 +34,7 @@ export async function runAttempt(
   const attempt: Attempt = { op, number, before, seenSinceMs: look.sinceMs, isMaybeHa };
   const params = maskedParams(op, room.semantics);
   const signers = op.signers === undefined ? {} : { signers: op.signers };
+  room.showWait(op.vmid, null);
   await room.record({
     ...recordBase(op),
     ...signers,

@@ -100,6 +100,7 @@ export async function followNewTask(
   room: Workroom,
 ): Promise<SentEnd> {
   const { op, number } = attempt;
+  room.showWait(op.vmid, null);
   await room.record({ ...recordBase(op), state: 'task_running', attempt: number, upid });
   return followTask(attempt, upid, room);
 }
@@ -249,6 +250,9 @@ export async function lookUntilKnown(
       },
       room.signal,
     );
+    // The vmid is another guest's by now: the op's own is no more.
+    const isOther = look.kind === 'found' && look.guest.kind !== op.guestKind;
+    if (isOther) return { kind: 'gone', node: null };
     const isBlind =
       look.kind === 'found' &&
       op.action.kind === 'set_config' &&

@@ -11,7 +11,7 @@
 import type { AttemptEnd } from './conclusion.ts';
 import { type Problem, ReconcilerError } from './errors.ts';
 import type { Wait } from './events.ts';
-import type { Guest, RunningTask } from './guest.ts';
+import { type Guest, type RunningTask, runningBulkTasks } from './guest.ts';
 import type { OpId, Upid, Vmid } from './ids.ts';
 import { Intake, type OpRequest, type SubmitResult } from './intake.ts';
 import { createLanes, type Lanes } from './lanes.ts';
@@ -45,6 +45,7 @@ export class Engine {
   readonly #intake: Intake;
   readonly #nodeLook: KeptNodeLook;
   #isPatient = true;
+  #steps = 0;
 
   constructor(ports: CorePorts) {
     this.#ports = ports;
@@ -126,6 +127,11 @@ export class Engine {
     return this.#queue.isAtWork(opId);
   }
 
+  /** Steps of ops recorded so far: whether anything was done since somebody looked. */
+  get steps(): number {
+    return this.#steps;
+  }
+
   /** Why each waiting lane waits. */
   waits(): ReadonlyMap<Vmid, Wait> {
     return this.#waits;
@@ -177,6 +183,7 @@ export class Engine {
 
   async #record(draft: OpRecordDraft): Promise<OpRecord> {
     this.#queue.noteRecord(draft);
+    this.#steps += 1;
     const record = await this.#ports.ledger.append(draft);
     if (isTerminal(record.state) && record.upid !== undefined) {
       this.#endedTasks.set(record.vmid, record.upid);
@@ -188,7 +195,7 @@ export class Engine {
   async #surroundings(look: Found, need: NodeLookNeed): Promise<Surroundings> {
     return {
       tasks: this.#withoutOwn(look.tasks),
-      bulkTasks: this.#picture.actual.bulkTasks,
+      bulkTasks: runningBulkTasks(look.tasks),
       node: await this.#nodeLook.get(need),
     };
   }

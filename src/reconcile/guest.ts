@@ -96,12 +96,22 @@ export interface NodeLook {
   readonly managed: ReadonlyMap<Vmid, string | null> | null;
 }
 
+const BULK_TYPES = ['startall', 'stopall', 'migrateall', 'suspendall'] as const;
+
 /** A task of the node that touches many guests. */
 export interface BulkTask {
   readonly upid: Upid;
-  readonly type: 'startall' | 'stopall' | 'migrateall' | 'suspendall';
+  readonly type: (typeof BULK_TYPES)[number];
   readonly startedAtMs: number;
   readonly isRunning: boolean;
+}
+
+/** The bulk tasks among running ones. */
+export function runningBulkTasks(tasks: readonly RunningTask[]): readonly BulkTask[] {
+  return tasks.flatMap(({ upid, type, startedAtMs }) => {
+    const known = BULK_TYPES.find((bulk) => bulk === type);
+    return known === undefined ? [] : [{ upid, type: known, startedAtMs, isRunning: true }];
+  });
 }
 
 /** The node as one look found it. */

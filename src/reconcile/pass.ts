@@ -182,11 +182,12 @@ export class Passes {
   }
 
   #turnPorts(vmid: Vmid): ReconcileTurnPorts {
-    const { room, context, mayStart, ended } = this.#ports;
+    const { room, context, mayStart, ended, picture } = this.#ports;
     return {
       room,
       context,
       ended,
+      saw: (guest, sinceMs) => picture.remember(vmid, guest, sinceMs),
       wanted: () => this.wantedOf(vmid),
       isHaPossible: () => this.#node?.managed?.has(vmid) ?? true,
       mayStart: () => mayStart(vmid),

@@ -57,12 +57,15 @@ export interface DueRule {
 
 export function createPicture(): Picture {
   const configs = new Map<Vmid, KeptConfig>();
+  /** When guests that were seen by themselves were; a look begun before that is older. */
+  const seenMs = new Map<Vmid, number>();
   let actual = NOTHING_SEEN;
 
   function withConfig(guest: Guest, nowMs: number): Guest {
     const hint = hintOf(guest);
     const { vmid, power } = guest;
-    if (guest.config.kind === 'known') {
+    const isNewer = nowMs >= (configs.get(vmid)?.readMs ?? nowMs);
+    if (guest.config.kind === 'known' && isNewer) {
       configs.set(vmid, { config: guest.config.config, readMs: nowMs, hint, power });
       return guest;
     }
@@ -82,14 +85,22 @@ export function createPicture(): Picture {
     },
     update(look, nowMs) {
       const guests = new Map<Vmid, Guest>();
-      for (const [vmid, guest] of look.guests) guests.set(vmid, withConfig(guest, nowMs));
+      for (const [vmid, ms] of seenMs) if (ms <= nowMs) seenMs.delete(vmid);
+      for (const [vmid, guest] of look.guests) {
+        if (!seenMs.has(vmid)) guests.set(vmid, withConfig(guest, nowMs));
+      }
+      for (const vmid of seenMs.keys()) {
+        const seen = actual.guests.get(vmid);
+        if (seen !== undefined) guests.set(vmid, seen);
+      }
       // A guest that is missing from a list that did not come may still be there.
       const isWhole = look.qemu.kind === 'complete' && look.lxc.kind === 'complete';
       for (const vmid of configs.keys()) if (isWhole && !guests.has(vmid)) configs.delete(vmid);
       actual = { ...look, guests };
     },
     remember(vmid, guest, nowMs) {
-      if (actual === NOTHING_SEEN) return;
+      if (actual === NOTHING_SEEN || nowMs < (seenMs.get(vmid) ?? nowMs)) return;
+      seenMs.set(vmid, nowMs);
       const guests = new Map(actual.guests);
       if (guest === null) guests.delete(vmid);
       else guests.set(vmid, withConfig(guest, nowMs));

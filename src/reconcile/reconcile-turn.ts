@@ -39,6 +39,8 @@ export interface ReconcileTurnPorts {
   /** May it be started once more? A guest that flaps is left to a person. */
   readonly mayStart: () => Promise<boolean>;
   readonly ended: (end: AttemptEnd) => Promise<void>;
+  /** The guest as the turn has found it; monotonic: the look began then. */
+  readonly saw: (guest: Guest, sinceMs: number) => void;
 }
 
 interface TurnLook extends LaneLook {
@@ -164,7 +166,9 @@ async function lookForTurn(
   );
   // The vmid may have become another guest's, of the other kind: the next pass plans for that one.
   const isSame = found.kind === 'found' && found.guest.kind === turn.guest.kind;
-  return isSame ? { guest: found.guest, sinceMs, found, hasDetails: details } : null;
+  if (!isSame) return null;
+  ports.saw(found.guest, sinceMs);
+  return { guest: found.guest, sinceMs, found, hasDetails: details };
 }
 
 function toOp(turn: ReconcileTurn, action: SentAction, ports: ReconcileTurnPorts): Op<SentAction> {

@@ -25,6 +25,45 @@ function configOf(picture: ReturnType<typeof createPicture>): string | undefined
   return picture.actual.guests.get(vmidOf(101))?.config.kind;
 }
 
+describe('a guest that was seen by itself', () => {
+  const VMID = vmidOf(101);
+  const [UP, DOWN] = [listed({ power: 'running', bootedAtMs: 1 }), listed()];
+
+  it.each([
+    ['a look begun before that', 9, 'running'],
+    ['a look begun after it', 11, 'stopped'],
+  ])('and %s', (_what, beganMs, power) => {
+    const picture = createPicture();
+    picture.update(actualState(DOWN), 0);
+    picture.remember(VMID, UP, 10);
+    picture.update(actualState(DOWN), beganMs);
+    expect(picture.actual.guests.get(VMID)?.power).toBe(power);
+    picture.update(actualState(DOWN), 12);
+    expect(picture.actual.guests.get(VMID)?.power).toBe('stopped');
+  });
+
+  it('is gone, and a look begun before that shows it', () => {
+    const picture = createPicture();
+    picture.update(actualState(UP), 0);
+    picture.remember(VMID, null, 10);
+    picture.update(actualState(UP), 9);
+    expect(picture.actual.guests.has(VMID)).toBe(false);
+  });
+
+  it('has the config that was read last', () => {
+    const picture = createPicture();
+    const config = (cores: string): Guest['config'] => {
+      return { kind: 'known', config: guestConfig({ cores }) };
+    };
+    picture.update(actualState(read()), 0);
+    picture.remember(VMID, seenGuest({ config: config('4') }), 10);
+    picture.remember(VMID, seenGuest({ config: config('1') }), 9);
+    picture.update(actualState(seenGuest({ config: config('2') })), 8);
+    const { config: kept } = picture.actual.guests.get(VMID) ?? {};
+    expect(kept?.kind === 'known' && kept.config.current.get('cores')).toBe('4');
+  });
+});
+
 describe('a config that was read', () => {
   it('stands beside the guest in later looks that do not read it', () => {
     const picture = createPicture();

@@ -22,6 +22,7 @@ export interface PassLoopOptions {
   readonly engine: {
     pass(options?: { only?: ReadonlySet<Vmid>; passId?: CorrelationId }): Promise<Plan>;
     idle(): Promise<void>;
+    readonly steps: number;
   };
 }
 
@@ -34,8 +35,10 @@ export function createPassLoop({ clock, intervalMs, engine }: PassLoopOptions): 
     async run(signal) {
       while (!signal.aborted) {
         alarm = new AbortController();
+        const { steps } = engine;
         const plan = await engine.pass();
-        if (hasWork(plan)) void engine.idle().then(wake);
+        // What a lane, having looked again, left undone is not looked at sooner for it.
+        if (hasWork(plan)) void engine.idle().then(() => engine.steps > steps && wake());
         const dueMs = Math.min(intervalMs, msUntilNextWait(plan, clock.now()));
         await clock.sleep(GAP_MS, signal);
         await clock.sleep(dueMs - GAP_MS, AbortSignal.any([signal, alarm.signal]));

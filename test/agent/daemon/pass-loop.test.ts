@@ -28,7 +28,12 @@ const WORK: PlanEntry = { ...IN_SYNC, status: 'drift', actions: [start] };
 /** Runs the loop in virtual time; resolves with when each pass began. */
 async function passTimes(
   plans: readonly PlanEntry[],
-  options: { onPass?: (index: number, wake: () => void) => void; idle?: () => Promise<void> } = {},
+  options: {
+    onPass?: (index: number, wake: () => void) => void;
+    idle?: () => Promise<void>;
+    /** Of ops, that each pass leads to. */
+    steps?: number;
+  } = {},
 ): Promise<number[]> {
   let nowMs = 0;
   const stop = new AbortController();
@@ -54,6 +59,9 @@ async function passTimes(
         return { entries: entry === undefined ? [] : [entry] };
       },
       idle: options.idle ?? (() => Promise.resolve()),
+      get steps() {
+        return times.length * (options.steps ?? 1);
+      },
     },
   });
   await loop.run(stop.signal);
@@ -76,6 +84,10 @@ describe('the next pass is due', () => {
 
   test('once more when the work it gave has ended', async () => {
     expect(await passTimes([WORK, IN_SYNC, IN_SYNC])).toEqual([0, 250, 30_250]);
+  });
+
+  test('at the interval where the work it gave came to nothing', async () => {
+    expect(await passTimes([WORK, WORK], { steps: 0 })).toEqual([0, 30_000]);
   });
 
   test('at the interval while work is still under way', async () => {
