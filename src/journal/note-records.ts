@@ -4,7 +4,7 @@
  */
 import { parseUpid, parseVmid, type Vmid } from '../reconcile/ids.ts';
 import type { Hold, Note, Pause } from '../reconcile/ports.ts';
-import { type Body, isAt, isCount, isMs, isSeq, isText } from './op-record.ts';
+import { type Body, isAt, isCount, isMs, isObject, isSeq, isText } from './op-record.ts';
 
 interface NoteType<Kind extends Note['kind']> {
   /** The record's own fields; null where the fact has none. */
@@ -14,7 +14,7 @@ interface NoteType<Kind extends Note['kind']> {
 
 const NOTE_TYPES: { readonly [Kind in Note['kind']]: NoteType<Kind> } = {
   hold: {
-    write: ({ hold }) => ({ vmid: hold.vmid, ...writePause(hold) }),
+    write: ({ hold }) => ({ vmid: hold.vmid, ...writeHold(hold) }),
     read: (body) => {
       const hold = readHold(body);
       return hold === null ? null : { kind: 'hold', hold };
@@ -102,9 +102,18 @@ export function readPause(body: Body): Pause | null {
   return { untilMs, reason };
 }
 
+/** Without its guest. */
+export function writeHold({ under, ...hold }: Hold): Body {
+  return { ...writePause(hold), ...(under === undefined ? {} : { under: writePause(under) }) };
+}
+
 export function readHold(body: Body): Hold | null {
   const pause = readPause(body);
-  return pause && ofVmid(body, (vmid) => ({ vmid, ...pause }));
+  if (pause === null) return null;
+  const { under: beneath } = body;
+  if (beneath === undefined) return ofVmid(body, (vmid) => ({ vmid, ...pause }));
+  const under = isObject(beneath) ? readPause(beneath) : null;
+  return under && ofVmid(body, (vmid) => ({ vmid, ...pause, under }));
 }
 
 function ofVmid<Result>(body: Body, make: (vmid: Vmid) => Result): Result | null {

@@ -20,7 +20,14 @@ import { assertNever } from '../reconcile/errors.ts';
 import { parseUpid, parseVmid, type Upid, type Vmid } from '../reconcile/ids.ts';
 import type { Hold, Note, Pause } from '../reconcile/ports.ts';
 import { isSum } from './line.ts';
-import { isNoteKind, readHold, readNote, readPause, writePause } from './note-records.ts';
+import {
+  isNoteKind,
+  readHold,
+  readNote,
+  readPause,
+  writeHold,
+  writePause,
+} from './note-records.ts';
 import {
   type Body,
   isAt,
@@ -222,7 +229,7 @@ function writeGuest(guest: LiveGuest): Body {
   const { vmid, hold, lastUpid, startsMs, isInitialDone, secrets } = guest;
   return {
     vmid,
-    ...(hold === null ? {} : { hold: writePause(hold) }),
+    ...(hold === null ? {} : { hold: writeHold(hold) }),
     ...(lastUpid === null ? {} : { last_upid: lastUpid }),
     ...(startsMs.length === 0 ? {} : { starts_ms: startsMs }),
     ...(isInitialDone ? { initial_done: true } : {}),

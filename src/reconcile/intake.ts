@@ -13,6 +13,7 @@ import type { Guest, GuestKind } from './guest.ts';
 import { type CorrelationId, makeCorrelationId, makeOpId, type OpId, type Vmid } from './ids.ts';
 import { findHold } from './memory.ts';
 import type { Action, OpOrigin, OpRecord, OpRecordDraft, OpSigner } from './op.ts';
+import { isBulkHold } from './upkeep.ts';
 import type { Workroom } from './workroom.ts';
 
 /** An operator who asked ten minutes ago has gone to look for another way. */
@@ -265,11 +266,15 @@ function toReceived(
 
 /**
  * Also after a crash between the two records: recovery calls it for every received op. A hold that
- * lasts longer stays: it is somebody else's.
+ * lasts longer stays, it is somebody else's; beneath one that the node's startall will release, the
+ * op's own goes on.
  */
 export async function holdForOp(record: OpRecord, untilMs: number, room: Workroom): Promise<void> {
-  const held = findHold(record.vmid, room);
-  if (held !== null && (held.untilMs === null || held.untilMs >= untilMs)) return;
-  const reason = `asked for with op ${record.op_id}`;
-  await room.ledger.note({ kind: 'hold', hold: { vmid: record.vmid, untilMs, reason } });
+  const { vmid } = record;
+  const own = { untilMs, reason: `asked for with op ${record.op_id}` };
+  const held = findHold(vmid, room);
+  const beneath = held !== null && isBulkHold(held) ? (held.under ?? null) : held;
+  if (beneath !== null && (beneath.untilMs === null || beneath.untilMs >= untilMs)) return;
+  const hold = held !== null && isBulkHold(held) ? { ...held, under: own } : { vmid, ...own };
+  await room.ledger.note({ kind: 'hold', hold });
 }

@@ -180,17 +180,17 @@ export interface ValueSemantics {
   isWriteOnly(kind: GuestKind, key: string): boolean;
 }
 
-/** Why a guest is left alone by reconciling. */
-export interface Hold {
-  readonly vmid: Vmid;
+export interface Pause {
   /** Wall clock ms; null: until somebody resumes. */
   readonly untilMs: number | null;
   readonly reason: string;
 }
 
-export interface Pause {
-  readonly untilMs: number | null;
-  readonly reason: string;
+/** Why a guest is left alone by reconciling. */
+export interface Hold extends Pause {
+  readonly vmid: Vmid;
+  /** What it took the place of: that comes back when this one is released. */
+  readonly under?: Pause;
 }
 
 /** A durable fact that is not a record of an op. */

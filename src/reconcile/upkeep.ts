@@ -5,10 +5,17 @@
 import type { DesiredState } from './desired.ts';
 import type { ActualState, BulkTask, Power, RunningTask } from './guest.ts';
 import type { Upid, Vmid } from './ids.ts';
-import type { Note, OpLedger } from './ports.ts';
+import type { Hold, Note, OpLedger } from './ports.ts';
 
 /** The reason of a hold that ends when the node starts its guests again. */
 const BULK_STOP_REASON = 'stopall';
+/** So long, in looks, an ended bulk task explains what a list that does not come may still show. */
+const ENDED_LOOKS_MAX = 3;
+
+/** Released when the node starts its guests again. */
+export function isBulkHold({ reason }: Hold): boolean {
+  return reason.startsWith(BULK_STOP_REASON);
+}
 
 type UpkeepLedger = Pick<
   OpLedger,
@@ -20,6 +27,8 @@ export class Upkeep {
   /** As the last look that showed the guest said, or an op of ours left it. */
   readonly #power = new Map<Vmid, Power>();
   readonly #bulk = new Map<Upid, BulkTask>();
+  /** Looks that have shown it ended. */
+  readonly #endedLooks = new Map<Upid, number>();
   #lateTasks = new Set<Upid>();
   #isFirst = true;
 
@@ -42,17 +51,28 @@ export class Upkeep {
       ...this.#findLateEffects(actual, ledger),
     ];
     for (const { vmid, power } of actual.guests.values()) this.#power.set(vmid, power);
-    this.#isFirst = false;
-    const { qemu, lxc, tasksKnown } = actual;
-    const isWhole = [qemu, lxc, tasksKnown].every(({ kind }) => kind === 'complete');
-    if (isWhole) this.#forgetEnded(actual.bulkTasks);
+    if (actual.tasksKnown.kind === 'complete') {
+      const isWhole = actual.qemu.kind === 'complete' && actual.lxc.kind === 'complete';
+      this.#forgetEnded(actual.bulkTasks, this.#isFirst || isWhole);
+      this.#isFirst = false;
+    }
     return notes;
   }
 
-  /** A bulk task that has ended explains what is first seen stopped now, and nothing after. */
-  #forgetEnded(bulkTasks: readonly BulkTask[]): void {
+  /**
+   * A bulk task that has ended explains what is first seen stopped now, and nothing after; `isOver`
+   * false: a list is missing, and what it does not show is waited for, though not for ever.
+   */
+  #forgetEnded(bulkTasks: readonly BulkTask[], isOver: boolean): void {
     const running = new Set(bulkTasks.filter((task) => task.isRunning).map(({ upid }) => upid));
-    for (const upid of this.#bulk.keys()) if (!running.has(upid)) this.#bulk.delete(upid);
+    for (const upid of this.#bulk.keys()) {
+      if (running.has(upid)) continue;
+      const looks = (this.#endedLooks.get(upid) ?? 0) + 1;
+      this.#endedLooks.set(upid, looks);
+      if (!isOver && looks < ENDED_LOOKS_MAX) continue;
+      this.#bulk.delete(upid);
+      this.#endedLooks.delete(upid);
+    }
   }
 
   /** The agent never fights an administrator's "shut all down". */
@@ -60,7 +80,7 @@ export class Upkeep {
     const byStart = [...this.#bulk.values()].sort((a, b) => a.startedAtMs - b.startedAtMs);
     const newest = byStart.at(-1);
     if (newest === undefined) return [];
-    if (newest.type === 'startall') return releaseBulkHolds(ledger);
+    if (newest.type === 'startall') return releaseBulkHolds(ledger, actual.lookedAtMs);
     // What was taken down before this agent's first look is none of its business.
     if (this.#isFirst && !newest.isRunning) return [];
     const notes: Note[] = [];
@@ -68,11 +88,13 @@ export class Upkeep {
       if (power !== 'running' && power !== 'initial') continue;
       const wasRunning = (this.#power.get(vmid) ?? 'running') === 'running';
       const isStopped = actual.guests.get(vmid)?.power === 'stopped';
-      // A hold that ends, ends while the node's guests are still to be down.
-      const isHeld = ledger.holds().get(vmid)?.untilMs === null;
-      if (!wasRunning || !isStopped || isHeld) continue;
+      const held = ledger.holds().get(vmid);
+      if (!wasRunning || !isStopped || held?.untilMs === null) continue;
+      // A hold that ends may end while the node's guests are still to be down.
+      const under = held && { untilMs: held.untilMs, reason: held.reason };
       const reason = `${BULK_STOP_REASON}: the node's guests were taken down (${newest.type})`;
-      notes.push({ kind: 'hold', hold: { vmid, untilMs: null, reason } });
+      const hold = { vmid, untilMs: null, reason, ...(under === undefined ? {} : { under }) };
+      notes.push({ kind: 'hold', hold });
     }
     return notes;
   }
@@ -107,10 +129,15 @@ export class Upkeep {
   }
 }
 
-function releaseBulkHolds(ledger: UpkeepLedger): Note[] {
+function releaseBulkHolds(ledger: UpkeepLedger, nowMs: number): Note[] {
   const notes: Note[] = [];
-  for (const { vmid, reason } of ledger.holds().values()) {
-    if (reason.startsWith(BULK_STOP_REASON)) notes.push({ kind: 'resume_guest', vmid });
+  for (const hold of ledger.holds().values()) {
+    const { vmid, under } = hold;
+    if (!isBulkHold(hold)) continue;
+    const isLeft = under !== undefined && (under.untilMs === null || under.untilMs > nowMs);
+    notes.push(
+      isLeft ? { kind: 'hold', hold: { vmid, ...under } } : { kind: 'resume_guest', vmid },
+    );
   }
   return notes;
 }

@@ -28,10 +28,17 @@ const guest = fc.integer({ min: 101, max: 103 });
 const untilMs = fc.option(fc.integer({ min: START_MS - 5000, max: START_MS + 5000 }));
 
 const noteArbitrary: fc.Arbitrary<Note> = fc.oneof(
-  fc.record({ vmid: guest.map(vmid), untilMs, reason: fc.string() }).map((hold) => ({
-    kind: 'hold' as const,
-    hold,
-  })),
+  fc
+    .record(
+      {
+        vmid: guest.map(vmid),
+        untilMs,
+        reason: fc.string(),
+        under: fc.record({ untilMs, reason: fc.string() }),
+      },
+      { requiredKeys: ['vmid', 'untilMs', 'reason'] },
+    )
+    .map((hold) => ({ kind: 'hold' as const, hold })),
   guest.map((id) => ({ kind: 'resume_guest' as const, vmid: vmid(id) })),
   fc.record({ untilMs, reason: fc.string({ unit: 'grapheme' }) }).map((pause) => ({
     kind: 'pause' as const,

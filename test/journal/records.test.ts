@@ -82,6 +82,15 @@ describe('a record of an op', () => {
 
 const EVERY_NOTE: readonly Note[] = [
   ...NOTES,
+  {
+    kind: 'hold',
+    hold: {
+      vmid: vmid(101),
+      untilMs: null,
+      reason: 'stopall: taken down',
+      under: { untilMs: START_MS, reason: 'by hand' },
+    },
+  },
   { kind: 'hub_cursor', cursor: 'event-1' },
   { kind: 'receipt_acked', recordSeq: 0 },
 ];
@@ -128,7 +137,7 @@ const HUB: Body = { type: 'live_hub', cursor: 'c', acked_seq: 1, forgotten_to_ms
 const GUEST: Body = {
   type: 'live_guest',
   vmid: 101,
-  hold: { until_ms: null, reason: 'r' },
+  hold: { until_ms: null, reason: 'r', under: { until_ms: START_MS, reason: 'q' } },
   starts_ms: [START_MS],
   secrets: { cipassword: HMAC },
 };

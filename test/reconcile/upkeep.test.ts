@@ -87,6 +87,46 @@ describe('a bulk stop', () => {
     expect(upkeep.heed(desired, DOWN, LEDGER)).toEqual([]);
   });
 
+  it('is not waited for longer where a list never comes', () => {
+    const desired = desiredState(wantedGuest({ power: 'running' }));
+    const upkeep = new Upkeep();
+    const problem = { code: 'timeout', message: 'no list' } as const;
+    const blind = { ...UP, qemu: { kind: 'unknown', problem } } as const;
+    const over = { ...blind, bulkTasks: [{ ...bulk('stopall', NOW_MS), isRunning: false }] };
+    upkeep.heed(desired, UP, LEDGER);
+    upkeep.heed(desired, over, LEDGER);
+    upkeep.heed(desired, blind, LEDGER);
+    upkeep.heed(desired, blind, LEDGER);
+    expect(upkeep.heed(desired, { ...DOWN, qemu: blind.qemu }, LEDGER)).toEqual([]);
+  });
+
+  it('from before this life is none of its business, also where its first look lacks a list', () => {
+    const desired = desiredState(wantedGuest({ power: 'running' }));
+    const upkeep = new Upkeep();
+    const problem = { code: 'timeout', message: 'no list' } as const;
+    const bulkTasks = [{ ...bulk('stopall', NOW_MS), isRunning: false }];
+    const first = { ...UP, qemu: { kind: 'unknown', problem }, guests: new Map(), bulkTasks };
+    upkeep.heed(desired, first as typeof UP, LEDGER);
+    expect(upkeep.heed(desired, DOWN, LEDGER)).toEqual([]);
+  });
+
+  it('gives back the hold it took the place of, where that is in force still', () => {
+    const held = (id: number, untilMs: number): [Vmid, Hold] => {
+      const under = { untilMs, reason: 'by hand' };
+      return [
+        vmidOf(id),
+        { vmid: vmidOf(id), untilMs: null, reason: 'stopall: taken down', under },
+      ];
+    };
+    const holds = new Map([held(101, NOW_MS + 1), held(102, NOW_MS - 1)]);
+    const startall = { ...UP, lookedAtMs: NOW_MS, bulkTasks: [bulk('startall', NOW_MS)] };
+    const notes = new Upkeep().heed(desiredState(), startall, { ...LEDGER, holds: () => holds });
+    expect(notes).toEqual([
+      { kind: 'hold', hold: { vmid: 101, untilMs: NOW_MS + 1, reason: 'by hand' } },
+      { kind: 'resume_guest', vmid: 102 },
+    ]);
+  });
+
   it('that is over ends the holds it has made, and no others', () => {
     const hold = (id: number, reason: string): [Vmid, Hold] => {
       return [vmidOf(id), { vmid: vmidOf(id), untilMs: null, reason }];
