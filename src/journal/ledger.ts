@@ -33,10 +33,18 @@ export class Ledger {
   /** Folds a record that `refuse` has nothing against. */
   applyOp(record: SealedOp): void {
     this.#ops.apply(record);
+    if (record.kind === 'set_config' && record.state === 'started') this.#doubtSecrets(record);
     if (record.upid === undefined) return;
     const guest = this.#guest(record.vmid);
     guest.sawUpid(record.upid);
     if (record.kind === 'start' && record.state === 'succeeded') guest.sawStart(record.at);
+  }
+
+  /** A secret that is being written is neither the old one for sure nor the new one. */
+  #doubtSecrets({ vmid, params }: SealedOp): void {
+    const secrets = this.#guests.get(vmid)?.secrets;
+    if (secrets === undefined || params === undefined || !('set' in params)) return;
+    for (const key of Object.keys(params.set)) secrets.delete(key);
   }
 
   applyNote(note: Note): void {
