@@ -34,6 +34,8 @@ export interface Lanes {
   hasRoom(vmid: Vmid): boolean;
   /** Runs with one of the node's slots, handed out in the order of asking. */
   withSlot<Result>(run: () => Promise<Result>): Promise<Result>;
+  /** For who has a slot: gives it up for a wait, and takes one again behind those who ask meanwhile. */
+  withoutSlot(wait: () => Promise<void>): Promise<void>;
   /** Does who asks for a slot now have to wait for it? */
   isBusy(): boolean;
   /** Resolves when no lane, or none of these guests', has work. */
@@ -88,12 +90,25 @@ export function createLanes(options: { readonly maxParallel: number }): Lanes {
     }
   }
 
+  /** Its job goes on counting as one at work: that makes room for one more, until it has its turn. */
+  async function withoutSlot(wait: () => Promise<void>): Promise<void> {
+    slots.concurrency += 1;
+    try {
+      await wait();
+    } finally {
+      await slots.add(async () => {
+        slots.concurrency -= 1;
+      });
+    }
+  }
+
   return {
     add: (vmid, job) => enqueue(vmid, laneOf(vmid), job),
     offerReconcile,
     hasRoom,
     withSlot: (run) => slots.add(run),
-    isBusy: () => slots.pending >= options.maxParallel,
+    withoutSlot,
+    isBusy: () => slots.pending >= slots.concurrency,
     idle,
     depths: () =>
       new Map([...lanes].map(([vmid, { queue }]) => [vmid, queue.size + queue.pending])),

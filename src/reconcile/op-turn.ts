@@ -122,7 +122,7 @@ function takeStep(view: OpView, op: Op, standing: Standing, room: Workroom): Pro
         ? runAttempt({ ...op, action }, number, look, room)
         : unsent === null
           ? runRestart({ ...op, action }, number, look, room)
-          : runParts(unsent, look, room);
+          : runParts({ ...unsent, hasSlot: true }, look, room);
     const [end] = await Promise.all([ended, recorded]);
     return end.kind === 'left' ? end : { kind: 'ended', end };
   });

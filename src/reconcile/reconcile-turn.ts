@@ -46,6 +46,8 @@ export interface ReconcileTurnPorts {
 interface TurnLook extends LaneLook {
   readonly found: Found;
   readonly hasDetails: boolean;
+  /** Monotonic: when it was asked for. Its tasks go out of date while an action takes its time. */
+  readonly askedMs: number;
 }
 
 export async function runReconcileTurn(
@@ -58,12 +60,14 @@ export async function runReconcileTurn(
     const wanted = ports.wanted();
     if (wanted === null) return;
     const needs = needsOf(turn, wanted, done, ports);
-    look = await lookForTurn(turn, look, needs, ports);
+    if (look === null || !covers(look, needs)) look = await readLook(turn, needs, ports);
     let next: PlannedAction | null = look && (await planNext(look.found, wanted, ports));
-    if (next !== null && !look?.hasDetails && needsDetails([next.action.kind], turn, ports)) {
-      // It has changed since the pass: what this action stands on has not been read.
-      look = await lookForTurn(turn, look, { ...needs, details: true }, ports);
-      next = look && (await planNext(look.found, wanted, ports));
+    if (look !== null && next !== null) {
+      const more = needsOfAction(next, needs, turn, ports);
+      if (!covers(look, more) || isOutOfDate(look, ports)) {
+        look = await readLook(turn, more, ports);
+        next = look && (await planNext(look.found, wanted, ports));
+      }
     }
     if (look === null || next === null || done.has(next.action.kind)) return;
     done.add(next.action.kind);
@@ -139,15 +143,32 @@ function needsDetails(
   return (touchesPower && ports.isHaPossible()) || mayBePaused;
 }
 
-/** A look that was there already serves where it read all that is needed. */
-async function lookForTurn(
+/** The guest may have changed since the pass, and take an action that nobody has planned. */
+function needsOfAction(
+  { action: { kind } }: PlannedAction,
+  needs: LookNeeds,
   turn: ReconcileTurn,
-  earlier: TurnLook | null,
+  ports: ReconcileTurnPorts,
+): LookNeeds {
+  const config = needs.config || kind === 'set_config';
+  return { ...needs, config, details: needs.details || needsDetails([kind], turn, ports) };
+}
+
+/** A look that was there already serves where it read all that is needed. */
+function covers({ guest, hasDetails }: TurnLook, { config, details }: LookNeeds): boolean {
+  return (guest.config.kind === 'known' || !config) && (hasDetails || !details);
+}
+
+/** An action took its time, and somebody's task may have begun meanwhile. */
+function isOutOfDate({ askedMs }: TurnLook, { room }: ReconcileTurnPorts): boolean {
+  return room.clock.monotonicMs() - askedMs > TASKS_MAX_AGE_MS;
+}
+
+async function readLook(
+  turn: ReconcileTurn,
   { config, details, isFirst }: LookNeeds,
   ports: ReconcileTurnPorts,
 ): Promise<TurnLook | null> {
-  const isRead = earlier?.guest.config.kind === 'known' || !config;
-  if (earlier !== null && isRead && (earlier.hasDetails || !details)) return earlier;
   const { room } = ports;
   const nowMs = room.clock.monotonicMs();
   // While a turn waits for a slot it holds its lane, so nothing of ours happens to the guest: a
@@ -168,7 +189,7 @@ async function lookForTurn(
   const isSame = found.kind === 'found' && found.guest.kind === turn.guest.kind;
   if (!isSame) return null;
   ports.saw(found.guest, sinceMs);
-  return { guest: found.guest, sinceMs, found, hasDetails: details };
+  return { guest: found.guest, sinceMs, found, hasDetails: details, askedMs: nowMs };
 }
 
 function toOp(turn: ReconcileTurn, action: SentAction, ports: ReconcileTurnPorts): Op<SentAction> {

@@ -22,6 +22,7 @@ import { makeOpId, type OpId } from './ids.ts';
 import { type Clearance, lookForClearance, problemOfCondition, waitForGuard } from './lane-look.ts';
 import { isTerminal, type RestartAction, type SentAction } from './op.ts';
 import { describeBefore, guestOf, type Op, opFromRecord, recordBase } from './op-shape.ts';
+import type { Condition } from './plan.ts';
 import type { OpView } from './ports.ts';
 import type { Workroom } from './workroom.ts';
 
@@ -32,6 +33,8 @@ export const RESTART_START_WAIT_MS = 10 * 60_000;
 
 export interface RestartAttempt extends Attempt {
   readonly op: Op<RestartAction>;
+  /** It was begun in this life, with one of the node's slots, which it gives up while it waits. */
+  readonly hasSlot: boolean;
 }
 
 /** `left`: stopped, and its start waits in a run that ends by itself: it stays in flight. */
@@ -47,7 +50,14 @@ export async function runRestart(
   room.signal.throwIfAborted();
   const { guest, sinceMs } = look;
   const before = describeBefore(op, guest, room.ledger.lastUpid(op.vmid));
-  const attempt: RestartAttempt = { op, number, before, seenSinceMs: sinceMs, isMaybeHa: false };
+  const attempt: RestartAttempt = {
+    op,
+    number,
+    before,
+    seenSinceMs: sinceMs,
+    isMaybeHa: false,
+    hasSlot: true,
+  };
   const signers = op.signers === undefined ? {} : { signers: op.signers };
   const { params } = op.action;
   const state = 'started';
@@ -64,7 +74,7 @@ export async function resumeRestart(
   op: Op<RestartAction>,
   room: Workroom,
 ): Promise<RestartEnd | { readonly kind: 'unsent'; readonly attempt: RestartAttempt }> {
-  const attempt = latestAttempt(view, op, room);
+  const attempt = { ...latestAttempt(view, op, room), hasSlot: false };
   // Its latest record is its `started`, and a part of an earlier attempt has a smaller seq.
   const parts = room.ledger.childrenOf(op.opId).filter(({ first }) => first.seq > view.latest.seq);
   const stop = parts.findLast(({ latest }) => latest.kind === 'stop');
@@ -114,9 +124,9 @@ async function startAgain(
     const isOver = number > RESTART_STARTS_MAX || error.code === 'conflict';
     if (isOver) return failStart(attempt, error, failed.seen);
     const message = `stopped, the start failed (${error.message}); it is tried again`;
-    await waitForGuard(op, { code: 'backing_off', message }, room);
+    await waitAtRest(attempt, { code: 'backing_off', message }, room);
   }
-  const cleared = await awaitClearance(op, failed !== null, room);
+  const cleared = await awaitClearance(attempt, failed !== null, room);
   if (cleared.kind === 'wait') return { kind: 'left' };
   if (cleared.kind === 'refused') return failStart(attempt, cleared.problem, failed?.seen);
   const opId = failed?.attempt.op.opId ?? makeOpId(room.random);
@@ -145,18 +155,37 @@ function failStart(
 }
 
 /** The start waits for guards like any op, where there is time; the lane is kept meanwhile. */
-async function awaitClearance(op: Op, isRetry: boolean, room: Workroom): Promise<Clearance> {
+async function awaitClearance(
+  attempt: RestartAttempt,
+  isRetry: boolean,
+  room: Workroom,
+): Promise<Clearance> {
   const giveUpMs = room.clock.monotonicMs() + RESTART_START_WAIT_MS;
   for (;;) {
-    const request = { guest: guestOf(op), needsConfig: false, kind: 'start', isRetry } as const;
+    const request = {
+      guest: guestOf(attempt.op),
+      needsConfig: false,
+      kind: 'start',
+      isRetry,
+    } as const;
     const cleared = await lookForClearance(request, room);
     if (cleared.kind !== 'wait' || !room.isPatient()) return cleared;
     const { condition } = cleared;
     const isOver = room.clock.monotonicMs() >= giveUpMs;
     if (isOver) return { kind: 'refused', problem: problemOfCondition(condition) };
     const message = `stopped; ${condition.message}`;
-    await waitForGuard(op, { ...condition, message }, room);
+    await waitAtRest(attempt, { ...condition, message }, room);
   }
+}
+
+/** Somebody's backup may take minutes: other guests' ops go on meanwhile. */
+function waitAtRest(
+  { op, hasSlot }: RestartAttempt,
+  condition: Condition,
+  room: Workroom,
+): Promise<void> {
+  const wait = (): Promise<void> => waitForGuard(op, condition, room);
+  return hasSlot ? room.lanes.withoutSlot(wait) : wait();
 }
 
 /** The end of a part, waited for and settled where it was cut off. */

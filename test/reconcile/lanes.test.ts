@@ -135,3 +135,27 @@ describe('slots', () => {
     expect(lanes.isBusy()).toBe(false);
   });
 });
+
+it('a slot that is given up for a wait goes to who asked next, and is asked for again after it', async () => {
+  const lanes = createLanes({ maxParallel: 1 });
+  const log: string[] = [];
+  const [waited, worked] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  const first = lanes.withSlot(async () => {
+    await lanes.withoutSlot(() => waited.promise);
+    log.push('the first goes on');
+  });
+  const second = lanes.withSlot(async () => {
+    log.push('the second begins');
+    expect(lanes.isBusy()).toBe(true);
+    waited.resolve();
+    await worked.promise;
+    log.push('the second ends');
+  });
+  const third = lanes.withSlot(async () => {
+    log.push('the third');
+  });
+  await waited.promise;
+  worked.resolve();
+  await Promise.all([first, second, third]);
+  expect(log).toEqual(['the second begins', 'the second ends', 'the third', 'the first goes on']);
+});
