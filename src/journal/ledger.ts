@@ -138,6 +138,10 @@ export class Ledger {
     return this.#ops.inFlight();
   }
 
+  endedOps(): readonly OpView[] {
+    return this.#ops.ended();
+  }
+
   findOp(opId: OpId): OpView | null {
     return this.#ops.find(opId);
   }

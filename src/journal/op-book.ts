@@ -217,6 +217,11 @@ export class OpBook {
     return viewsOf(this.#stories(this.#inFlight));
   }
 
+  /** Without those that a key keeps. */
+  ended(): readonly OpView[] {
+    return viewsOf(this.#stories(this.#ended));
+  }
+
   find(opId: OpId): OpView | null {
     const story = this.#find(opId);
     return story && viewOf(story);

@@ -63,6 +63,10 @@ export class JournalLedger implements OpLedger {
     return this.#ledger.opsInFlight();
   }
 
+  endedOps(): readonly OpView[] {
+    return this.#ledger.endedOps();
+  }
+
   findOp(opId: OpId): OpView | null {
     return this.#ledger.findOp(opId);
   }

@@ -44,10 +44,24 @@ export async function resumeAttempt(view: OpView, op: Op, room: Workroom): Promi
   // Not waited with, as a guest that is down should come up: the next pass plans afresh from what
   // is there. What it may still do is remembered, and keeps back what it would undo.
   const end = await settle({ ...attempt, startedAtMs, windowMs: 0, problem }, room);
-  const { kind } = op.action;
-  if (end.outcome.upid === undefined && kind !== 'set_config') {
-    const sentAtMs = Math.min(startedAtMs, room.clock.now());
-    room.leaveUnsettled(op.vmid, { kind, untilMs: sentAtMs + UNANSWERED_WINDOW_MS });
-  }
+  if (end.outcome.upid !== undefined) room.leaveUnsettled(op.vmid, null);
   return end;
+}
+
+/**
+ * What was sent before this life began and may still begin, of ops in flight and of those that an
+ * earlier life has ended without an answer. Before anything else: by the wall clock until now, and
+ * by the monotonic one from here on.
+ */
+export function recoverUnsettled(
+  room: Pick<Workroom, 'clock' | 'ledger' | 'leaveUnsettled'>,
+): void {
+  const cutOff = room.ledger.opsInFlight().filter(({ latest }) => latest.state === 'started');
+  for (const { latest, startedAtMs } of [...room.ledger.endedOps(), ...cutOff]) {
+    const { origin, kind, upid, vmid, error } = latest;
+    const isAnswered = upid !== undefined || (error !== undefined && error.code !== 'interrupted');
+    if (origin !== 'reconcile' || kind === 'set_config' || isAnswered) continue;
+    const sentAtMs = Math.min(startedAtMs ?? 0, room.clock.now());
+    room.leaveUnsettled(vmid, { kind, untilMs: sentAtMs + UNANSWERED_WINDOW_MS });
+  }
 }

@@ -9,6 +9,7 @@
  * - E4 What cannot be seen is waited for, never guessed.
  */
 import type { AttemptEnd } from './conclusion.ts';
+import { recoverUnsettled } from './cut-off.ts';
 import { type Problem, ReconcilerError } from './errors.ts';
 import type { Wait } from './events.ts';
 import { type Guest, type RunningTask, runningBulkTasks } from './guest.ts';
@@ -39,6 +40,7 @@ export class Engine {
   /** By guest, the task that its last op ended with. */
   readonly #endedTasks = new Map<Vmid, Upid>();
   readonly #waits = new Map<Vmid, Wait>();
+  readonly #room: Workroom;
   readonly #memory: Memory;
   readonly #queue: OpQueue;
   readonly #passes: Passes;
@@ -54,6 +56,7 @@ export class Engine {
     const { signal } = this.#controller;
     this.#nodeLook = new KeptNodeLook(ports.clock, () => ports.guests.lookAtNode(signal));
     const room = this.#workroom();
+    this.#room = room;
     const guarded = this.#guarded.bind(this);
     this.#queue = new OpQueue({ room, guarded, ended: this.#noteRecovered.bind(this) });
     this.#passes = new Passes({
@@ -77,6 +80,7 @@ export class Engine {
 
   /** Takes up every op the journal says is in flight. Call once, before the first pass. */
   recover(): void {
+    recoverUnsettled(this.#room);
     this.#queue.recover();
   }
 

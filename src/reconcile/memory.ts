@@ -71,10 +71,13 @@ export class Memory {
   }
 
   /** Kept by the monotonic clock: a step of the other must not cut it short. */
-  leaveUnsettled(vmid: Vmid, { kind, untilMs }: Unsettled): void {
+  leaveUnsettled(vmid: Vmid, left: Unsettled | null): void {
     const { clock } = this.#ports;
-    const endMs = clock.monotonicMs() + untilMs - clock.now();
-    this.#unsettled.set(vmid, { kind, endMs });
+    if (left === null) this.#unsettled.delete(vmid);
+    else {
+      const endMs = clock.monotonicMs() + left.untilMs - clock.now();
+      this.#unsettled.set(vmid, { kind: left.kind, endMs });
+    }
   }
 
   /** A failure of reconciling's own makes it wait; others' ops are theirs to repeat. */

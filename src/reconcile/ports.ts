@@ -246,6 +246,8 @@ export interface OpLedger {
   note(note: Note): Promise<void>;
   /** `received`, `started` and `task_running`, oldest first. */
   opsInFlight(): readonly OpView[];
+  /** Ops that have ended, of those that no key keeps the newest few, in the order of their ends. */
+  endedOps(): readonly OpView[];
   /** An op in flight, or one whose end is still remembered. */
   findOp(opId: OpId): OpView | null;
   /** The parts of a composite op in flight, ended ones too, oldest first. */

@@ -26,7 +26,7 @@ export interface Workroom extends CorePorts {
   record(draft: OpRecordDraft): Promise<OpRecord>;
   /** What a request of the agent's last life may still do to the guest. */
   unsettled(vmid: Vmid): Unsettled | null;
-  leaveUnsettled(vmid: Vmid, left: Unsettled): void;
+  leaveUnsettled(vmid: Vmid, left: Unsettled | null): void;
   /** It was replaced or has moved: hold, pauses and starts of the old one do not count any more. */
   forgetGuest(vmid: Vmid): Promise<void>;
 }

@@ -48,6 +48,7 @@ export class Happenings {
         });
       case 'clock':
         clock.stepWall(event.byMs);
+        this.#world.steppedAtMs = clock.elapsedMs;
         return holds.forgetTimed();
       case 'desire':
         watched.wish(event.vmid, event.wish);

@@ -47,6 +47,8 @@ export class SimWorld {
   /** Reads that fail, as a share of all. */
   flakyShare = 0;
   maxWireMs = WIRE_MS;
+  /** When the wall clock was stepped last. */
+  steppedAtMs = Number.NEGATIVE_INFINITY;
   isOver = false;
   /** Ends the engine of the current life. */
   kill: () => void = () => undefined;

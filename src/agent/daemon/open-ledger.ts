@@ -63,6 +63,7 @@ export async function readLedger({ stateDir }: Config): Promise<OpLedger> {
     append: refuse,
     note: refuse,
     opsInFlight: () => ledger.opsInFlight(),
+    endedOps: () => ledger.endedOps(),
     findOp: (opId) => ledger.findOp(opId),
     childrenOf: (opId) => ledger.childrenOf(opId),
     findKey: (key) => ledger.findKey(key, systemClock.now()),
