@@ -25,11 +25,11 @@ export function watchPath(path: string): PathWatch {
 
   const arm = (): void => {
     if (listeners.size === 0) return;
-    const target = findFolder(path);
-    if (target?.identity === watched) return;
-    disarm();
-    if (target === null) return;
     try {
+      const target = findFolder(path);
+      if (target?.identity === watched) return;
+      disarm();
+      if (target === null) return;
       // Not persistent: a hint must not keep the process alive.
       watcher = watch(target.folder, { persistent: false }, (_event, name) => {
         if (target.only !== null && name !== null && name !== target.only) return;
@@ -38,7 +38,9 @@ export function watchPath(path: string): PathWatch {
       watcher.on('error', disarm);
       watched = target.identity;
     } catch {
-      disarm(); // no inotify watches left, or the folder has just gone: the next read tries again
+      // No inotify watches left, the folder has just gone, or its path cannot be followed: the next
+      // read tries again, and says what is wrong with the path.
+      disarm();
     }
   };
 
@@ -66,7 +68,10 @@ interface Target {
   readonly identity: string;
 }
 
-/** A file is watched through its folder: an editor replaces the file, not its content. */
+/**
+ * A file is watched through its folder: an editor replaces the file, not its content. Throws what
+ * the system says of a path that is there and cannot be followed.
+ */
 function findFolder(path: string): Target | null {
   const stats = statSync(path, { throwIfNoEntry: false, bigint: true });
   const isFolder = stats?.isDirectory() === true;

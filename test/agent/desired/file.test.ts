@@ -119,6 +119,36 @@ test('a file that is gone is gone; a folder that is gone changes nothing', async
   ]);
 });
 
+test('a path that cannot be followed any more changes nothing, and is said', async () => {
+  put('a.yaml', guests(101));
+  const files = provider();
+  files.onChange(() => undefined);
+  await files.read(signal);
+  rmSync(dir, { recursive: true });
+  symlinkSync(dir, dir);
+  const state = await files.read(signal);
+  expect(vmids(state)).toEqual([101]);
+  expect(state.rejected).toMatchObject([
+    {
+      source: dir,
+      isInForce: true,
+      problem: { message: expect.stringMatching(/a loop of them$/) },
+    },
+  ]);
+  rmSync(dir);
+  mkdirSync(dir);
+  put('a.yaml', guests(102));
+  expect(vmids(await files.read(signal))).toEqual([102]);
+});
+
+test('a path that could never be followed is watched for without a failure', async () => {
+  const path = join(dir, 'loop');
+  symlinkSync(path, path);
+  const files = provider(path);
+  files.onChange(() => undefined);
+  expect((await files.read(signal)).rejected).toMatchObject([{ source: path, isInForce: false }]);
+});
+
 describe('a half-written file is never taken', () => {
   test('one that is still being written is read when it rests', async () => {
     const path = join(dir, 'a.yaml');
