@@ -30,7 +30,12 @@ export async function readDesiredFile(file: string): Promise<DesiredFile> {
     const { message, line = 0, column = 0 } = read.problem;
     return { kind: 'invalid', findings: [{ file, line, column, path: '', message }] };
   }
-  const parsed = parsePositioned(read.text, { file, schema: documentSchema });
+  return readDesiredText(read.text, file);
+}
+
+/** The same of a text that is at hand; `file` is what findings name. */
+export function readDesiredText(text: string, file: string): DesiredFile {
+  const parsed = parsePositioned(text, { file, schema: documentSchema });
   if (parsed.kind === 'invalid') return parsed;
   return {
     kind: 'valid',
