@@ -24,6 +24,8 @@ export interface FileProblem {
   readonly hint?: string;
   /** The system would not let us read it. */
   readonly isDenied?: boolean;
+  /** The system's word, not the file's: it may well be readable next time, unchanged. */
+  readonly isIoError?: boolean;
   /** Where in the text, from 1. */
   readonly line?: number;
   readonly column?: number;
@@ -56,7 +58,7 @@ export async function readTextFile(
   } catch (error) {
     const message = `cannot be read: ${describeIoError(error)}`;
     const denied = isDenied(error) ? { isDenied: true } : {};
-    return { kind: 'unreadable', problem: { message, ...denied } };
+    return { kind: 'unreadable', problem: { message, isIoError: true, ...denied } };
   }
 }
 

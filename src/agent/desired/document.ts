@@ -22,13 +22,18 @@ export type DesiredFile =
       readonly guests: readonly DesiredGuest[];
       readonly placeOf: (path: KeyPath) => Place;
     }
-  | { readonly kind: 'invalid'; readonly findings: readonly Finding[] };
+  | {
+      readonly kind: 'invalid';
+      readonly findings: readonly Finding[];
+      /** Nothing is known of its text: it could not be opened or read. */
+      readonly isIoError?: boolean;
+    };
 
 export async function readDesiredFile(file: string): Promise<DesiredFile> {
   const read = await readTextFile(file, { maxBytes: DESIRED_MAX_BYTES });
   if (read.kind === 'unreadable') {
-    const { message, line = 0, column = 0 } = read.problem;
-    return { kind: 'invalid', findings: [{ file, line, column, path: '', message }] };
+    const { message, line = 0, column = 0, isIoError = false } = read.problem;
+    return { kind: 'invalid', findings: [{ file, line, column, path: '', message }], isIoError };
   }
   return readDesiredText(read.text, file);
 }

@@ -18,7 +18,7 @@ import type { DesiredProvider } from '../../reconcile/ports.ts';
 import { findingText, wholeFile } from '../config/positioned-yaml.ts';
 import { describeIoError } from '../config/text-file.ts';
 import { mergeDesired } from './composite.ts';
-import { documentProblem, readDesiredFile } from './document.ts';
+import { type DesiredFile, documentProblem, readDesiredFile } from './document.ts';
 import { watchPath } from './watch.ts';
 
 /** Longer than the pauses of an editor or a copy that writes in place. */
@@ -32,18 +32,25 @@ const DOCUMENT_NAME = /^[^.].*\.(?:yaml|yml|json)$/;
 
 /** What is remembered of a file between reads. */
 interface KnownDocument {
-  readonly stamp: string;
+  /** Null: read it again, whatever it looks like. */
+  readonly stamp: string | null;
   readonly good: readonly DesiredGuest[] | null;
   readonly problem: Problem | null;
 }
 
+export interface FileProviderOptions {
+  readonly path: string;
+  readonly clock: Clock;
+  readonly readFile?: FileReader;
+}
+
+type FileReader = (file: string) => Promise<DesiredFile>;
+
 export function createFileProvider({
   path,
   clock,
-}: {
-  readonly path: string;
-  readonly clock: Clock;
-}): DesiredProvider {
+  readFile = readDesiredFile,
+}: FileProviderOptions): DesiredProvider {
   const known = new Map<string, KnownDocument>();
   const watch = watchPath(path);
   /** Of what is known; null once that has changed. */
@@ -51,10 +58,10 @@ export function createFileProvider({
 
   const refresh = async (file: string, signal: AbortSignal): Promise<void> => {
     const before = known.get(file);
-    const document = await readSettled(file, { before, clock, signal });
+    const document = await readSettled(file, { before, clock, signal, readFile });
     if (document === null) return;
     known.set(file, document);
-    assembled = null;
+    if (!saysTheSame(document, before)) assembled = null;
   };
 
   const dropAllBut = (files: ReadonlySet<string>): void => {
@@ -116,10 +123,12 @@ async function readSettled(
     before,
     clock,
     signal,
+    readFile,
   }: {
     readonly before: KnownDocument | undefined;
     readonly clock: Clock;
     readonly signal: AbortSignal;
+    readonly readFile: FileReader;
   },
 ): Promise<KnownDocument | null> {
   for (let i = 0; i < SETTLE_TRIES && !signal.aborted; i++) {
@@ -131,23 +140,34 @@ async function readSettled(
       await clock.sleep(Math.min(restMs, SETTLE_MS), signal);
       if (restMs <= SETTLE_MS || (await statFile(file)).stamp !== stats.stamp) continue;
     }
-    const document = await readDesiredFile(file);
+    const document = await readFile(file);
     if ((await statFile(file)).stamp !== stats.stamp) continue;
-    return document.kind === 'valid'
-      ? { stamp: stats.stamp, good: document.guests, problem: null }
-      : {
-          stamp: stats.stamp,
-          good: before?.good ?? null,
-          problem: documentProblem(document.findings),
-        };
+    return judge(document, stats.stamp, before);
   }
   if (signal.aborted) return null;
   const message = findingText(wholeFile(file, 'is being written to all the time'));
   return {
-    stamp: 'unsettled',
+    stamp: null,
     good: before?.good ?? null,
     problem: { code: 'desired_invalid', message },
   };
+}
+
+function judge(
+  document: DesiredFile,
+  stamp: string,
+  before: KnownDocument | undefined,
+): KnownDocument {
+  if (document.kind === 'valid') return { stamp, good: document.guests, problem: null };
+  const problem = documentProblem(document.findings);
+  // A disk or a server that failed once leaves no trace in the file when it is back.
+  const isFinal = document.isIoError !== true;
+  return { stamp: isFinal ? stamp : null, good: before?.good ?? null, problem };
+}
+
+function saysTheSame(document: KnownDocument, before: KnownDocument | undefined): boolean {
+  const { good, problem } = document;
+  return good === before?.good && problem?.message === before?.problem?.message;
 }
 
 /** What tells one state of a file from another, and when it last changed. */

@@ -22,7 +22,11 @@ const MAX = { maxBytes: 1024 };
 
 describe('a file that cannot be taken is refused with its reason', () => {
   test.each<[string, () => string, object]>([
-    ['missing', () => join(dir, 'none'), { message: 'cannot be read: no such file' }],
+    [
+      'missing',
+      () => join(dir, 'none'),
+      { message: 'cannot be read: no such file', isIoError: true },
+    ],
     [
       'a folder',
       () => (mkdirSync(join(dir, 'sub')), join(dir, 'sub')),
@@ -41,6 +45,7 @@ describe('a file that cannot be taken is refused with its reason', () => {
       () => (symlinkSync('loop', join(dir, 'loop')), join(dir, 'loop')),
       {
         message: 'cannot be read: it is a symbolic link, or a loop of them',
+        isIoError: true,
       },
     ],
     [

@@ -12,6 +12,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { createCompositeProvider } from '../../../src/agent/desired/composite.ts';
 import { createConfiguredProvider } from '../../../src/agent/desired/configured.ts';
+import { readDesiredFile } from '../../../src/agent/desired/document.ts';
 import { createFileProvider } from '../../../src/agent/desired/file.ts';
 import type { Clock } from '../../../src/reconcile/clock.ts';
 import { type DesiredState, NO_DESIRED_STATE } from '../../../src/reconcile/desired.ts';
@@ -188,6 +189,51 @@ describe('a half-written file is never taken', () => {
     expect(vmids(state)).toEqual([101]);
     expect(state.rejected).toMatchObject([{ isInForce: true }]);
   });
+});
+
+test('a document that could not be read is read again, though its file is the same', async () => {
+  put('a.yaml', guests(101));
+  let failures = 0;
+  let reads = 0;
+  const files = createFileProvider({
+    path: dir,
+    clock: aheadClock(),
+    readFile(file) {
+      reads += 1;
+      if (failures === 0) return readDesiredFile(file);
+      failures -= 1;
+      return readDesiredFile(join(dir, 'not-there.yaml'));
+    },
+  });
+  open.push(files);
+  await files.read(signal);
+  put('a.yaml', guests(102));
+  failures = 2;
+  const failed = await files.read(signal);
+  expect(vmids(failed)).toEqual([101]);
+  expect(failed.rejected).toMatchObject([
+    { isInForce: true, problem: { message: expect.stringMatching(/cannot be read/) } },
+  ]);
+  expect(await files.read(signal)).toBe(failed);
+  const read = await files.read(signal);
+  expect(vmids(read)).toEqual([102]);
+  expect(read.rejected).toEqual([]);
+  expect(await files.read(signal)).toBe(read);
+  expect(reads).toBe(4);
+});
+
+test('a document that is wrong is not read again before its file changes', async () => {
+  put('a.yaml', 'version: 2\nguests: {}\n');
+  let reads = 0;
+  const files = createFileProvider({
+    path: dir,
+    clock: aheadClock(),
+    readFile: (file) => ((reads += 1), readDesiredFile(file)),
+  });
+  open.push(files);
+  const first = await files.read(signal);
+  expect(await files.read(signal)).toBe(first);
+  expect(reads).toBe(1);
 });
 
 test('an unchanged file is not parsed again', async () => {
