@@ -4,6 +4,7 @@
  */
 import { extname } from 'node:path';
 import { createValueSemantics } from '../../proxmox/values/same-value.ts';
+import type { DesiredState } from '../../reconcile/desired.ts';
 import { ReconcilerError } from '../../reconcile/errors.ts';
 import type { Guest } from '../../reconcile/guest.ts';
 import type { Vmid } from '../../reconcile/ids.ts';
@@ -53,7 +54,10 @@ export async function runAdopt(
   return EXIT.ok;
 }
 
-/** With their configs, ascending; those that a document already claims are refused, or skipped. */
+/**
+ * With their configs, ascending; those that a document already claims are refused, or skipped.
+ * Throws `desired_invalid` where it cannot be known which those are.
+ */
 async function readGuests(
   session: Session,
   refs: readonly string[],
@@ -62,6 +66,7 @@ async function readGuests(
   const { looks } = session;
   const only = await resolveRefs(session, refs, signal);
   const desired = looks.desired ?? (await looks.desiredProvider.read(signal));
+  assertAllRead(desired);
   const claimed = (vmid: Vmid): boolean =>
     desired.guests.has(vmid) || desired.claimedTwice.has(vmid);
   const listed = await looks.guests.observe({ configs: new Set(), wanted: new Set() }, signal);
@@ -79,6 +84,18 @@ async function readGuests(
   return [...seen.guests.values()]
     .filter(({ vmid }) => configs.has(vmid))
     .sort((a, b) => a.vmid - b.vmid);
+}
+
+/** A document that was refused may claim any guest; one that is not there yet claims none. */
+function assertAllRead({ rejected }: DesiredState): void {
+  const unread = rejected.find(({ problem }) => !isMissing(problem));
+  if (unread === undefined) return;
+  const hint = 'mend it first: until then nobody knows which guests it claims';
+  throw new ReconcilerError('desired_invalid', unread.problem.message, { hint });
+}
+
+function isMissing({ message }: { readonly message: string }): boolean {
+  return message.endsWith('no such file');
 }
 
 /** The text; it is in the file too, where there is one. */
@@ -102,7 +119,7 @@ async function writeDocument(
 async function readBefore(file: string, adopted: readonly AdoptedGuest[]): Promise<string | null> {
   const read = await readTextFile(file, { maxBytes: DOCUMENT_MAX_BYTES });
   if (read.kind === 'unreadable') {
-    if (read.problem.message.endsWith('no such file')) return null;
+    if (isMissing(read.problem)) return null;
     throw new ReconcilerError('desired_invalid', `${file}: ${read.problem.message}`);
   }
   const document = await readDesiredFile(file);

@@ -1,4 +1,4 @@
-import { readFileSync, rmSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { parse } from 'yaml';
@@ -114,5 +114,29 @@ test.each([
   expect(ended.err).toContain(`error [${code}]`);
   expect(ended).toMatchObject({ exit, out: '' });
   expect(readFileSync(join(host.dir, 'desired.yaml'), 'utf8')).toBe(desired);
+  host.write('desired.yaml', 'version: 1\nguests: {}\n');
+});
+
+test.each([
+  ['all guests', ['--all']],
+  ['a guest by its name', ['web-1']],
+])(
+  'while a document is refused %s cannot be adopted: it may claim any of them',
+  async (_name, args) => {
+    host.write('desired.yaml', 'version: 1\nguests: { 100: { pwer: running } }\n');
+    const target = join(host.dir, 'new.yaml');
+    const ended = await adopt(...args, '--to', target);
+    expect(ended).toMatchObject({ exit: 65, out: '' });
+    expect(ended.err).toContain(`error [desired_invalid] ${join(host.dir, 'desired.yaml')}:2:`);
+    expect(existsSync(target)).toBe(false);
+    host.write('desired.yaml', 'version: 1\nguests: {}\n');
+  },
+);
+
+test('the document that the configuration names need not be there yet', async () => {
+  const file = join(host.dir, 'desired.yaml');
+  rmSync(file);
+  expect(await adopt('101', '--to', file)).toMatchObject({ exit: 0 });
+  expect((await runProgram('validate', file)).exit).toBe(0);
   host.write('desired.yaml', 'version: 1\nguests: {}\n');
 });
