@@ -32,6 +32,8 @@ export function watchPath(path: string): PathWatch {
       if (target === null) return;
       // Not persistent: a hint must not keep the process alive.
       watcher = watch(target.folder, { persistent: false }, (_event, name) => {
+        // The folder itself is gone, or something in it has its name: begin again in any case.
+        if (name === basename(target.folder)) watched = null;
         if (target.only !== null && name !== null && name !== target.only) return;
         for (const listener of listeners) listener();
       });
@@ -78,5 +80,7 @@ function findFolder(path: string): Target | null {
   const folder = isFolder ? path : dirname(path);
   const own = isFolder ? stats : statSync(folder, { throwIfNoEntry: false, bigint: true });
   if (own === undefined) return null;
-  return { folder, only: isFolder ? null : basename(path), identity: `${own.dev}:${own.ino}` };
+  // A folder made right after another is gone gets its inode.
+  const identity = `${own.dev}:${own.ino}:${own.birthtimeNs}`;
+  return { folder, only: isFolder ? null : basename(path), identity };
 }

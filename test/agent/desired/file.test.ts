@@ -310,6 +310,23 @@ test('a changed file is noticed, also when the folder is replaced between reads'
   rmSync(`${dir}.old`, { recursive: true });
 });
 
+test('a folder that is removed and made again at once, with the same inode, is watched on', async () => {
+  const files = provider();
+  let notice = (): void => undefined;
+  const changed = (): Promise<void> => new Promise((resolve) => (notice = resolve));
+  files.onChange(() => notice());
+  await files.read(signal);
+  const gone = changed();
+  rmSync(dir, { recursive: true });
+  mkdirSync(dir);
+  await gone;
+  await files.read(signal);
+  const filled = changed();
+  put('a.yaml', guests(101));
+  await filled;
+  expect(vmids(await files.read(signal))).toEqual([101]);
+});
+
 describe('hostile files are refused with their place, and memory stays bounded', () => {
   test.each<[string, (path: string) => void, RegExp]>([
     [
