@@ -5,7 +5,8 @@
  * - A half-written file is never taken: a file is read only after it has been left alone for
  *   `SETTLE_MS`, and only if it is the same file before and after the read.
  * - A document with any error is refused whole, and its last good version stays in force, also
- *   while the path cannot be read at all. A file that is gone from its folder is gone.
+ *   while the path cannot be read at all. A file that is gone from its folder is gone, once it
+ *   has been so for `SETTLE_MS`: some writers remove it before they write it anew.
  * - An unchanged file costs one stat, and unchanged files are the same desired state.
  */
 import type { BigIntStats } from 'node:fs';
@@ -64,6 +65,15 @@ export function createFileProvider({
     if (!saysTheSame(document, before)) assembled = null;
   };
 
+  const listSettled = async (signal: AbortSignal): Promise<Listing> => {
+    const listing = await listDocuments(path);
+    if (listing.kind === 'unreadable') return listing;
+    const listed = new Set(listing.files);
+    if ([...known.keys()].every((file) => listed.has(file))) return listing;
+    await clock.sleep(SETTLE_MS, signal);
+    return await listDocuments(path);
+  };
+
   const dropAllBut = (files: ReadonlySet<string>): void => {
     for (const file of known.keys()) {
       if (files.has(file)) continue;
@@ -75,7 +85,7 @@ export function createFileProvider({
   return {
     async read(signal) {
       watch.arm();
-      const listing = await listDocuments(path);
+      const listing = await listSettled(signal);
       if (listing.kind === 'unreadable') {
         const message = findingText(wholeFile(path, listing.reason));
         const problem: Problem = { code: 'desired_invalid', message };
@@ -86,7 +96,7 @@ export function createFileProvider({
           rejected: [...inForce.rejected, { source: path, problem, isInForce }],
         };
       }
-      dropAllBut(new Set(listing.files));
+      if (!signal.aborted) dropAllBut(new Set(listing.files));
       for (const file of listing.files) await refresh(file, signal);
       assembled ??= assemble(known);
       return assembled;

@@ -150,6 +150,36 @@ test('a path that could never be followed is watched for without a failure', asy
   expect((await files.read(signal)).rejected).toMatchObject([{ source: path, isInForce: false }]);
 });
 
+test('a file that is gone for an instant only keeps its last good version', async () => {
+  put('a.yaml', guests(101));
+  let comesBack: string | null = null;
+  const clock = aheadClock(() => {
+    if (comesBack !== null) put('a.yaml', comesBack);
+    comesBack = null;
+  });
+  const files = provider(dir, clock);
+  await files.read(signal);
+  rmSync(join(dir, 'a.yaml'));
+  comesBack = 'version: 1\nguests: { 101: { power: onn } }\n';
+  const state = await files.read(signal);
+  expect(vmids(state)).toEqual([101]);
+  expect(state.rejected).toMatchObject([{ source: join(dir, 'a.yaml'), isInForce: true }]);
+  rmSync(join(dir, 'a.yaml'));
+  expect(await files.read(signal)).toMatchObject({ rejected: [], guests: new Map() });
+});
+
+test('a read that is broken off takes nothing for gone', async () => {
+  put('a.yaml', guests(101));
+  const stopping = new AbortController();
+  const files = provider(
+    dir,
+    aheadClock(() => stopping.abort()),
+  );
+  await files.read(stopping.signal);
+  rmSync(join(dir, 'a.yaml'));
+  expect(vmids(await files.read(stopping.signal))).toEqual([101]);
+});
+
 describe('a half-written file is never taken', () => {
   test('one that is still being written is read when it rests', async () => {
     const path = join(dir, 'a.yaml');
