@@ -2,8 +2,8 @@
  * Puts a file in place as a whole: written beside it under a name no provider reads, synced,
  * renamed. Whoever looks sees the old one or the new one.
  */
-import { chmod, chown, open, rename, rm, stat } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { chmod, chown, open, readlink, realpath, rename, rm, stat } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
 
 export interface WriteOptions {
   /** For a new file; one that is replaced keeps its mode and owner. */
@@ -30,4 +30,26 @@ export async function replaceFile(
   } finally {
     await rm(temporary, { force: true });
   }
+}
+
+/**
+ * The file that a path stands for, through links; it need not be there. To replace what a link
+ * leads to, not the link. Throws what the system says: a loop of links, no permission.
+ */
+export async function findTarget(path: string): Promise<string> {
+  try {
+    return await realpath(path);
+  } catch (error) {
+    if (!isMissing(error)) throw error;
+  }
+  try {
+    return await findTarget(resolve(dirname(path), await readlink(path)));
+  } catch (error) {
+    if (isMissing(error)) return path;
+    throw error;
+  }
+}
+
+function isMissing(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'ENOENT';
 }

@@ -10,7 +10,7 @@ import type { Guest } from '../../reconcile/guest.ts';
 import type { Vmid } from '../../reconcile/ids.ts';
 import { type AdoptedGuest, adoptGuest } from '../adopt/adopted-guest.ts';
 import { extendDocument } from '../adopt/document-text.ts';
-import { replaceFile } from '../adopt/write-file.ts';
+import { findTarget, replaceFile } from '../adopt/write-file.ts';
 import { type CommandContext, printJson, usageError } from '../command-line/command.ts';
 import { describeIoError, readTextFile } from '../config/text-file.ts';
 import { assertSighted, openSession, type Session } from '../daemon/session.ts';
@@ -107,7 +107,7 @@ async function writeDocument(
   const before = await readBefore(file, adopted);
   const text = extendDocument(before, adopted, { isJson: extname(file) === '.json' });
   try {
-    await replaceFile(file, text, { mode: DOCUMENT_MODE });
+    await replaceFile(await findTarget(file), text, { mode: DOCUMENT_MODE });
   } catch (error) {
     const message = `${file} cannot be written: ${describeIoError(error)}`;
     throw new ReconcilerError('invalid_request', message, { hint: 'nothing was changed' });

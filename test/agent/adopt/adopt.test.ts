@@ -1,4 +1,12 @@
-import { existsSync, readFileSync, rmSync, statSync } from 'node:fs';
+import {
+  existsSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { parse } from 'yaml';
@@ -91,6 +99,21 @@ guests:
   });
   expect(statSync(file).mode & 0o777).toBe(0o640);
   rmSync(file);
+});
+
+test.each([
+  ['that is there', (file: string) => writeFileSync(file, 'version: 1\nguests: {}\n')],
+  ['that is not there yet', () => undefined],
+])('a link is followed to the document %s, and stays a link', async (_name, make) => {
+  const target = join(host.dir, 'target.yaml');
+  make(target);
+  const link = join(host.dir, 'link.yaml');
+  symlinkSync('target.yaml', link);
+  expect((await adopt('101', '--to', link)).exit).toBe(0);
+  expect(readlinkSync(link)).toBe('target.yaml');
+  expect(readFileSync(target, 'utf8')).toContain('\n  101:\n');
+  rmSync(link);
+  rmSync(target);
 });
 
 test('a JSON document stays JSON', async () => {
