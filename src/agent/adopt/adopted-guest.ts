@@ -4,6 +4,7 @@
  */
 import { plainForm } from '../../proxmox/values/plain-form.ts';
 import { configText } from '../../reconcile/desired.ts';
+import { HOLD_TAG, splitTags } from '../../reconcile/guards.ts';
 import type { Guest, GuestConfig } from '../../reconcile/guest.ts';
 import type { Vmid } from '../../reconcile/ids.ts';
 import type { ValueSemantics } from '../../reconcile/ports.ts';
@@ -102,6 +103,16 @@ function objection(
   },
 ): string | null {
   const desired = configText(typeof value === 'object' ? [...value] : value) ?? '';
-  if (!semantics.isSatisfied({ kind, key, desired, actual })) return 'it cannot be said by hand';
+  const meant = key === 'tags' ? withoutHoldTag(actual) : actual;
+  if (!semantics.isSatisfied({ kind, key, desired, actual: meant })) {
+    return 'it cannot be said by hand';
+  }
   return semantics.refusal(kind, key, desired);
+}
+
+/** It belongs to whoever put it there, and is no drift. */
+function withoutHoldTag(tags: string): string {
+  return splitTags(tags)
+    .filter((tag) => tag !== HOLD_TAG)
+    .join(';');
 }

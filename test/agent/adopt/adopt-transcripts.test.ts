@@ -137,3 +137,15 @@ test('keys are left out for a reason that is said, or not at all', () => {
   // Blanks at the end of a container's: nobody means them.
   expect(reasons.get('it cannot be said by hand')).toBe('description');
 });
+
+test('the tags of a guest on hold are adopted without the one that holds it', () => {
+  const vmid = parseVmid(100);
+  const config = configOf('config', { digest: DIGEST, tags: 'prod;reconcile-hold;web' });
+  if (vmid === null || config === null) throw new Error('no such guest');
+  for (const power of ['running', 'stopped'] as const) {
+    const guest = guestOf({ vmid, kind: 'qemu', power }, config);
+    const { entry, leftOut } = adoptGuest(guest, config, { semantics, isObserved: false });
+    expect(entry.config).toEqual({ tags: ['prod', 'web'] });
+    expect(leftOut).toEqual([]);
+  }
+});
