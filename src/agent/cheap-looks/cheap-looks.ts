@@ -10,6 +10,8 @@
  * - C5 A config that somebody has asked for before is read again once its counter has moved,
  *   whether it is due or not, and whatever it was read under: by a sign, before there were any, or
  *   before a change of our own made us forget what we knew.
+ * - C6 Only a whole look is kept: one that saw every guest and every task. It answers for the
+ *   guests that are in it, and for those that it was asked to find elsewhere.
  */
 import type { Clock } from '../../reconcile/clock.ts';
 import type { ActualState, ConfigLook, Guest } from '../../reconcile/guest.ts';
@@ -24,6 +26,8 @@ const MIRROR_LAG_MS = 3_000;
 interface KeptLook {
   readonly signs: HostSigns;
   readonly actual: ActualState;
+  /** C6: whom it looked for on the other nodes, where its own did not have them. */
+  readonly wanted: ReadonlySet<Vmid>;
   readonly atMs: number;
 }
 
@@ -89,13 +93,13 @@ class CheapLooks {
     if (signs === null) return guests.observe(request, signal);
     // C2: what moved did move, but nothing that stands still can be believed yet.
     this.#noteMoved(signs);
-    const kept = this.#keptLook(signs, atMs);
+    const kept = this.#keptLook(request, signs, atMs);
     const known = this.#knownConfigs(signs, atMs);
     const unknown = [...request.configs].filter((vmid) => !known.has(vmid));
     const configs = new Set([...unknown, ...this.#moved]);
     if (kept !== null && configs.size === 0) return this.#answer(kept, request, known);
     const actual = await guests.observe({ ...request, configs }, signal);
-    this.#keep(actual, signs, atMs);
+    this.#keep(actual, { signs, wanted: request.wanted, atMs });
     return { ...actual, guests: withConfigs(actual.guests, request.configs, known) };
   }
 
@@ -107,9 +111,11 @@ class CheapLooks {
     this.#counters = configs;
   }
 
-  #keptLook({ stamp }: HostSigns, atMs: number): KeptLook | null {
+  #keptLook({ wanted }: ObserveRequest, { stamp }: HostSigns, atMs: number): KeptLook | null {
     const kept = this.#kept;
     if (kept === null || kept.signs.stamp !== stamp || atMs < this.#lateUntilMs) return null;
+    const isSought = (vmid: Vmid): boolean => kept.actual.guests.has(vmid) || kept.wanted.has(vmid);
+    if (![...wanted].every(isSought)) return null;
     return atMs - kept.atMs < BELIEVED_MS ? kept : null;
   }
 
@@ -136,15 +142,19 @@ class CheapLooks {
     };
   }
 
-  #keep(actual: ActualState, signs: HostSigns, atMs: number): void {
+  #keep(actual: ActualState, { signs, wanted, atMs }: Omit<KeptLook, 'actual'>): void {
     for (const { vmid, config } of actual.guests.values()) {
       if (config.kind === 'known') this.#moved.delete(vmid);
     }
     // A change of our own began meanwhile: what was seen may be from before it (C2).
     if (atMs < this.#lateUntilMs) return;
     const isWhole = actual.qemu.kind === 'complete' && actual.lxc.kind === 'complete';
-    const isQuiet = actual.tasks.length === 0 && actual.bulkTasks.every((task) => !task.isRunning);
-    this.#kept = isWhole && isQuiet ? { signs, actual: withoutConfigs(actual), atMs } : null;
+    const isQuiet =
+      actual.tasksKnown.kind === 'complete' &&
+      actual.tasks.length === 0 &&
+      actual.bulkTasks.every((task) => !task.isRunning);
+    this.#kept =
+      isWhole && isQuiet ? { signs, actual: withoutConfigs(actual), wanted, atMs } : null;
     for (const { vmid, config } of actual.guests.values()) {
       const version = signs.configs.get(vmid);
       if (config.kind !== 'known' || version === undefined) continue;

@@ -186,6 +186,31 @@ describe('what cannot be believed is not: the API is asked', () => {
     expect((await observe(101)).cost).toBeGreaterThan(3);
   });
 
+  test('a look that did not get the list of running tasks', async () => {
+    await pve.addFault({ kind: 'error', status: 400, reason: 'no', path: '/tasks', count: 1 });
+    expect((await observe()).tasksKnown).toMatchObject({ kind: 'unknown' });
+    const again = await observe();
+    expect(again.cost).toBeGreaterThan(0);
+    expect(again.tasksKnown).toEqual({ kind: 'complete' });
+    expect((await observe()).cost).toBe(0);
+  });
+
+  test('a look that did not look for a guest that is wanted now and is not here', async () => {
+    await pve.control('PATCH', '/guests/102', { moved_to: 'pve2' });
+    mirror();
+    await observe();
+    const wanted = new Set([100, 102].map(vmid));
+    const look = async (): Promise<number> => {
+      const before = requests;
+      const { elsewhere } = await guests.observe({ configs: new Set(), wanted }, going);
+      expect([...elsewhere]).toEqual([[vmid(102), 'pve2']]);
+      return requests - before;
+    };
+    expect(await look()).toBeGreaterThan(0);
+    expect(await look()).toBe(0);
+    expect((await observe()).cost).toBe(0);
+  });
+
   test('a look that is ten minutes old', async () => {
     await observe();
     skippedMs = 10 * 60_000;
