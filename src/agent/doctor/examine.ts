@@ -17,6 +17,7 @@ import { type Finding, failure, fromError, ok } from './finding.ts';
 import { hostFindings, looksFinding } from './host-checks.ts';
 import { certificateFindings, clockFinding, connectionFindings, haFinding } from './node-checks.ts';
 import { privilegeFindings, scopeFindings } from './privileges.ts';
+import { trustedFileFindings } from './trusted-files.ts';
 
 export async function examine(
   configFile: string,
@@ -34,6 +35,7 @@ export async function examine(
   const node = await nodeFindings(config, desired, signal);
   return [
     ok('configuration', `${configFile} is valid: mode ${config.policy.mode}`),
+    ...(await trustedFileFindings(config)),
     ...node.findings,
     ...desiredFindings(desired, node.actual),
     ...(await hostFindings(config)),

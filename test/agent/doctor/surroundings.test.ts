@@ -1,10 +1,19 @@
 /** What doctor says of things that are hard to bring about: judged from what it was shown of them. */
 import { generateKeyPairSync, X509Certificate } from 'node:crypto';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { loadConfig } from '../../../src/agent/config/config.ts';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { type Config, loadConfig } from '../../../src/agent/config/config.ts';
 import { hubFindings, signerFindings } from '../../../src/agent/doctor/agent-checks.ts';
 import { expiryFinding } from '../../../src/agent/doctor/certificate.ts';
 import type { Finding } from '../../../src/agent/doctor/finding.ts';
@@ -15,12 +24,13 @@ import {
   looksFinding,
 } from '../../../src/agent/doctor/host-checks.ts';
 import { haFinding } from '../../../src/agent/doctor/node-checks.ts';
+import { trustedFileFindings } from '../../../src/agent/doctor/trusted-files.ts';
 import { describeSelf } from '../../../src/journal/owner.ts';
 import type { NodeLook } from '../../../src/reconcile/guest.ts';
 import { type Simulator, startSimulator } from '../../simulator/start.ts';
 import { openOnDisk, realClock } from '../../support/journal-on-disk.ts';
 import { opStory } from '../../support/journal-script.ts';
-import { type Host, makeHost } from '../program.ts';
+import { type Host, makeHost, runProgram } from '../program.ts';
 
 const DAY_MS = 86_400_000;
 const MIB = 1024 ** 2;
@@ -125,6 +135,57 @@ describe('the state folder', () => {
     const found = await look('clock');
     expect(found).toMatchObject({ level: 'error', means: expect.stringContaining('set back') });
   });
+});
+
+describe('a file whose word is taken', () => {
+  const files = [
+    ['config.yaml', 'configuration'],
+    ['node-ca.pem', 'certificate'],
+    ['hub-ca.pem', 'hub'],
+  ] as const;
+  let config: Config;
+  const pathOf = (name: string): string =>
+    name === 'config.yaml' ? config.file : join(host.dir, name);
+  beforeEach(async () => {
+    const ca = readFileSync(pve.caFile, 'utf8');
+    for (const name of ['node-ca.pem', 'hub-ca.pem']) chmodSync(host.write(name, ca), 0o644);
+    const hub = { url: pve.url, ca_file: 'hub-ca.pem' };
+    const file = host.configure({ proxmox: { ca_file: 'node-ca.pem' }, hub });
+    chmodSync(file, 0o644);
+    config = await loadConfig(file);
+  });
+
+  test('is in order where root or the agent owns it and nobody else may write it', async () => {
+    expect(await trustedFileFindings(config)).toEqual([]);
+  });
+
+  test.each(files)('%s: others may write it', async (name, check) => {
+    const path = pathOf(name);
+    for (const mode of [0o664, 0o646]) {
+      chmodSync(path, mode);
+      const [found, ...more] = await trustedFileFindings(config);
+      expect(more).toEqual([]);
+      expect(found).toMatchObject({ check, level: 'error', fix: `chmod go-w ${path}` });
+      expect(found?.message).toBe(`${path} can be written by others (mode 0${mode.toString(8)})`);
+    }
+    const { out } = await runProgram('doctor', '--json', '--config', config.file);
+    expect(JSON.parse(out)).toMatchObject({
+      findings: expect.arrayContaining([expect.objectContaining({ check, level: 'error' })]),
+    });
+  });
+
+  test.runIf(process.geteuid?.() === 0).each(files)(
+    '%s: it belongs to another account',
+    async (name, check) => {
+      const path = pathOf(name);
+      chownSync(path, 4242, 0);
+      const [found] = await trustedFileFindings(config, 4241);
+      expect(found).toMatchObject({ check, level: 'error', fix: `chown root ${path}` });
+      expect(found?.message).toContain('uid 4242');
+      expect(await trustedFileFindings(config, 4242)).toEqual([]);
+      chownSync(path, 0, 0);
+    },
+  );
 });
 
 test('cheap looks: not in use, or meant to be and not to be believed', async () => {
