@@ -14,6 +14,7 @@ const alertsFile = join(folder, 'alerts.yaml');
 interface Rule {
   readonly alert: string;
   readonly expr: string;
+  readonly annotations: Readonly<Record<string, string>>;
 }
 
 interface Dashboard {
@@ -56,6 +57,22 @@ test('for every alert and every condition docs/OPERATING.md says what to do', ()
   for (const { alert } of rules) expect(guide).toContain(`\n| \`${alert}\` |`);
   for (const code of CONDITION_CODES)
     expect(guide).toMatch(new RegExp(`^\\|.*\`${code}\`.*\\|`, 'm'));
+});
+
+test('a label that an alert or its advice names is left in what the rule gives', () => {
+  const guide = readFileSync(join(root, 'docs/OPERATING.md'), 'utf8');
+  for (const { alert, expr, annotations } of rules) {
+    const [, kept] = /^sum by \(([^)]*)\)/.exec(expr) ?? [];
+    const advice = guide.split('\n').find((line) => line.startsWith(`| \`${alert}\` |`)) ?? '';
+    const told = [
+      ...Object.values(annotations)
+        .join()
+        .matchAll(/\$labels\.(\w+)/g),
+    ];
+    const named = [...told, ...advice.matchAll(/the label `(\w+)`/g)].map(([, label]) => label);
+    expect(named, alert).toContain('instance');
+    if (kept !== undefined) expect(kept.split(', '), alert).toEqual(expect.arrayContaining(named));
+  }
 });
 
 test("Prometheus' own tool takes the rules, where it is there", () => {
