@@ -169,7 +169,7 @@ test('a time that no hold may have is refused before the agent is asked', async 
   await using world = await setUp();
   const { context } = await sitDown(world);
   await world.server.close();
-  const refused = { code: 'invalid_request', hint: expect.stringContaining('resume') };
+  const refused = { code: 'invalid_request' };
   const far = '104000000d';
   await expect(runGuestHold(context, { ref: 'web', for: far })).rejects.toMatchObject(refused);
   await expect(runPause(context, { for: far })).rejects.toMatchObject(refused);
