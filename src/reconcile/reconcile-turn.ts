@@ -69,6 +69,8 @@ export async function runReconcileTurn(
         next = look && (await planNext(look.found, wanted, ports));
       }
     }
+    // Looking takes as long as PVE does: what is wanted may be another thing by now.
+    if (ports.wanted() !== wanted) continue;
     if (look === null || next === null || done.has(next.action.kind)) return;
     done.add(next.action.kind);
     const end = await runAttempt(toOp(turn, next.action, ports), 1, look, ports.room);
