@@ -10,7 +10,7 @@ import { configOf, type Guest } from './guest.ts';
 import type { SentAction } from './op.ts';
 import { describeBefore, guestOf, maskedParams, type Op, recordBase } from './op-shape.ts';
 import type { Submission } from './ports.ts';
-import { settleUnanswered, type Unanswered } from './settle.ts';
+import { type SentAttempt, settleUnanswered } from './settle.ts';
 import type { Workroom } from './workroom.ts';
 
 /** The guest an attempt stands on, as its lane has just looked at it. */
@@ -50,8 +50,9 @@ export async function runAttempt(
     return { kind: 'succeeded', attempt, outcome, seen: guest };
   }
   const startedAtMs = room.clock.now();
+  const hasTwin = room.unsettled(op.vmid)?.kind === op.action.kind;
   const submission = await submit(op, guest, room);
-  return followSubmission({ ...attempt, startedAtMs }, submission, room);
+  return followSubmission({ ...attempt, startedAtMs, hasTwin }, submission, room);
 }
 
 async function submit(op: Op<SentAction>, guest: Guest, room: Workroom): Promise<Submission> {
@@ -71,7 +72,7 @@ async function submit(op: Op<SentAction>, guest: Guest, room: Workroom): Promise
 }
 
 async function followSubmission(
-  attempt: Attempt & Pick<Unanswered, 'startedAtMs'>,
+  attempt: SentAttempt,
   submission: Submission,
   room: Workroom,
 ): Promise<SentEnd> {

@@ -52,6 +52,13 @@ export interface Unanswered extends Attempt {
   readonly problem: Problem;
 }
 
+/** A request that has just been sent. */
+export interface SentAttempt extends Attempt {
+  readonly startedAtMs: number;
+  /** The agent's last life has sent the same, and that may still begin, too. */
+  readonly hasTwin: boolean;
+}
+
 const CHANGED_SINCE: Problem = {
   code: 'conflict',
   message: 'no answer and no task; it was as asked meanwhile, and somebody has changed it since',
@@ -65,14 +72,19 @@ interface Watched extends Unanswered {
 }
 
 /** Within the process: waits out the window, then ends the attempt as what was seen. */
-export function settleUnanswered(
-  attempt: Attempt & Pick<Unanswered, 'startedAtMs'>,
+export async function settleUnanswered(
+  attempt: SentAttempt,
   problem: Problem,
   room: Workroom,
 ): Promise<SentEnd> {
-  const elapsedMs = room.clock.now() - attempt.startedAtMs;
+  const { startedAtMs, op, hasTwin } = attempt;
+  const elapsedMs = room.clock.now() - startedAtMs;
   const windowMs = Math.max(UNANSWERED_WINDOW_MS, elapsedMs + AFTER_ANSWER_MS);
-  return settle({ ...attempt, windowMs, problem }, room);
+  const end = await settle({ ...attempt, windowMs, problem }, room);
+  // The task that was found may be its twin's, and its own still begin.
+  const { kind } = op.action;
+  if (hasTwin) room.leaveUnsettled(op.vmid, { kind, untilMs: startedAtMs + windowMs });
+  return end;
 }
 
 /** Ends the attempt as what was found of it; nothing found in the whole window: `interrupted`. */
