@@ -7,7 +7,7 @@ import type { Clock } from '../reconcile/clock.ts';
 import { ReconcilerError } from '../reconcile/errors.ts';
 import type { Ledger } from './ledger.ts';
 import { lineBytes, MAX_RECORD_BYTES, sealLine } from './line.ts';
-import { draftSegment } from './segments.ts';
+import { draftSegment, type SegmentDraft } from './segments.ts';
 import type { Writer } from './writer.ts';
 
 export interface ChainState {
@@ -143,22 +143,35 @@ export class Appender {
 
   /** At the time last asked for. */
   beginSegment(): void {
-    const draft = draftSegment(
-      {
-        prev_sum: this.#lastSum,
-        first_seq: this.#nextSeq,
-        segment: this.#segment + 1,
-        journal: this.#journal,
-        epoch: this.#epoch,
-        at: this.#at,
-      },
-      this.#ledger.restate(this.#atMs),
-    );
+    const draft = this.#draftNext();
     this.#writer.beginSegment(draft);
     this.#segment = draft.number;
     this.#lastSum = draft.lastSum;
     this.#bytes = draft.bytes;
     this.#restatedBytes = draft.bytes;
+  }
+
+  #draftNext(): SegmentDraft {
+    const header = {
+      prev_sum: this.#lastSum,
+      first_seq: this.#nextSeq,
+      segment: this.#segment + 1,
+      journal: this.#journal,
+      epoch: this.#epoch,
+      at: this.#at,
+    };
+    return draftSegment(header, this.#ledger.restate(this.#atMs));
+  }
+
+  /**
+   * At a clean end: the segment that spares the next start the reading of this one; null where this
+   * one is not half full, or where as much is live as would be spared.
+   */
+  draftForNextStart(): SegmentDraft | null {
+    if (this.#bytes <= this.#segmentBytes / 2) return null;
+    this.now();
+    const draft = this.#draftNext();
+    return draft.bytes <= this.#bytes / 2 ? draft : null;
   }
 }
 

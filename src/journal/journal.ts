@@ -7,7 +7,7 @@ import { ReconcilerError } from '../reconcile/errors.ts';
 import { makeOpId } from '../reconcile/ids.ts';
 import type { OpLedger } from '../reconcile/ports.ts';
 import { Appender, type AppenderStats, type ChainState } from './appender.ts';
-import type { AppendFile, Disk } from './disk.ts';
+import { type AppendFile, type Disk, errnoOf } from './disk.ts';
 import { Ledger } from './ledger.ts';
 import { ZERO_SUM } from './line.ts';
 import { acquireLock, type JournalLock } from './lock.ts';
@@ -195,8 +195,7 @@ export class Journal {
       assertStillOwner: options.assertStillOwner,
       onPoisoned: options.onHalt,
       onSynced: (batch) => this.#countSync(batch),
-      onSegment: () =>
-        removeOld(disk, options, { nowMs: clock.now(), ackedSeq: this.hub().ackedSeq }),
+      onSegment: () => this.#removeOld(),
       monotonicMs: () => clock.monotonicMs(),
     });
     this.#appender = new Appender(state, { writer: this.#writer, ledger, clock, segmentBytes });
@@ -255,12 +254,36 @@ export class Journal {
     return this.#writer.idle();
   }
 
+  #removeOld(): Promise<void> {
+    const { disk, clock } = this.#options;
+    const at = { nowMs: clock.now(), ackedSeq: this.hub().ackedSeq };
+    return removeOld(disk, this.#options, at);
+  }
+
   /**
    * Waits for what is under way and lets go of the lock. A poisoned journal keeps it: the next
    * start then sees that this one did not end well, and begins a new segment.
    */
   async close(): Promise<void> {
     const isSound = await this.#writer.close();
-    if (isSound) await this.#lock?.release();
+    if (!isSound) return;
+    await this.#prepareNextStart();
+    await this.#lock?.release();
+  }
+
+  /**
+   * A start reads the newest segment whole; behind a long one it finds a new one. All that was
+   * appended is durable without it: a disk that refuses it (a full one) spoils no clean end, and what
+   * is half made is removed by opening. Who has lost the lock has been told.
+   */
+  async #prepareNextStart(): Promise<void> {
+    const draft = this.#appender.draftForNextStart();
+    if (draft === null) return;
+    try {
+      await createSegment(this.#options.disk, draft, this.#options.assertStillOwner);
+      await this.#removeOld();
+    } catch (error) {
+      if (errnoOf(error) === null && !(error instanceof ReconcilerError)) throw error;
+    }
   }
 }

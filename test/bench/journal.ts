@@ -210,11 +210,21 @@ async function writeHistory(): Promise<void> {
     collect();
     heaps.push(process.memoryUsage().heapUsed / MIB);
   }
+  copyNewest('history', 'killed');
   await journal.close();
   // The first rounds fill what is remembered of ended ops and of each guest.
   const grown = Math.max(...heaps.slice(5)) - Math.max(...heaps.slice(1, 5));
   const detail = 'heap of the last rounds against the first';
   report({ name: `MiB grown by ${historyRecords} appends`, figure: grown, atMost: 2, detail });
+}
+
+/** All that an opening reads; without lock and owner, as nothing of the process that had them. */
+function copyNewest(from: string, to: string): void {
+  const newest = newestSegment(from);
+  fs.cpSync(path(from), path(to), {
+    recursive: true,
+    filter: (name) => !/lock|owner/.test(name) && (name === newest || !name.endsWith('.jsonl')),
+  });
 }
 
 interface Opening {
@@ -232,16 +242,23 @@ function openInChild(script: string, name: string): Opening {
 async function benchOpening(): Promise<void> {
   await (await openOnDisk(path('empty'))).close();
   const script = await bundleScript(join(import.meta.dirname, 'journal-open.ts'), folder);
-  const openings = Array.from({ length: OPENINGS }, () => ({
-    empty: openInChild(script, 'empty'),
-    full: openInChild(script, 'history'),
-  }));
-  const ms = median(openings.map(({ empty, full }) => full.ms - empty.ms));
-  const mib = median(openings.map(({ empty, full }) => (full.peakKib - empty.peakKib) / 1024));
-  const newest = fs.statSync(newestSegment('history')).size / MIB;
-  const detail = `newest segment ${newest.toFixed(1)} MiB`;
-  report({ name: 'ms more to open the history than nothing', figure: ms, atMost: 150, detail });
-  report({ name: 'MiB more to open the history than nothing', figure: mib, atMost: 20, detail });
+  for (const [name, after] of [
+    ['history', 'a clean end'],
+    ['killed', 'a kill'],
+  ] as const) {
+    const newest = fs.statSync(newestSegment(name)).size / MIB;
+    const openings = Array.from({ length: OPENINGS }, (_, index) => {
+      // Whoever opens a journal ends it cleanly, too.
+      const copy = `${name}-${index}`;
+      copyNewest(name, copy);
+      return { empty: openInChild(script, 'empty'), full: openInChild(script, copy) };
+    });
+    const ms = median(openings.map(({ empty, full }) => full.ms - empty.ms));
+    const mib = median(openings.map(({ empty, full }) => (full.peakKib - empty.peakKib) / 1024));
+    const detail = `newest segment ${newest.toFixed(1)} MiB`;
+    report({ name: `ms more to open after ${after}`, figure: ms, atMost: 150, detail });
+    report({ name: `MiB more to open after ${after}`, figure: mib, atMost: 20, detail });
+  }
 }
 
 function segmentsOf(name: string): string[] {

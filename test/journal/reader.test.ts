@@ -119,8 +119,7 @@ test('a part of an op that is lost is not named with one whose id begins alike',
 });
 
 test('what is being written is not seen before its line is whole', async () => {
-  const { disk, journal } = await journalOf([opStory(1)]);
-  await journal.close();
+  const { disk } = await journalOf([opStory(1)]);
   const files = disk.files();
   const bytes = files.get('00000001.jsonl') ?? Buffer.alloc(0);
   const cut = new Map(files).set('00000001.jsonl', bytes.subarray(0, -20));
