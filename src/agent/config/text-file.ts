@@ -5,7 +5,8 @@
  */
 import { constants, type Stats } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
-import { asWhom } from '../daemon/state-owner.ts';
+import { type ErrorCode, ReconcilerError } from '../../reconcile/errors.ts';
+import { asWhom, permissionHint } from '../daemon/state-owner.ts';
 
 /**
  * - `plain`: links are followed.
@@ -60,6 +61,24 @@ export async function readTextFile(
     const denied = isDenied(error) ? { isDenied: true } : {};
     return { kind: 'unreadable', problem: { message, isIoError: true, ...denied } };
   }
+}
+
+/** Throws `forbidden` where we may not read it, else, with the file's name, the `code` given. */
+export async function requireTextFile(
+  path: string,
+  options: {
+    readonly maxBytes: number;
+    readonly guard?: FileGuard;
+    readonly code: ErrorCode;
+    readonly hint?: string;
+  },
+): Promise<string> {
+  const read = await readTextFile(path, options);
+  if (read.kind === 'read') return read.text;
+  const { message, isDenied = false } = read.problem;
+  const hint = isDenied ? permissionHint(path) : (read.problem.hint ?? options.hint);
+  const code = isDenied ? 'forbidden' : options.code;
+  throw new ReconcilerError(code, `${path}: ${message}`, hint === undefined ? {} : { hint });
 }
 
 /** The system's reason in plain words. */

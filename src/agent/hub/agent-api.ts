@@ -8,7 +8,7 @@ import { z } from 'zod';
 import { ERROR_CODES, ReconcilerError } from '../../reconcile/errors.ts';
 import { type OpId, parseOpId } from '../../reconcile/ids.ts';
 import { OP_STATES } from '../../reconcile/op.ts';
-import { readTextFile } from '../config/text-file.ts';
+import { requireTextFile } from '../config/text-file.ts';
 
 /** The agent answers in milliseconds; a look at PVE may be part of it. */
 const ANSWER_TIMEOUT_MS = 30_000;
@@ -109,10 +109,8 @@ async function readBounded(body: Dispatcher.ResponseData['body']): Promise<strin
   return Buffer.concat(chunks).toString();
 }
 
-async function readCa(file: string): Promise<string> {
-  const read = await readTextFile(file, { maxBytes: CA_MAX_BYTES });
-  if (read.kind === 'read') return read.text;
-  throw new ReconcilerError('invalid_request', `${file}: ${read.problem.message}`);
+function readCa(file: string): Promise<string> {
+  return requireTextFile(file, { maxBytes: CA_MAX_BYTES, code: 'invalid_request' });
 }
 
 function parseJson(text: string): unknown {

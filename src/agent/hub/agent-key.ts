@@ -13,7 +13,7 @@ import { rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { syncFolder } from '../../journal/node-disk.ts';
 import { ReconcilerError } from '../../reconcile/errors.ts';
-import { readTextFile } from '../config/text-file.ts';
+import { requireTextFile } from '../config/text-file.ts';
 import { fingerprintKey, KEY_FILE_MAX_BYTES } from './signers.ts';
 
 export const PRIVATE_KEY_MODE = 0o600;
@@ -55,14 +55,14 @@ export function privateKeyPem({ privateKey }: SigningKey): string {
   return privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
 }
 
-/** Throws `config_invalid` for a file that is not as it should be, or not there. */
+/** Throws `config_invalid` for a file that is not as it should be, or not there; `forbidden`. */
 export async function readSigningKey(file: string): Promise<SigningKey> {
-  const read = await readTextFile(file, { maxBytes: KEY_FILE_MAX_BYTES, guard: 'secret' });
-  if (read.kind === 'unreadable') {
-    const { message, hint } = read.problem;
-    throw new ReconcilerError('config_invalid', `${file}: ${message}`, hint ? { hint } : {});
-  }
-  const privateKey = parsePrivateKey(read.text);
+  const text = await requireTextFile(file, {
+    maxBytes: KEY_FILE_MAX_BYTES,
+    guard: 'secret',
+    code: 'config_invalid',
+  });
+  const privateKey = parsePrivateKey(text);
   if (privateKey !== null) return describeKey(privateKey);
   throw new ReconcilerError('config_invalid', `${file}: expected an Ed25519 private key in PEM`, {
     hint: '`pve-reconciler keys generate` makes one; so does `openssl genpkey -algorithm ed25519`',

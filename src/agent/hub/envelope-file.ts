@@ -1,10 +1,12 @@
 /** An envelope from a file or from stdin (`-`), for the commands of the hub's side. */
 import { ReconcilerError } from '../../reconcile/errors.ts';
-import { readTextFile } from '../config/text-file.ts';
+import { requireTextFile } from '../config/text-file.ts';
 import { ENVELOPE_MAX_BYTES, type Envelope, parseEnvelope } from './dsse.ts';
 import { OP_PAYLOAD_TYPE, parseOpPayload, type SignedOp } from './op-payload.ts';
 
-/** Throws `invalid_request` for what is not an envelope with an op. Signatures are not checked. */
+const HINT = '`pve-reconciler sign` writes one';
+
+/** Throws `invalid_request` for what is not an envelope with an op, `forbidden`. Signatures are not checked. */
 export async function readEnvelope(
   source: string,
 ): Promise<{ readonly envelope: Envelope; readonly op: SignedOp }> {
@@ -21,16 +23,14 @@ export async function readEnvelope(
 
 function notAnEnvelope(source: string, reason: string): ReconcilerError {
   const name = source === '-' ? 'stdin' : source;
-  return new ReconcilerError('invalid_request', `${name}: ${reason}`, {
-    hint: '`pve-reconciler sign` writes one',
-  });
+  return new ReconcilerError('invalid_request', `${name}: ${reason}`, { hint: HINT });
 }
 
 async function readBytes(source: string): Promise<Buffer> {
   if (source === '-') return await readStdin();
-  const read = await readTextFile(source, { maxBytes: ENVELOPE_MAX_BYTES });
-  if (read.kind === 'read') return Buffer.from(read.text);
-  throw notAnEnvelope(source, read.problem.message);
+  const code = 'invalid_request';
+  const options = { maxBytes: ENVELOPE_MAX_BYTES, code, hint: HINT } as const;
+  return Buffer.from(await requireTextFile(source, options));
 }
 
 /** Nothing longer is an envelope, whatever goes on coming. */

@@ -5,7 +5,7 @@
 import type { KeyObject } from 'node:crypto';
 import { z } from 'zod';
 import { ERROR_CODES, ReconcilerError } from '../../reconcile/errors.ts';
-import { readTextFile } from '../config/text-file.ts';
+import { requireTextFile } from '../config/text-file.ts';
 import { opIdSchema } from './agent-api.ts';
 import { RECEIPT_PAYLOAD_TYPE } from './agent-signer.ts';
 import { type EnvelopeJson, isSignedBy, parseEnvelope, preAuthEncoding } from './dsse.ts';
@@ -60,13 +60,13 @@ function notOurs(why: string): ReconcilerError {
   });
 }
 
-/** Throws `invalid_request`. */
+/** Throws `invalid_request`, `forbidden`. */
 export async function readAgentKey(file: string): Promise<KeyObject> {
-  const read = await readTextFile(file, { maxBytes: KEY_FILE_MAX_BYTES });
-  const key = read.kind === 'read' ? parsePublicKey(read.text) : null;
+  const code = 'invalid_request';
+  const hint = '`pve-reconciler keys show` prints it on the agent';
+  const text = await requireTextFile(file, { maxBytes: KEY_FILE_MAX_BYTES, code, hint });
+  const key = parsePublicKey(text);
   if (key !== null) return key;
-  const why = read.kind === 'read' ? 'expected an Ed25519 public key in PEM' : read.problem.message;
-  throw new ReconcilerError('invalid_request', `${file}: ${why}`, {
-    hint: '`pve-reconciler keys show` prints it on the agent',
-  });
+  const message = `${file}: expected an Ed25519 public key in PEM`;
+  throw new ReconcilerError(code, message, { hint });
 }

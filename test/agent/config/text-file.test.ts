@@ -3,7 +3,7 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync }
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { readTextFile } from '../../../src/agent/config/text-file.ts';
+import { readTextFile, requireTextFile } from '../../../src/agent/config/text-file.ts';
 
 let dir = '';
 beforeAll(() => {
@@ -104,4 +104,38 @@ test.each([
   const path = file('key.pem', 'key', mode);
   const read = await readTextFile(path, { ...MAX, guard: 'public_key' });
   expect(read.kind).toBe(isTaken ? 'read' : 'unreadable');
+});
+
+describe('a file that is required', () => {
+  const required = { ...MAX, code: 'invalid_request', hint: 'what makes one' } as const;
+
+  test('is refused with its name, the code and the hint of who asked, or a better hint', async () => {
+    const none = join(dir, 'none');
+    await expect(requireTextFile(none, required)).rejects.toMatchObject({
+      code: 'invalid_request',
+      detail: `${none}: cannot be read: no such file`,
+      hint: 'what makes one',
+    });
+    const open = file('open', 'text', 0o644);
+    await expect(requireTextFile(open, { ...required, guard: 'secret' })).rejects.toMatchObject({
+      detail: `${open}: can be read by others (mode 0644)`,
+      hint: `chmod 600 ${open}`,
+    });
+    expect(await requireTextFile(open, required)).toBe('text');
+  });
+
+  test('is forbidden where we may not read it', async () => {
+    const closed = file('closed', 'text', 0o000);
+    // Root may read whatever it is.
+    const isRoot = process.geteuid?.() === 0;
+    if (isRoot) process.seteuid?.(54_321);
+    try {
+      await expect(requireTextFile(closed, required)).rejects.toMatchObject({
+        code: 'forbidden',
+        hint: 'run it as root, or as the user whose files these are',
+      });
+    } finally {
+      if (isRoot) process.seteuid?.(0);
+    }
+  });
 });
