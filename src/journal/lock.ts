@@ -116,6 +116,8 @@ export class JournalLock {
   readonly #staleMs: number;
   /** What a failed sync left, the last owner's or our own, has not been written anew yet. */
   #isSuspect: boolean;
+  /** Taken over, and no segment begun yet: a line of the last owner may still land in its own. */
+  #isUnsettled: boolean;
   #lost: ReconcilerError | null = null;
   #refreshedMs = 0;
   #refreshedAtMs = 0;
@@ -127,6 +129,7 @@ export class JournalLock {
     this.owner = owner;
     this.takenFrom = takenFrom;
     this.#isSuspect = takenFrom?.poisoned === true;
+    this.#isUnsettled = takenFrom !== null;
   }
 
   async acquire(): Promise<void> {
@@ -153,8 +156,12 @@ export class JournalLock {
     }
   }
 
-  /** What the last owner left is sound on disk: until then its mark is ours, or a crash loses it. */
+  /**
+   * What the last owner left is sound on disk, and what it may still write lands apart: until then
+   * its marks are ours, or a crash or a failed start loses them.
+   */
   async markSound(): Promise<void> {
+    this.#isUnsettled = false;
     if (!this.#isSuspect) return;
     this.#isSuspect = false;
     await this.#writeOwner();
@@ -255,16 +262,17 @@ export class JournalLock {
   }
 
   /**
-   * The lock first: until the owner file is gone too, whoever looks finds us, alive. A start that
-   * failed on what a poisoned owner left, or on the disk itself, keeps the file, and the mark in it,
-   * for the next.
+   * The lock first: until the owner file is gone too, whoever looks finds us, alive. The file stays,
+   * and the next start takes over from us, where this one failed on what a poisoned owner left or on
+   * the disk itself, or took over and begun no segment.
    */
   async release(): Promise<void> {
     const release = this.#release;
     this.#release = null;
     if (release === null || this.#lost !== null || !this.#isOurs()) return;
     await release();
-    if (!this.#isSuspect) await fs.promises.unlink(join(this.#request.stateDir, OWNER_NAME));
+    if (this.#isSuspect || this.#isUnsettled) return;
+    await fs.promises.unlink(join(this.#request.stateDir, OWNER_NAME));
   }
 }
 

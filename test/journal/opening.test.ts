@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type Journal, type OpenOptions, openJournal } from '../../src/journal/journal.ts';
 import { LOCK_STALE_MS } from '../../src/journal/lock.ts';
 import { describeSelf } from '../../src/journal/owner.ts';
+import { repairJournal } from '../../src/journal/repair.ts';
 import type { ReconcilerError } from '../../src/reconcile/errors.ts';
 import { opStory, seededRandom, startOn, tickingClock } from '../support/journal-script.ts';
 import { MemoryDisk } from '../support/memory-disk.ts';
@@ -38,11 +39,17 @@ function ownerOnDisk(): unknown {
   return JSON.parse(fs.readFileSync(inState('journal.owner.json'), 'utf8'));
 }
 
+function writeOwner(changes: object): void {
+  fs.writeFileSync(
+    inState('journal.owner.json'),
+    JSON.stringify({ ...describeSelf(), ...changes }),
+  );
+}
+
 /** Ours is late, and another has taken it. */
 function loseLock(): void {
   clock.advance(2 * LOCK_STALE_MS);
-  const another = { ...describeSelf(), pid: 4242 };
-  fs.writeFileSync(inState('journal.owner.json'), JSON.stringify(another));
+  writeOwner({ pid: 4242 });
 }
 
 async function appendOne(journal: Journal): Promise<void> {
@@ -116,4 +123,40 @@ test('an opening that is refused for what it finds leaves no mark', async () => 
   fs.mkdirSync(inState('journal.key'));
   await expect(open()).rejects.toMatchObject({ code: 'config_invalid' });
   expect(fs.readdirSync(stateDir).toSorted()).toEqual(['journal', 'journal.key']);
+});
+
+describe('a takeover that has begun no segment is one for the next start, too:', () => {
+  const ended = { boot_id: 'another' };
+
+  async function openAfter(first: () => Promise<void>): Promise<Journal> {
+    await appendOne(await open());
+    writeOwner(ended);
+    await first();
+    // As if that process, too, had ended by now.
+    writeOwner({ ...(ownerOnDisk() as object), ...ended });
+    return open();
+  }
+
+  test.each<[string, () => Promise<void>]>([
+    [
+      'refused for what it found',
+      async () => {
+        fs.writeFileSync(inState('journal/notes.txt'), '', { mode: 0o644 });
+        await expect(open()).rejects.toMatchObject({ code: 'config_invalid' });
+        fs.unlinkSync(inState('journal/notes.txt'));
+      },
+    ],
+    [
+      'a repair that found nothing',
+      async () => {
+        expect(await repairJournal(stateDir, clock)).toEqual({ kind: 'sound' });
+      },
+    ],
+  ])('%s', async (_, first) => {
+    const journal = await openAfter(first);
+    expect(journal.report.takenFrom).toContain(`process ${process.pid} on`);
+    expect(journal.stats().segment).toBe(2);
+    await journal.close();
+    expect(fs.existsSync(inState('journal.owner.json'))).toBe(false);
+  });
 });
