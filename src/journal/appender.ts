@@ -41,6 +41,14 @@ export interface Appended {
   readonly done: Promise<void>;
 }
 
+/** A record's text, with the number and the time it is going to have. */
+export interface Composed {
+  readonly seq: number;
+  readonly at: string;
+  readonly json: string;
+  readonly bytes: number;
+}
+
 export class Appender {
   readonly #writer: Writer;
   readonly #ledger: Ledger;
@@ -58,6 +66,8 @@ export class Appender {
   #at = '';
   #second = Number.NaN;
   #secondText = '';
+  /** Of what belongs together the first record may begin a batch or a segment, the others not. */
+  #group: 'none' | 'begins' | 'goes_on' = 'none';
 
   constructor(
     state: ChainState,
@@ -112,23 +122,41 @@ export class Appender {
     return `${this.#secondText}${String(ms - second * 1000).padStart(3, '0')}Z`;
   }
 
+  /** What `work` appends before it returns is one write: neither a batch nor a segment ends in it. */
+  together<Result>(work: () => Result): Result {
+    this.#group = 'begins';
+    try {
+      return work();
+    } finally {
+      this.#group = 'none';
+    }
+  }
+
   /**
-   * Appends a record with these fields and the time last asked for. Throws `invalid_request` where
+   * The next record, of these fields and the time last asked for; where it needs a new segment, that
+   * is begun: what is live is then known before the record is judged. Throws `invalid_request` where
    * it is too long; then nothing has changed.
    */
-  append(type: string, fields: object): Appended {
+  compose(type: string, fields: object): Composed {
     const [seq, at] = [this.#nextSeq, this.#at];
     const json = withHead(`{"type":"${type}","seq":${seq},"at":"${at}"`, JSON.stringify(fields));
     const bytes = lineBytes(json);
     requireShort(bytes);
     if (this.#writer.poison !== null) throw this.#writer.poison;
-    if (this.#isSegmentDue(bytes)) this.beginSegment();
+    if (this.#group !== 'goes_on' && this.#isSegmentDue(bytes)) this.beginSegment();
+    return { seq, at, json, bytes };
+  }
+
+  /** Appends what was composed last. */
+  append({ seq, at, json, bytes }: Composed): Appended {
     const { text, sum } = sealLine(json, this.#lastSum);
     this.#nextSeq = seq + 1;
     this.#lastSum = sum;
     this.#bytes += bytes;
     this.#records += 1;
-    return { seq, at, sum, done: this.#writer.push({ text, bytes }) };
+    const done = this.#writer.push({ text, bytes }, this.#group === 'goes_on');
+    if (this.#group === 'begins') this.#group = 'goes_on';
+    return { seq, at, sum, done };
   }
 
   /**

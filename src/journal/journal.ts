@@ -220,7 +220,7 @@ export class Journal {
     const { pid, host, boot_id, started_at } = opener;
     const { epoch } = this.#appender.stats;
     const fields: Omit<Opened, 'type' | 'seq' | 'at'> = { epoch, pid, host, boot_id, started_at };
-    await this.#appender.append('opened', fields).done;
+    await this.#appender.append(this.#appender.compose('opened', fields)).done;
   }
 
   #countSync(batch: SyncedBatch): void {

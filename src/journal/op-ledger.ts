@@ -30,8 +30,8 @@ export class JournalLedger implements OpLedger {
 
   /**
    * Rejects with `journal_poisoned` (halt), with `internal_error` (halt) for a record that may not
-   * follow, `queue_full` or `invalid_request` (too long); then nothing was changed or written. The
-   * returned record also has its `sum`.
+   * follow, `queue_full` or `invalid_request` (too long); then no record was made. The returned
+   * record also has its `sum`.
    */
   append(draft: OpRecordDraft): Promise<SealedOp> {
     try {
@@ -44,17 +44,25 @@ export class JournalLedger implements OpLedger {
   }
 
   #place(draft: OpRecordDraft): { readonly record: SealedOp; readonly done: Promise<void> } {
-    const refusal = this.#ledger.refuse(draft, this.#appender.now());
+    const nowMs = this.#appender.now();
+    const composed = this.#appender.compose('op', draft);
+    const refusal = this.#ledger.refuse(draft, nowMs);
     if (refusal !== null) throw refused(refusal);
-    const { seq, at, sum, done } = this.#appender.append('op', draft);
+    const { seq, at, sum, done } = this.#appender.append(composed);
     const record: SealedOp = { ...draft, type: 'op', seq, at, sum };
     this.#ledger.applyOp(record);
     return { record, done };
   }
 
+  together<Result>(work: () => Result): Result {
+    return this.#appender.together(work);
+  }
+
   async note(note: Note): Promise<void> {
     this.#appender.now();
-    const { done } = this.#appender.append(note.kind, noteFields(note.kind, note));
+    const { done } = this.#appender.append(
+      this.#appender.compose(note.kind, noteFields(note.kind, note)),
+    );
     this.#ledger.applyNote(note);
     await done;
   }

@@ -59,11 +59,12 @@ export class Writer {
 
   /**
    * Resolves when it is durable; rejects with `journal_poisoned`. Who appends asks
-   * `poison` first, before the line has a number and a sum.
+   * `poison` first, before the line has a number and a sum. `isJoined`: in one write with the line
+   * pushed before it, in the same turn.
    */
-  push(line: Line): Promise<void> {
+  push(line: Line, isJoined: boolean): Promise<void> {
     let batch = this.#open;
-    if (batch === null || !batch.hasRoomFor(line)) {
+    if (batch === null || !(isJoined || batch.hasRoomFor(line))) {
       batch = new Batch(this.#spare);
       this.#spare = null;
       this.#open = batch;
@@ -110,8 +111,7 @@ export class Writer {
   }
 
   async #run(): Promise<void> {
-    // One turn of waiting: all who were woken by the last sync share the next, and what is appended
-    // in one breath (the end of an attempt, `started` of the next) is one write.
+    // One turn of waiting: all who were woken by the last sync share the next.
     await Promise.resolve();
     for (let work = this.#queue.shift(); work !== undefined; work = this.#queue.shift()) {
       if (work === this.#open) this.#open = null;

@@ -15,7 +15,13 @@ import { lookForClearance, problemOfCondition, waitForGuard } from './lane-look.
 import { guestOf, type Op, opFromRecord } from './op-shape.ts';
 import type { Condition } from './plan.ts';
 import type { OpView } from './ports.ts';
-import { type RestartAttempt, resumeRestart, runParts, runRestart } from './restart.ts';
+import {
+  type RestartAttempt,
+  type RestartEnd,
+  resumeRestart,
+  runParts,
+  runRestart,
+} from './restart.ts';
 import { isUnchanged } from './settle.ts';
 import { withSlot } from './wait.ts';
 import type { Workroom } from './workroom.ts';
@@ -114,16 +120,19 @@ function takeStep(view: OpView, op: Op, standing: Standing, room: Workroom): Pro
     room.signal.throwIfAborted();
     room.showWait(op.vmid, null);
     const number = (last?.attempt.number ?? 0) + 1;
-    // Asked for in one breath, the end of one attempt and `started` of the next go to disk in one
-    // write: an agent that is killed leaves both or neither, and the op in flight.
-    const recorded = last === null ? null : recordEnd(last, room);
-    const ended =
+    const run = (): Promise<RestartEnd> =>
       action.kind !== 'restart'
         ? runAttempt({ ...op, action }, number, look, room)
         : unsent === null
           ? runRestart({ ...op, action }, number, look, room)
           : runParts({ ...unsent, hasSlot: true }, look, room);
-    const [end] = await Promise.all([ended, recorded]);
+    // The end of one attempt with `started` of the next: an agent that is killed leaves the op in flight.
+    const [end] = await Promise.all(
+      room.ledger.together(() => {
+        const recorded = last === null ? Promise.resolve() : recordEnd(last, room);
+        return [run(), recorded] as const;
+      }),
+    );
     return end.kind === 'left' ? end : { kind: 'ended', end };
   });
 }

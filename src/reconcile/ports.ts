@@ -239,11 +239,12 @@ export interface KeptKey {
 /**
  * The journal as the core sees it. `append` and `note` resolve when the record is on disk, in the
  * order of the calls; a failed write halts the process (J3). Reads are of what has been appended.
- * Records appended in one turn of the event loop are one write: a killed process leaves all or none.
  */
 export interface OpLedger {
   append(record: OpRecordDraft): Promise<OpRecord>;
   note(note: Note): Promise<void>;
+  /** What `work` appends before it returns is one write: a killed process leaves all of it or nothing. */
+  together<Result>(work: () => Result): Result;
   /** `received`, `started` and `task_running`, oldest first. */
   opsInFlight(): readonly OpView[];
   /** Ops that have ended, of those that no key keeps the newest few, in the order of their ends. */

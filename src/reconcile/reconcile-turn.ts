@@ -74,8 +74,9 @@ export async function runReconcileTurn(
     if (look === null || next === null || done.has(next.action.kind)) return;
     done.add(next.action.kind);
     const end = await runAttempt(toOp(turn, next.action, ports), 1, look, ports.room);
-    // Asked for in one breath, what the end makes the agent remember is on disk with it.
-    await Promise.all([recordEnd(end, ports.room), ports.ended(end)]);
+    // What the end makes the agent remember is on disk with it.
+    const { ledger } = ports.room;
+    await Promise.all(ledger.together(() => [recordEnd(end, ports.room), ports.ended(end)]));
     if (end.kind === 'succeeded') look = afterEnd(look, end.seen);
     else if (end.outcome.error.code === 'digest_stale') {
       // Somebody wrote the config between our look and our write: look and plan again.

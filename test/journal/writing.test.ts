@@ -128,6 +128,71 @@ test('a closed journal takes nothing more', async () => {
   await expect(journal.ledger.append(starts(1, 1)[0] ?? fail())).rejects.toThrow('closed');
 });
 
+describe('at a change of segment,', () => {
+  const HOUR_MS = 3_600_000;
+  /** Some of them bring what follows to the end of the segment. */
+  const PADS = Array.from({ length: 20 }, (_, pad) => pad);
+
+  /** A hub's op just about to fail, its key past its time, behind so many records. */
+  async function openBefore(pad: number) {
+    const [disk, clock] = [new MemoryDisk(), tickingClock()];
+    const journal = await startOn(disk, { clock, segmentBytes: 4096 });
+    const story = opStory(1, { origin: 'hub', end: 'failed' });
+    const failed = story.pop() ?? fail();
+    for (const record of story) await journal.ledger.append(record);
+    clock.advance(2 * HOUR_MS);
+    const note = NOTES[0] ?? fail();
+    for (let index = 0; index < pad; index++) await journal.ledger.note(note);
+    const { upid: _, error: __, ...base } = failed;
+    const again = { ...base, state: 'started', attempt: 2 } as const;
+    return { disk, clock, journal, failed, again };
+  }
+
+  test('what belongs together is one write: who is killed after its first record has both', async () => {
+    const segments = new Set<number>();
+    for (const pad of PADS) {
+      const { disk, clock, journal, failed, again } = await openBefore(pad);
+      const { ledger } = journal;
+      const [first, second] = ledger.together(() => [ledger.append(failed), ledger.append(again)]);
+      await first;
+      const left = await startOn(disk.afterKill(), { clock });
+      expect(left.ledger.opsInFlight()).toMatchObject([
+        { latest: { state: 'started', attempt: 2 } },
+      ]);
+      await second;
+      segments.add(journal.stats().segment);
+    }
+    expect(segments).toEqual(new Set([1, 2]));
+  });
+
+  test('a record that may not follow what is restated is refused, and what is there is sound', async () => {
+    let refused = 0;
+    for (const pad of PADS) {
+      const { disk, clock, journal, failed, again } = await openBefore(pad);
+      await journal.ledger.append(failed);
+      const outcome = await journal.ledger.append(again).catch((error: unknown) => error);
+      if (outcome instanceof ReconcilerError) refused += 1;
+      await journal.close();
+      expect(await verifyJournal(new JournalReader(disk))).toMatchObject({ ok: true });
+      await (await startOn(disk, { clock })).close();
+    }
+    expect(refused).toBeGreaterThan(0);
+    expect(refused).toBeLessThan(PADS.length);
+  });
+});
+
+test('a batch that is full takes what belongs together all the same', async () => {
+  const disk = new MemoryDisk();
+  const { ledger } = await startOn(disk, { segmentBytes: 1024 * 1024 });
+  const reason = 'x'.repeat(100_000);
+  const syncs = countCalls(disk, 'sync');
+  const note = () => ledger.note({ kind: 'pause', pause: { untilMs: null, reason } });
+  await Promise.all(ledger.together(() => [note(), note()]));
+  expect(syncs()).toBe(1);
+  await Promise.all([note(), note()]);
+  expect(syncs()).toBe(3);
+});
+
 describe('segments', () => {
   const namesOf = (disk: MemoryDisk): string[] =>
     [...disk.files().keys()].filter((name) => name.endsWith('.jsonl')).sort();

@@ -62,6 +62,7 @@ export async function readLedger({ stateDir }: Config): Promise<OpLedger> {
   return {
     append: refuse,
     note: refuse,
+    together: (work) => work(),
     opsInFlight: () => ledger.opsInFlight(),
     endedOps: () => ledger.endedOps(),
     findOp: (opId) => ledger.findOp(opId),
