@@ -3,7 +3,7 @@
  * `startJournal` on any disk, for tests and simulations that have neither.
  */
 import type { Clock, Random } from '../reconcile/clock.ts';
-import { ReconcilerError } from '../reconcile/errors.ts';
+import { type Problem, ReconcilerError, toProblem } from '../reconcile/errors.ts';
 import { makeOpId } from '../reconcile/ids.ts';
 import type { OpLedger } from '../reconcile/ports.ts';
 import { Appender, type AppenderStats, type ChainState } from './appender.ts';
@@ -30,6 +30,8 @@ export interface JournalHooks {
   readonly onHalt: (error: ReconcilerError) => void;
   /** After each sync: bytes, and write and sync together in ms. */
   readonly onSynced?: (batch: SyncedBatch) => void;
+  /** Of old segments, which are history: nothing that counts is at risk. */
+  readonly onProblem?: (problem: Problem) => void;
 }
 
 export interface OpenOptions extends Retention, JournalHooks {
@@ -254,10 +256,19 @@ export class Journal {
     return this.#writer.idle();
   }
 
-  #removeOld(): Promise<void> {
-    const { disk, clock } = this.#options;
+  /** Old segments that cannot be read or removed stay. */
+  async #removeOld(): Promise<void> {
+    const { disk, clock, onProblem } = this.#options;
     const at = { nowMs: clock.now(), ackedSeq: this.hub().ackedSeq };
-    return removeOld(disk, this.#options, at);
+    try {
+      await removeOld(disk, this.#options, at);
+    } catch (error) {
+      const errno = errnoOf(error);
+      if (errno === null) throw error;
+      const code = errno === 'EPERM' || errno === 'EACCES' ? 'forbidden' : 'journal_corrupt';
+      const message = `old segments stay, they cannot be removed: ${toProblem(error).message}`;
+      onProblem?.({ code, message });
+    }
   }
 
   /**

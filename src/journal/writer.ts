@@ -19,7 +19,7 @@ export interface WriterEvents {
   /** Once, with what poisoned the journal: the process has to end. */
   readonly onPoisoned: (error: ReconcilerError) => void;
   readonly onSynced: (batch: SyncedBatch) => void;
-  /** A new segment is in place; may take its time, its failure poisons. */
+  /** A new segment is in place; may take its time. */
   readonly onSegment: (draft: SegmentDraft) => Promise<void>;
   readonly monotonicMs: () => number;
 }

@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import type { StartOptions } from '../../src/journal/journal.ts';
 import { JournalReader } from '../../src/journal/reader.ts';
+import { segmentNumbers } from '../../src/journal/segments.ts';
 import { verifyJournal } from '../../src/journal/verify.ts';
-import { ReconcilerError } from '../../src/reconcile/errors.ts';
+import { type Problem, ReconcilerError } from '../../src/reconcile/errors.ts';
 import { NOTES, opId, opStory, startOn, tickingClock, vmid } from '../support/journal-script.ts';
 import { type DiskCall, MemoryDisk } from '../support/memory-disk.ts';
 
@@ -256,6 +257,29 @@ describe('segments', () => {
     expect((await verifyJournal(new JournalReader(disk))).problems).toEqual([]);
     return namesOf(disk).map((name) => Number.parseInt(name, 10));
   }
+
+  test.each([
+    ['a sector that cannot be read', 'read', 'EIO', 'journal_corrupt'],
+    ['a folder that gives nothing up', 'remove', 'EPERM', 'forbidden'],
+  ] as const)('stay for %s, which is told and stops nobody', async (_, failing, fault, code) => {
+    const disk = new MemoryDisk();
+    const problems: Problem[] = [];
+    const journal = await startOn(disk, {
+      segmentBytes: 1024,
+      keepSegments: 1,
+      onProblem: (problem) => problems.push(problem),
+    });
+    disk.faults = ({ kind }) => (kind === failing ? fault : null);
+    for (let op = 1; op <= 4; op++) {
+      for (const record of opStory(op)) await journal.ledger.append(record);
+    }
+    await journal.close();
+    const message = expect.stringContaining('old segments stay');
+    expect(problems[0]).toEqual({ code, message });
+    disk.faults = () => null;
+    expect(segmentNumbers(await disk.list()).length).toBeGreaterThan(2);
+    expect(await verifyJournal(new JournalReader(disk))).toMatchObject({ ok: true });
+  });
 
   test('with records that the hub has not acknowledged stay, however many and old', async () => {
     const few = { keepSegments: 2 };

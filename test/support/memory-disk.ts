@@ -31,7 +31,7 @@ export type DiskCall =
  * - `short`: an append takes half of its bytes.
  * - others: the call fails with that error; an append has taken half of its bytes.
  */
-export type DiskFault = 'crash' | 'short' | 'EIO' | 'ENOSPC';
+export type DiskFault = 'crash' | 'short' | 'EIO' | 'ENOSPC' | 'EPERM';
 
 /** Asked before every call, `index` counting from 0. */
 export type FaultPlan = (call: {

@@ -33,6 +33,7 @@ export async function openForWriting(
     random: systemRandom,
     onHalt: (error) => events.emit({ kind: 'halted', error }),
     onSynced: syncs.tell,
+    onProblem: (problem) => events.emit({ kind: 'problem', problem }),
   });
 }
 
