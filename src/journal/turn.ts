@@ -1,6 +1,7 @@
 /**
  * Whose turn it is to look at a lock and take it: a name in the kernel (an abstract unix socket)
  * that only one process of this host can have, and that is free again when that process dies.
+ * Any account of the host may take such a name: it can keep us waiting (docs/SECURITY.md), no more.
  */
 import { statSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
@@ -25,14 +26,15 @@ export async function holdTurn(folder: string, clock: Clock): Promise<() => Prom
   }
   throw new ReconcilerError('journal_locked', 'another process is just opening the journal', {
     disposition: 'retry',
-    hint: 'Try again in a few seconds.',
+    hint: `Try again in a few seconds; \`ss -xlp\` names the process that has @${name.slice(1)}.`,
   });
 }
 
 /** Null where another process has the name; rejects with what else the kernel says. */
 export function takeName(name: string): Promise<Server | null> {
   return new Promise((resolve, reject) => {
-    const server = createServer();
+    // Nobody has anything to say here: a connection that stays would keep the turn from ending.
+    const server = createServer((socket) => socket.destroy());
     server.once('error', (error) => {
       if (errnoOf(error) === 'EADDRINUSE') resolve(null);
       else reject(error);

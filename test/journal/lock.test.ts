@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import * as fs from 'node:fs';
+import { connect } from 'node:net';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -215,6 +216,16 @@ describe('a turn', () => {
     const clock = tickingClock();
     const waiting = { ...clock, sleep: async () => end() };
     await (await holdTurn(stateDir, waiting))();
+  });
+
+  test('ends although somebody connects to its name and stays', async () => {
+    const end = await holdTurn(stateDir, tickingClock());
+    const { dev, ino } = fs.statSync(stateDir);
+    const guest = connect({ path: `\0pve-reconciler:${dev}:${ino}` });
+    await once(guest, 'connect');
+    await end();
+    await (await holdTurn(stateDir, tickingClock()))();
+    guest.destroy();
   });
 
   test('is not had, and not another’s either, where the kernel refuses the name', async () => {
