@@ -19,7 +19,7 @@ import { openingFailed, type Recovered, recoverNewest } from './recover.ts';
 import { finishRepair } from './repair.ts';
 import { type Retention, removeOld } from './retention.ts';
 import { createSegment, draftSegment, segmentName } from './segments.ts';
-import { openHasher, prepareJournalFolder, prepareStateDir } from './state-dir.ts';
+import { type Hasher, openHasher, prepareJournalFolder, prepareStateDir } from './state-dir.ts';
 import { type SyncedBatch, Writer } from './writer.ts';
 
 /** A tenth of it is still a page of history; more would be slow to open. */
@@ -68,6 +68,8 @@ export interface OpeningReport {
   readonly torn: { readonly segment: number; readonly bytes: number } | null;
   /** Whose stale lock was taken over, or null. */
   readonly takenFrom: string | null;
+  /** journal.key was missing: none of the hashes in the journal is one that we would make. */
+  readonly isKeyLost: boolean;
 }
 
 /** Throws `journal_locked`, `journal_corrupt`, `journal_poisoned`, `config_invalid`, `forbidden`. */
@@ -88,18 +90,19 @@ export async function openJournal(options: OpenOptions): Promise<Journal> {
     await finishRepair(stateDir);
     const folder = await prepareJournalFolder(stateDir);
     const held = lock;
+    const hasher = await openHasher(stateDir);
     const journal = await startJournal({
       ...options,
       disk: new NodeDisk(folder),
       opener: held.owner,
-      hashSecret: await openHasher(stateDir),
+      hashSecret: hasher.hash,
       assertStillOwner: () => held.assertStillOwner(),
       isTakeover: held.takenFrom !== null,
       isSuspect: held.takenFrom !== null && held.takenFrom.poisoned,
       onHalt: halt,
     });
     await held.markSound();
-    journal.holdLock(held);
+    journal.hold(held, hasher);
     return journal;
   } catch (error) {
     const failure = openingFailed(error);
@@ -129,6 +132,8 @@ interface Start {
   readonly torn: OpeningReport['torn'];
   /** Nothing more goes into the newest segment there is. */
   readonly needsSegment: boolean;
+  /** There was no journal. */
+  readonly isFirst: boolean;
 }
 
 function requireSettings({ segmentBytes, keepSegments, keepForMs }: Retention): void {
@@ -157,7 +162,7 @@ async function startFirst(options: StartOptions): Promise<Start> {
     restatedBytes: draft.bytes,
     lastAtMs: nowMs,
   };
-  return { state, ledger: new Ledger(), torn: null, needsSegment: false };
+  return { state, ledger: new Ledger(), torn: null, needsSegment: false, isFirst: true };
 }
 
 function startFrom(recovered: Recovered, { isTakeover }: StartOptions): Start {
@@ -174,7 +179,8 @@ function startFrom(recovered: Recovered, { isTakeover }: StartOptions): Start {
   };
   const torn = tornBytes === 0 ? null : { segment: number, bytes: tornBytes };
   // A journal of an older format goes on in a segment of this one.
-  return { state, ledger, torn, needsSegment: isTakeover || header.format < FORMAT };
+  const needsSegment = isTakeover || header.format < FORMAT;
+  return { state, ledger, torn, needsSegment, isFirst: false };
 }
 
 export class Journal {
@@ -184,6 +190,7 @@ export class Journal {
   readonly #appender: Appender;
   readonly #writer: Writer;
   #lock: JournalLock | null = null;
+  #isKeyLost = false;
   #syncs = 0;
   #bytes = 0;
 
@@ -231,14 +238,15 @@ export class Journal {
     this.#options.onSynced?.(batch);
   }
 
-  holdLock(lock: JournalLock): void {
+  hold(lock: JournalLock, hasher: Hasher): void {
     this.#lock = lock;
+    this.#isKeyLost = hasher.isNew && !this.#start.isFirst;
   }
 
   get report(): OpeningReport {
     const from = this.#lock?.takenFrom ?? null;
     const takenFrom = from?.owner ? describeOwner(from.owner) : from && 'a process unknown';
-    return { torn: this.#start.torn, takenFrom };
+    return { torn: this.#start.torn, takenFrom, isKeyLost: this.#isKeyLost };
   }
 
   stats(): JournalStats {

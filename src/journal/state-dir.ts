@@ -54,11 +54,19 @@ function refused(path: string, why: string, hint: string): ReconcilerError {
   return new ReconcilerError('config_invalid', `${path} ${why}`, { hint, context: { path } });
 }
 
-/** Hashes with the key of this state folder; makes the key at first. Only with the lock held. */
-export async function openHasher(stateDir: string): Promise<(text: string) => string> {
+export interface Hasher {
+  readonly hash: (text: string) => string;
+  /** There was no key. */
+  readonly isNew: boolean;
+}
+
+/** Hashes with the key of this state folder; makes the key where it is missing. Only with the lock held. */
+export async function openHasher(stateDir: string): Promise<Hasher> {
   const path = join(stateDir, KEY_NAME);
-  const key = readKey(path) ?? (await makeKey(path));
-  return (text) => createHmac('sha256', key).update(text).digest('hex');
+  const found = readKey(path);
+  const key = found ?? (await makeKey(path));
+  const hash = (text: string): string => createHmac('sha256', key).update(text).digest('hex');
+  return { hash, isNew: found === null };
 }
 
 function readKey(path: string): Buffer | null {

@@ -161,3 +161,15 @@ test('a start that fails on what a poisoned writer left keeps its mark; one that
 function failTest(): never {
   throw new TypeError('a story has records');
 }
+
+test('a key that was lost is made anew, and that is said; the first one is not', async () => {
+  const isKeyLost = async (): Promise<boolean> => {
+    const journal = await openOnDisk(stateDir);
+    await journal.close();
+    return journal.report.isKeyLost;
+  };
+  expect(await isKeyLost()).toBe(false);
+  fs.unlinkSync(inState('journal.key'));
+  expect(await isKeyLost()).toBe(true);
+  expect(await isKeyLost()).toBe(false);
+});

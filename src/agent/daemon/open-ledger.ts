@@ -39,7 +39,7 @@ export async function openForWriting(
 
 /** What opening found out about the last run, for people. */
 export function openingNotes({ report }: Journal): string[] {
-  const { torn, takenFrom } = report;
+  const { torn, takenFrom, isKeyLost } = report;
   const notes: string[] = [];
   if (takenFrom !== null)
     notes.push(
@@ -47,6 +47,11 @@ export function openingNotes({ report }: Journal): string[] {
     );
   if (torn !== null) {
     notes.push(`${torn.bytes} torn bytes at the end of segment ${torn.segment} are kept aside`);
+  }
+  if (isKeyLost) {
+    notes.push(
+      `${KEY_FILE} was missing and was made anew: signed ops that were taken before are refused when they come again, and passwords are written once more`,
+    );
   }
   return notes;
 }
@@ -59,7 +64,7 @@ export async function readLedger({ stateDir }: Config): Promise<OpLedger> {
     newest === undefined ? new Ledger() : (await replaySegment(reader.disk, newest)).ledger;
   // Asking for the hasher would make its key, and a reader makes nothing.
   const hasKey = existsSync(join(stateDir, KEY_FILE));
-  const hashSecret = hasKey ? await openHasher(stateDir) : () => '';
+  const hashSecret = hasKey ? (await openHasher(stateDir)).hash : () => '';
   return {
     append: refuse,
     note: refuse,
