@@ -20,7 +20,12 @@ export const OPS_IN_FLIGHT_MAX = 20_000;
 /** A signature is good for a day at most; more keys than this in one are a flood. */
 export const KEYS_MAX = 100_000;
 
-/** `rule`: of CONTRACT 5; `limit`: OPS_IN_FLIGHT_MAX or KEYS_MAX. */
+/** What a segment restates of ops is one text; a string holds 512 Mi characters at most. */
+const RESTATED_CHARS_MAX = 192 * 1024 * 1024;
+/** Of an op as a segment restates it, without the values it sets. */
+const PLAIN_OP_CHARS = 1500;
+
+/** `rule`: of CONTRACT 5; `limit`: OPS_IN_FLIGHT_MAX, KEYS_MAX or RESTATED_CHARS_MAX. */
 export interface Refusal {
   readonly rule: 'J2' | 'J6' | 'limit';
   readonly message: string;
@@ -48,6 +53,8 @@ export class OpBook {
   readonly #ended = new Set<OpId>();
   readonly #keys = new Map<string, KeptKey>();
   readonly #parts = new Map<OpId, Set<OpId>>();
+  /** What restating all of them takes, about. */
+  #chars = 0;
   #forgottenToMs = 0;
   /** No key is past its time before this: until then there is nothing to look for. */
   #nextExpiryMs = Number.POSITIVE_INFINITY;
@@ -76,8 +83,15 @@ export class OpBook {
     if (this.#inFlight.size >= OPS_IN_FLIGHT_MAX) {
       return refusal('limit', next, `${OPS_IN_FLIGHT_MAX} ops are in flight already`);
     }
-    if (key === undefined || this.#hasRoomForKey(atMs)) return null;
-    return refusal('limit', next, `${KEYS_MAX} idempotency keys are kept already`);
+    if (key !== undefined && !this.#hasRoomForKey(atMs)) {
+      return refusal('limit', next, `${KEYS_MAX} idempotency keys are kept already`);
+    }
+    if (this.#chars + restatedChars(next) <= RESTATED_CHARS_MAX) return null;
+    return refusal(
+      'limit',
+      next,
+      'what ops in flight and kept ones are to set is too much already',
+    );
   }
 
   #hasRoomForKey(nowMs: number): boolean {
@@ -116,6 +130,7 @@ export class OpBook {
     const { first } = story;
     const { op_id: opId, parent_op_id: parentId } = first;
     this.#ops.set(opId, { story });
+    this.#chars += restatedChars(first);
     this.#inFlight.add(opId);
     const { idemp_key: key, payload_hmac: payloadHmac, expires_at_ms: expiresAtMs } = first;
     if (key !== undefined && payloadHmac !== undefined && expiresAtMs !== undefined) {
@@ -157,6 +172,7 @@ export class OpBook {
     if (slot === undefined || first === undefined) return;
     slot.story = null;
     this.#ops.delete(opId);
+    this.#chars -= restatedChars(first);
     this.#ended.delete(opId);
     const { parent_op_id: parentId } = first;
     if (parentId === undefined) return;
@@ -238,6 +254,12 @@ export class OpBook {
     const isKept = nowMs <= kept.expiresAtMs + KEY_GRACE_MS || this.#inFlight.has(kept.opId);
     return isKept ? kept : null;
   }
+}
+
+/** Up to three records, each with what it sets, or with what was there. */
+function restatedChars({ params }: OpRecordDraft): number {
+  const isPlain = params === undefined || !('set' in params);
+  return PLAIN_OP_CHARS + (isPlain ? 0 : 3 * JSON.stringify(params).length);
 }
 
 function refusal(rule: Refusal['rule'], { op_id: opId }: OpRecordDraft, why: string): Refusal {

@@ -81,6 +81,26 @@ test('beyond the bound no op begins until another has ended', async () => {
   await journal.close();
 });
 
+test('beyond the bound of what all of them set no op begins, however few they are', async () => {
+  const book = new OpBook();
+  const description = 'x'.repeat(4_000_000);
+  const params = { set: { description }, delete: [], after: 'none' } as const;
+  const op = (number: number): SealedOp => ({ ...ended(number), kind: 'set_config', params });
+  let number = 1;
+  for (; book.refuse({ ...op(number), state: 'received' }, START_MS) === null; number++) {
+    book.restore([op(number)]);
+  }
+  expect(number).toBeGreaterThan(10);
+  expect(book.refuse({ ...op(number), state: 'received' }, START_MS)).toMatchObject({
+    rule: 'limit',
+  });
+  const small = { ...ended(number), state: 'received' } as const;
+  expect(book.refuse(small, START_MS)).toBeNull();
+  // All are past their time, and with the keys go the ops.
+  book.forgetPast(OVER_MS);
+  expect(book.refuse({ ...op(number), state: 'received' }, START_MS)).toBeNull();
+});
+
 test('of ended ops the last are answered for, and each part of an op in flight', async () => {
   const journal = await startOn(new MemoryDisk(), { segmentBytes: MIB });
   const { ledger } = journal;
