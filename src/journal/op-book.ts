@@ -27,7 +27,7 @@ const PLAIN_OP_CHARS = 1500;
 
 /** `rule`: of CONTRACT 5; `limit`: OPS_IN_FLIGHT_MAX, KEYS_MAX or RESTATED_CHARS_MAX. */
 export interface Refusal {
-  readonly rule: 'J2' | 'J6' | 'limit';
+  readonly rule: 'J2' | 'J6' | 'J9' | 'limit';
   readonly message: string;
 }
 
@@ -71,8 +71,8 @@ export class OpBook {
   /** Why this record may not follow, and by which rule, or null. */
   refuse(next: OpRecordDraft, atMs: number): Refusal | null {
     const story = this.#find(next.op_id);
-    const why = refuseTransition(story, next);
-    if (why !== null) return refusal('J2', next, why);
+    const fault = refuseTransition(story, next);
+    if (fault !== null) return refusal(fault.rule, next, fault.why);
     return story === null ? this.#refuseNew(next, atMs) : null;
   }
 

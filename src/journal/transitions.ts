@@ -8,7 +8,7 @@
  * A reconcile op, and a part of a composite op, begins with `started`.
  */
 import { assertNever } from '../reconcile/errors.ts';
-import type { OpRecordDraft } from '../reconcile/op.ts';
+import { isTerminal, type OpRecordDraft } from '../reconcile/op.ts';
 
 /** The first and the latest record of an op. */
 export interface OpSoFar {
@@ -16,10 +16,26 @@ export interface OpSoFar {
   readonly latest: OpRecordDraft;
 }
 
-/** Why `next` may not follow, or null. `op` is null where no record of it is known. */
-export function refuseTransition(op: OpSoFar | null, next: OpRecordDraft): string | null {
-  if (op === null) return refuseFirst(next);
-  return refuseOtherOp(op.latest, next) ?? refuseKey(op, next) ?? refuseState(op.latest, next);
+/** `rule`: of CONTRACT 5. */
+export interface TransitionFault {
+  readonly rule: 'J2' | 'J6' | 'J9';
+  readonly why: string;
+}
+
+/** What is wrong with `next` where it stands, or null. `op` is null where no record of it is known. */
+export function refuseTransition(op: OpSoFar | null, next: OpRecordDraft): TransitionFault | null {
+  if (op === null) return fault('J2', refuseFirst(next));
+  const { first, latest } = op;
+  return (
+    fault('J9', refuseOtherOp(latest, next)) ??
+    fault('J6', refuseKey(first, next)) ??
+    fault('J9', refuseReceipt(latest, next)) ??
+    fault('J2', refuseState(latest, next))
+  );
+}
+
+function fault(rule: TransitionFault['rule'], why: string | null): TransitionFault | null {
+  return why === null ? null : { rule, why };
 }
 
 function refuseFirst(next: OpRecordDraft): string | null {
@@ -45,7 +61,7 @@ function refuseOtherOp(latest: OpRecordDraft, next: OpRecordDraft): string | nul
   return `its origin was ${latest.origin} and is ${next.origin}`;
 }
 
-function refuseKey({ first }: OpSoFar, next: OpRecordDraft): string | null {
+function refuseKey(first: OpRecordDraft, next: OpRecordDraft): string | null {
   if (next.idemp_key === undefined || next.idemp_key === first.idemp_key) return null;
   return 'its idempotency key is not the one it began with';
 }
@@ -57,9 +73,9 @@ function refuseState(latest: OpRecordDraft, next: OpRecordDraft): string | null 
       return next.state === 'failed' && next.attempt === 0 ? null : outOfOrder(latest, next);
     case 'started':
       if (next.state === 'task_running') return refuseTask(latest, next);
-      return refuseEnd(latest, next);
+      return isTerminal(next.state) ? null : outOfOrder(latest, next);
     case 'task_running':
-      return refuseEnd(latest, next);
+      return isTerminal(next.state) ? null : outOfOrder(latest, next);
     case 'failed':
       // What was cancelled or expired before any attempt is over.
       return latest.attempt > 0 && next.state === 'started' && next.attempt === latest.attempt + 1
@@ -78,9 +94,10 @@ function refuseTask(latest: OpRecordDraft, next: OpRecordDraft): string | null {
 }
 
 /** J9: the end names the attempt and the task it is the end of. */
-function refuseEnd(latest: OpRecordDraft, next: OpRecordDraft): string | null {
-  const isEnd = next.state === 'succeeded' || next.state === 'failed';
-  if (!isEnd || next.attempt !== latest.attempt) return outOfOrder(latest, next);
+function refuseReceipt(latest: OpRecordDraft, next: OpRecordDraft): string | null {
+  const isUnderWay = latest.state === 'started' || latest.state === 'task_running';
+  if (!isUnderWay || !isTerminal(next.state)) return null;
+  if (next.attempt !== latest.attempt) return outOfOrder(latest, next);
   if (next.upid === latest.upid) return null;
   return `it ends with task ${next.upid ?? 'none'}, its attempt had ${latest.upid ?? 'none'}`;
 }

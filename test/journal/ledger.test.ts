@@ -167,33 +167,34 @@ const { upid: _, ...failedBare } = failed;
 const part = { ...started, op_id: opId(3), origin: 'operator' as const, parent_op_id: opId(1) };
 
 describe('what may not follow is refused, with nothing written', () => {
-  test.each<[string, OpRecordDraft[], OpRecordDraft]>([
-    ['a reconcile op that is received', [], { ...received, origin: 'reconcile' }],
-    ['a hub op that begins started', [], { ...started, origin: 'hub' }],
-    ['a first attempt that is not 1', [], again],
-    ['a task of nothing', [], task],
-    ['received in attempt 1', [], { ...received, attempt: 1 }],
-    ['received twice', [received], received],
-    ['succeeded without an attempt', [received], { ...received, state: 'succeeded' }],
-    ['a task without a UPID', [started], { ...started, state: 'task_running' }],
-    ['a task of another attempt', [started], { ...task, attempt: 2 }],
-    ['started twice', [started], started],
-    ['started again before it failed', [started], again],
-    ['a second task', [started, task], task],
-    ['an end of another task', [started, task], { ...failed, upid: upid(77) }],
-    ['an end without its task', [started, task], failedBare],
-    ['an end with a task never recorded', [started], failed],
-    ['a third attempt after the first', [started, task, failed], { ...again, attempt: 3 }],
-    ['an end after an end', [started, task, failed], failed],
-    ['a record after succeeded', [started, task, { ...failed, state: 'succeeded' }], again],
-    ['an attempt after being cancelled', [received, cancelled()], { ...received, ...again }],
-    ['another guest', [started], { ...task, vmid: vmid(999) }],
-    ['another kind of guest', [started], { ...task, guest_kind: 'lxc' }],
-    ['another kind', [started], { ...task, kind: 'stop' }],
-    ['another origin', [started], { ...task, origin: 'hub' }],
-    ['another key', [received], { ...received, state: 'failed', idemp_key: 'other' }],
-    ['a key of another op', [received], { ...received, op_id: opId(9) }],
-  ])('%s', async (_name, before, next) => {
+  test.each<[string, string, OpRecordDraft[], OpRecordDraft]>([
+    ['J2', 'a reconcile op that is received', [], { ...received, origin: 'reconcile' }],
+    ['J2', 'a hub op that begins started', [], { ...started, origin: 'hub' }],
+    ['J2', 'a first attempt that is not 1', [], again],
+    ['J2', 'a task of nothing', [], task],
+    ['J2', 'received in attempt 1', [], { ...received, attempt: 1 }],
+    ['J2', 'received twice', [received], received],
+    ['J2', 'succeeded without an attempt', [received], { ...received, state: 'succeeded' }],
+    ['J2', 'a task without a UPID', [started], { ...started, state: 'task_running' }],
+    ['J2', 'a task of another attempt', [started], { ...task, attempt: 2 }],
+    ['J2', 'started twice', [started], started],
+    ['J2', 'started again before it failed', [started], again],
+    ['J2', 'a second task', [started, task], task],
+    ['J9', 'an end of another task', [started, task], { ...failed, upid: upid(77) }],
+    ['J9', 'an end without its task', [started, task], failedBare],
+    ['J9', 'an end with a task never recorded', [started], failed],
+    ['J2', 'a third attempt after the first', [started, task, failed], { ...again, attempt: 3 }],
+    ['J2', 'an end after an end', [started, task, failed], failed],
+    ['J2', 'a record after succeeded', [started, task, { ...failed, state: 'succeeded' }], again],
+    ['J2', 'an attempt after being cancelled', [received, cancelled()], { ...received, ...again }],
+    ['J9', 'an end of another attempt', [started, task], { ...failed, attempt: 2 }],
+    ['J9', 'another guest', [started], { ...task, vmid: vmid(999) }],
+    ['J9', 'another kind of guest', [started], { ...task, guest_kind: 'lxc' }],
+    ['J9', 'another kind', [started], { ...task, kind: 'stop' }],
+    ['J9', 'another origin', [started], { ...task, origin: 'hub' }],
+    ['J6', 'another key', [received], { ...received, state: 'failed', idemp_key: 'other' }],
+    ['J6', 'a key of another op', [received], { ...received, op_id: opId(9) }],
+  ])('%s: %s', async (rule, _name, before, next) => {
     const disk = new MemoryDisk();
     const journal = await startOn(disk);
     for (const record of before) await journal.ledger.append(record);
@@ -201,6 +202,7 @@ describe('what may not follow is refused, with nothing written', () => {
     await expect(journal.ledger.append(next)).rejects.toMatchObject({
       code: 'internal_error',
       disposition: 'halt',
+      message: expect.stringContaining(`(${rule})`),
     });
     expect(disk.files()).toEqual(files);
     await journal.close();
