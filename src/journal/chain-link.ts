@@ -1,28 +1,29 @@
-/** Does a segment follow from the one before it? Answered without reading that one as a whole. */
-import type { Disk } from './disk.ts';
+/** Where a segment's next one follows from it. Answered without reading it as a whole. */
+import type { Disk, ReadFile } from './disk.ts';
+import { scanBack } from './scan-back.ts';
 import { segmentName } from './segments.ts';
 
-const CHUNK_BYTES = 256 * 1024;
-
 /**
- * Whether a line of the segment has this sum. Looked for from its end: it is the last line, unless
- * a stale writer's late line came after it.
+ * Where the line with this sum ends; null where no line has it. Looked for from the end: it is the
+ * last line, unless a stale writer's late lines came after it.
  */
-export async function hasSum(disk: Disk, segment: number, sum: string): Promise<boolean> {
+export async function findLink(file: ReadFile, sum: string): Promise<number | null> {
+  const ends: number[] = [];
+  // With its newline: the records that a line restates have sums as well.
   const ending = Buffer.from(`,"sum":"${sum}"}\n`);
+  const take = ({ endOffset }: { readonly endOffset: number }): 'stop' => {
+    ends.push(endOffset);
+    return 'stop';
+  };
+  await scanBack(file, take, ending);
+  return ends[0] ?? null;
+}
+
+/** Whether a line of the segment has this sum. */
+export async function hasSum(disk: Disk, segment: number, sum: string): Promise<boolean> {
   const file = await disk.openRead(segmentName(segment));
   try {
-    const buffer = Buffer.allocUnsafe(CHUNK_BYTES + ending.length);
-    let end = await file.size();
-    while (end > 0) {
-      const start = Math.max(0, end - CHUNK_BYTES);
-      // Chunks overlap by one ending, so that none is cut in two.
-      const wanted = Math.min(buffer.length, end - start + ending.length);
-      const got = await file.read(buffer.subarray(0, wanted), start);
-      if (buffer.subarray(0, got).includes(ending)) return true;
-      end = start;
-    }
-    return false;
+    return (await findLink(file, sum)) !== null;
   } finally {
     await file.close();
   }

@@ -1,17 +1,18 @@
 /**
  * The journal for those who only look: no lock, nothing changed, beside a live writer or on a
- * read-only copy. Never half a record: what has no newline yet is not there. Segments may be added
- * and removed meanwhile.
+ * read-only copy. Never half a record: what has no newline yet is not there, and never what a stale
+ * writer wrote. Segments may be added and removed meanwhile.
  */
 import { join } from 'node:path';
 import { type OpId, parseOpId, type Vmid } from '../reconcile/ids.ts';
 import { isTerminal, type OpState } from '../reconcile/op.ts';
-import { type Disk, errnoOf, type ReadFile } from './disk.ts';
+import { type Disk, errnoOf } from './disk.ts';
 import { NodeDisk } from './node-disk.ts';
 import type { SealedOp } from './op-record.ts';
 import { parseRecord } from './records.ts';
 import { type BackLine, scanBack } from './scan-back.ts';
-import { segmentName, segmentNumbers } from './segments.ts';
+import { readSegment } from './segment-file.ts';
+import { segmentNumbers } from './segments.ts';
 import { JOURNAL_FOLDER } from './state-dir.ts';
 
 export interface OpQuery {
@@ -75,8 +76,8 @@ export class JournalReader {
     const restated: SealedOp[] = [];
     for (const number of numbers.toReversed()) {
       const isLast = newestOnly || number === numbers[0];
-      const end = await this.#withSegment(number, (file) =>
-        scanBack(file, ({ text }) => {
+      const end = await readSegment(this.disk, number, ({ counted }) =>
+        scanBack(counted, ({ text }) => {
           const record = parseRecord(text);
           if (record.kind === 'op') return visit(record.op);
           const isRestated = record.kind === 'live' && record.live.kind === 'op';
@@ -97,7 +98,9 @@ export class JournalReader {
     const needle = Buffer.from(`op_id":"${prefix}`);
     for (const number of (await this.segments()).toReversed()) {
       const visit = ({ text }: BackLine): 'stop' | undefined => collected.add(text);
-      const end = await this.#withSegment(number, (file) => scanBack(file, visit, needle));
+      const end = await readSegment(this.disk, number, ({ counted }) =>
+        scanBack(counted, visit, needle),
+      );
       if (end === 'stop') break;
     }
     return collected.result();
@@ -110,25 +113,6 @@ export class JournalReader {
     } catch (error) {
       if (errnoOf(error) === 'ENOENT') return [];
       throw error;
-    }
-  }
-
-  /** Undefined where the segment has been removed meanwhile. */
-  async #withSegment<Result>(
-    number: number,
-    read: (file: ReadFile) => Promise<Result>,
-  ): Promise<Result | undefined> {
-    let file: ReadFile;
-    try {
-      file = await this.disk.openRead(segmentName(number));
-    } catch (error) {
-      if (errnoOf(error) === 'ENOENT') return undefined;
-      throw error;
-    }
-    try {
-      return await read(file);
-    } finally {
-      await file.close();
     }
   }
 }

@@ -11,6 +11,8 @@ export interface BackLine {
   /** Without the newline. */
   readonly text: string;
   readonly offset: number;
+  /** Behind its newline. */
+  readonly endOffset: number;
 }
 
 /**
@@ -62,7 +64,8 @@ function visitLines(
       end = piece.indexOf(NEWLINE, hit) + 1;
     }
     const begin = end < 2 ? 0 : piece.lastIndexOf(NEWLINE, end - 2) + 1;
-    const line = { text: piece.toString('utf8', begin, end - 1), offset: start + begin };
+    const text = piece.toString('utf8', begin, end - 1);
+    const line = { text, offset: start + begin, endOffset: start + end };
     if (visit(line) === 'stop') return 'stop';
     end = begin;
   }

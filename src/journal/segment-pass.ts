@@ -3,41 +3,24 @@ import { type Live, liveBody, parseRecord, type SegmentHeader } from './records.
 import type { ScanEnd, ScannedLine } from './scan.ts';
 import { type Fault, SegmentFold } from './segment-fold.ts';
 
-/** One segment's lines, folded; what came after the line the next segment follows from does not. */
+/** One segment's lines that count, folded. */
 export class SegmentPass {
   readonly number: number;
   readonly fold: SegmentFold;
   readonly #restated = new Set<string>();
   records = 0;
-  lateLines = 0;
-  isLate = false;
   /** The last line before the first faulty one. */
   #lastSound: ScannedLine | null = null;
   #hasFaulty = false;
-  readonly #link: string | null;
   readonly #onFault: (line: number, fault: Fault) => void;
 
-  constructor(number: number, link: string | null, onFault: (line: number, fault: Fault) => void) {
+  constructor(number: number, onFault: (line: number, fault: Fault) => void) {
     this.number = number;
     this.fold = new SegmentFold(number);
-    this.#link = link;
     this.#onFault = onFault;
   }
 
-  get hasMissedLink(): boolean {
-    return this.#link !== null && !this.isLate;
-  }
-
   visit(line: ScannedLine): void {
-    if (this.isLate) {
-      this.lateLines += 1;
-      return;
-    }
-    this.#fold(line);
-    this.isLate = line.sum === this.#link;
-  }
-
-  #fold(line: ScannedLine): void {
     const { fault, number, text } = line;
     if (fault !== null) {
       this.#hasFaulty = true;

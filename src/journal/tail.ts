@@ -3,12 +3,12 @@
  * segment. A line is shown once it has its newline.
  */
 import type { Clock } from '../reconcile/clock.ts';
-import { type Disk, errnoOf, type ReadFile } from './disk.ts';
+import type { Disk } from './disk.ts';
 import { MAX_LINE_BYTES, NEWLINE } from './line.ts';
 import type { JournalReader } from './reader.ts';
 import { type JournalRecord, parseRecord } from './records.ts';
 import { scanBack } from './scan-back.ts';
-import { segmentName } from './segments.ts';
+import { readSegment } from './segment-file.ts';
 
 /** How soon a new line is shown. */
 const POLL_MS = 200;
@@ -41,7 +41,7 @@ export async function* tailJournal(
 ): AsyncGenerator<TailLine> {
   let position = await findStart(reader, lines);
   for (;;) {
-    // Asked for before reading: nothing is appended to a segment once there is a newer one.
+    // Asked for before reading: once there is a newer segment, this one gets nothing that counts.
     const later = (await reader.segments()).filter((number) => number > position.segment);
     const found = await readFrom(reader.disk, position);
     for (const text of found.lines) {
@@ -60,34 +60,19 @@ export async function* tailJournal(
 async function findStart(reader: JournalReader, lines: number): Promise<Position> {
   const numbers = await reader.segments();
   let start: Position = { segment: numbers.at(-1) ?? 0, offset: 0 };
-  if (lines <= 0) return findEnd(reader.disk, start);
   let missing = lines;
   for (const segment of numbers.toReversed()) {
-    const file = await openIfThere(reader.disk, segment);
-    if (file === null) return start;
-    try {
+    const end = await readSegment(reader.disk, segment, ({ counted }) => {
       start = { segment, offset: 0 };
-      const end = await scanBack(file, ({ offset }) => {
-        start = { segment, offset };
+      return scanBack(counted, ({ offset, endOffset }) => {
+        start = { segment, offset: missing === 0 ? endOffset : offset };
         missing -= 1;
-        return missing === 0 ? 'stop' : undefined;
+        return missing <= 0 ? 'stop' : undefined;
       });
-      if (end === 'stop') return start;
-    } finally {
-      await file.close();
-    }
+    });
+    if (end !== undefined) return start;
   }
   return start;
-}
-
-async function findEnd(disk: Disk, start: Position): Promise<Position> {
-  const file = await openIfThere(disk, start.segment);
-  if (file === null) return start;
-  try {
-    return { segment: start.segment, offset: await file.size() };
-  } finally {
-    await file.close();
-  }
 }
 
 /** Complete lines from there on, at most a few megabytes of them. */
@@ -95,26 +80,14 @@ async function readFrom(
   disk: Disk,
   { segment, offset }: Position,
 ): Promise<{ readonly lines: readonly string[]; readonly offset: number }> {
-  const file = await openIfThere(disk, segment);
-  if (file === null) return { lines: [], offset };
-  try {
+  const found = await readSegment(disk, segment, async ({ counted }) => {
     // A torn end that was read as lines of zeros is cut off by the next writer.
-    const from = Math.min(offset, await file.size());
+    const from = Math.min(offset, await counted.size());
     const buffer = Buffer.allocUnsafe(2 * MAX_LINE_BYTES);
-    const piece = buffer.subarray(0, await file.read(buffer, from));
+    const piece = buffer.subarray(0, await counted.read(buffer, from));
     const end = piece.lastIndexOf(NEWLINE);
     if (end === -1) return { lines: [], offset: from };
     return { lines: piece.toString('utf8', 0, end).split('\n'), offset: from + end + 1 };
-  } finally {
-    await file.close();
-  }
-}
-
-async function openIfThere(disk: Disk, segment: number): Promise<ReadFile | null> {
-  try {
-    return await disk.openRead(segmentName(segment));
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return null;
-    throw error;
-  }
+  });
+  return found ?? { lines: [], offset };
 }

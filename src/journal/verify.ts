@@ -3,12 +3,12 @@
  * the order of each op's states and its receipt (J2, J6, J9), and that each segment restates
  * exactly what was live (J10). Goes on after a fault, so that one run tells all.
  */
-import { errnoOf, type ReadFile } from './disk.ts';
+import type { ReadFile } from './disk.ts';
 import type { JournalReader } from './reader.ts';
 import { judgeTail } from './replay.ts';
 import { type ScanEnd, scanLines } from './scan.ts';
+import { readSegment, type SegmentFile } from './segment-file.ts';
 import type { Fault, SegmentFold } from './segment-fold.ts';
-import { readHeader } from './segment-header.ts';
 import { SegmentPass } from './segment-pass.ts';
 import { readMarker, segmentName } from './segments.ts';
 
@@ -38,7 +38,7 @@ export async function verifyJournal(reader: JournalReader): Promise<VerifyReport
   const numbers = await reader.segments();
   const verifier = new Verifier(reader);
   for (const [index, number] of numbers.entries()) {
-    await verifier.readSegment(number, numbers[index + 1] ?? null);
+    await verifier.checkSegment(number, index === numbers.length - 1);
   }
   await verifier.checkMarker(numbers.at(-1) ?? 0);
   return verifier.report(numbers.length);
@@ -56,39 +56,47 @@ class Verifier {
     this.#reader = reader;
   }
 
-  async readSegment(number: number, next: number | null): Promise<void> {
-    const link = next === null ? null : await this.#linkOf(next);
-    const file = await ifThere(() => this.#reader.disk.openRead(segmentName(number)));
-    if (file === null) {
+  async checkSegment(number: number, isLastListed: boolean): Promise<void> {
+    const pass = new SegmentPass(number, (line, fault) => this.#add(number, line, fault));
+    const read = await readSegment(this.#reader.disk, number, async (segment) => {
+      const { counted, link } = segment;
+      const end = await scanLines(counted, null, (line) => {
+        pass.visit(line);
+        return undefined;
+      });
+      if (link === 'missing') {
+        const message = `no line here is what ${segmentName(number + 1)} follows from`;
+        this.#add(number, end.lines + 1, { rule: 'J10', message });
+      }
+      await this.#checkEnd(counted, pass, end, isLastListed && link === 'unknown');
+      if (link === 'found') await this.#noteLate(number, segment, end);
+      return end;
+    });
+    if (read === null) {
       // Retention took it between the list and now, and all before it.
       this.#before = null;
       return;
     }
-    try {
-      const pass = new SegmentPass(number, link, (line, fault) => this.#add(number, line, fault));
-      const end = await scanLines(file, null, (line) => {
-        pass.visit(line);
-        return undefined;
-      });
-      await this.#checkEnd(file, pass, end, next === null);
-      // Whatever its end may be taken for: no crash leaves a segment without its beginning.
-      if (pass.fold.isRestating) {
-        const message = 'it ends within its restated part';
-        this.#add(number, end.lines + 1, { rule: 'J10', message });
-      }
-      this.#checkBeginning(number, pass);
-      this.#records += pass.records;
-      this.#before = pass.fold;
-      this.#beforeNumber = number;
-    } finally {
-      await file.close();
+    // Whatever its end may be taken for: no crash leaves a segment without its beginning.
+    if (pass.fold.isRestating) {
+      const message = 'it ends within its restated part';
+      this.#add(number, read.lines + 1, { rule: 'J10', message });
     }
+    this.#checkBeginning(number, pass);
+    this.#records += pass.records;
+    this.#before = pass.fold;
+    this.#beforeNumber = number;
   }
 
-  /** The sum the next segment says it follows from; what comes after it was written late. */
-  async #linkOf(number: number): Promise<string | null> {
-    const header = await ifThere(() => readHeader(this.#reader.disk, segmentName(number)));
-    return header && header.prev_sum;
+  async #noteLate(number: number, { late }: SegmentFile, end: ScanEnd): Promise<void> {
+    const { lines, restBytes } = await scanLines(late, end.lastSum, () => undefined);
+    const line = end.lines + 1;
+    if (lines > 0) {
+      const message = `${lines} late lines of a stale writer; they do not count`;
+      this.#note(number, line, { rule: 'J8', message });
+    }
+    if (restBytes > 0)
+      this.#note(number, line + lines, { rule: 'J8', message: 'half a late line' });
   }
 
   async #checkEnd(
@@ -98,21 +106,9 @@ class Verifier {
     isNewest: boolean,
   ): Promise<void> {
     const line = end.lines + 1;
-    if (pass.hasMissedLink) {
-      const message = `no line here is what ${segmentName(pass.number + 1)} follows from`;
-      this.#add(pass.number, line, { rule: 'J10', message });
-    }
-    if (pass.lateLines > 0) {
-      const message = `${pass.lateLines} late lines of a stale writer; they do not count`;
-      this.#note(pass.number, end.lines - pass.lateLines + 1, { rule: 'J8', message });
-    }
     const torn = isNewest ? pass.tail(end) : null;
     const tail = torn ?? end;
     if (tail.restBytes === 0) return;
-    if (!isNewest && pass.isLate) {
-      this.#note(pass.number, line, { rule: 'J8', message: 'half a late line' });
-      return;
-    }
     const fault = await judgeTail(file, tail);
     if (fault !== null || !isNewest) {
       if (torn === null) {
@@ -177,15 +173,5 @@ class Verifier {
       problems: this.#problems,
       notices: this.#notices,
     };
-  }
-}
-
-/** Null where the file is gone. */
-async function ifThere<Result>(read: () => Promise<Result>): Promise<Result | null> {
-  try {
-    return await read();
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return null;
-    throw error;
   }
 }

@@ -4,12 +4,11 @@
  *
  * A failed attempt is an end only where no other follows it, which may be in a later segment.
  */
-import { errnoOf, type ReadFile } from '../../journal/disk.ts';
 import type { SealedOp } from '../../journal/op-record.ts';
 import type { JournalReader } from '../../journal/reader.ts';
 import { parseRecord } from '../../journal/records.ts';
 import { scanLines } from '../../journal/scan.ts';
-import { segmentName } from '../../journal/segments.ts';
+import { readSegment } from '../../journal/segment-file.ts';
 import type { OpId } from '../../reconcile/ids.ts';
 import { isTerminal } from '../../reconcile/op.ts';
 import type { OpLedger } from '../../reconcile/ports.ts';
@@ -133,18 +132,9 @@ async function scanSegment(
   segment: number,
   visit: (text: string) => 'stop' | void,
 ): Promise<void> {
-  let file: ReadFile;
-  try {
-    file = await reader.disk.openRead(segmentName(segment));
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return;
-    throw error;
-  }
-  try {
-    await scanLines(file, null, ({ text, fault }) =>
+  await readSegment(reader.disk, segment, ({ counted }) =>
+    scanLines(counted, null, ({ text, fault }) =>
       fault === null ? (visit(text) ?? undefined) : 'stop',
-    );
-  } finally {
-    await file.close();
-  }
+    ),
+  );
 }
