@@ -64,7 +64,7 @@ export async function startHubService(parts: HubServiceParts): Promise<HubServic
     newestSeq: journal.stats().nextSeq - 1,
     isAtWork: (opId) => parts.engine.isAtWork(opId),
     onLost: (records) =>
-      log.warn({ records }, 'receipts are lost: the journal was cut before the hub had them'),
+      log.warn({ records }, 'receipts may be lost: records that the hub is owed cannot be read'),
   });
   let state: StreamState = { kind: 'connecting' };
   const stream = new HubStream({

@@ -38,7 +38,7 @@ export interface OutboxParts {
   readonly newestSeq: number;
   /** Its lane is still at it: another attempt may follow. */
   readonly isAtWork: (opId: OpId) => boolean;
-  /** Ends of so many records have left the journal before the hub had them. */
+  /** So many records left the journal, or were damaged in it, before they were read for the hub. */
   readonly onLost: (records: number) => void;
 }
 

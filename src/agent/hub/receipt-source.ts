@@ -2,7 +2,8 @@
  * Ops' ends out of the journal, from a record on: what the outbox has not seen as it happened. The
  * journal is the outbox's memory; only how far the hub has come is noted beside it.
  *
- * A failed attempt is an end only where no other follows it, which may be in a later segment.
+ * A failed attempt is an end only where no other follows it, which may be in a later segment. A
+ * damaged line costs its own record and is counted: nobody knows whether it was an end.
  */
 import type { SealedOp } from '../../journal/op-record.ts';
 import type { JournalReader } from '../../journal/reader.ts';
@@ -18,7 +19,7 @@ export interface Ends {
   readonly ends: readonly SealedOp[];
   /** All records up to this one have been looked at. */
   readonly throughSeq: number;
-  /** Records after `afterSeq` that retention has removed. */
+  /** Of these records so many cannot be read: removed by retention, or damaged. */
   readonly lost: number;
 }
 
@@ -38,22 +39,24 @@ export function createReceiptSource(
   return {
     async readEnds({ afterSeq, untilSeq }) {
       const start = await findSegment(reader, afterSeq);
-      if (start === null) return { ends: [], throughSeq: untilSeq, lost: 0 };
-      const { segment, firstSeq, nextFirstSeq } = start;
+      if (start === null) return { ends: [], throughSeq: untilSeq, lost: untilSeq - afterSeq };
+      const { segment, nextFirstSeq } = start;
+      const behindSeq = nextFirstSeq ?? Number.POSITIVE_INFINITY;
+      const throughSeq = Math.min(untilSeq, behindSeq - 1);
       const ends: EndsByOp = new Map();
+      let lost = throughSeq - afterSeq;
       await scanSegment(reader, segment, (text) => {
         const record = parseRecord(text);
-        if (record.kind !== 'op' || record.seq <= afterSeq) return;
+        // Where the line that ends the segment is damaged, a stale writer's may follow.
+        if (!('seq' in record) || record.seq <= afterSeq || record.seq >= behindSeq) return;
+        if (record.seq <= throughSeq && record.kind !== 'lost') lost -= 1;
+        if (record.kind !== 'op') return;
         const { op } = record;
         ends.delete(op.op_id);
         if (isTerminal(op.state) && op.seq <= untilSeq) ends.set(op.op_id, op);
       });
       if (nextFirstSeq !== null) await dropTriedAgain(ends, { reader, ledger, segment });
-      return {
-        ends: [...ends.values()],
-        throughSeq: Math.min(untilSeq, (nextFirstSeq ?? Number.POSITIVE_INFINITY) - 1),
-        lost: Math.max(0, firstSeq - afterSeq - 1),
-      };
+      return { ends: [...ends.values()], throughSeq, lost };
     },
   };
 }
@@ -96,7 +99,6 @@ async function dropTriedAgain(
 
 interface SegmentPlace {
   readonly segment: number;
-  readonly firstSeq: number;
   /** Null: it is the newest. */
   readonly nextFirstSeq: number | null;
 }
@@ -108,25 +110,28 @@ async function findSegment(reader: JournalReader, afterSeq: number): Promise<Seg
   let nextFirstSeq: number | null = null;
   for (const segment of segments.toReversed()) {
     const firstSeq = await readFirstSeq(reader, segment);
-    if (firstSeq === null) break;
-    place = { segment, firstSeq, nextFirstSeq };
+    if (firstSeq === null) continue;
+    place = { segment, nextFirstSeq };
     if (firstSeq <= afterSeq + 1) break;
     nextFirstSeq = firstSeq;
   }
   return place;
 }
 
+/** Null where retention has removed it meanwhile, or nothing of it can be read. */
 async function readFirstSeq(reader: JournalReader, segment: number): Promise<number | null> {
   const found: number[] = [];
   await scanSegment(reader, segment, (text) => {
     const record = parseRecord(text);
     if (record.kind === 'segment') found.push(record.header.first_seq);
-    return 'stop';
+    // Its header is damaged.
+    if ('seq' in record) found.push(record.seq);
+    return found.length > 0 ? 'stop' : undefined;
   });
   return found[0] ?? null;
 }
 
-/** A segment that retention has removed meanwhile has no lines. */
+/** Its sound lines; none where retention has removed it meanwhile. */
 async function scanSegment(
   reader: JournalReader,
   segment: number,
@@ -134,7 +139,7 @@ async function scanSegment(
 ): Promise<void> {
   await readSegment(reader.disk, segment, ({ counted }) =>
     scanLines(counted, null, ({ text, fault }) =>
-      fault === null ? (visit(text) ?? undefined) : 'stop',
+      fault === null ? (visit(text) ?? undefined) : undefined,
     ),
   );
 }
