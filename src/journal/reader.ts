@@ -72,23 +72,25 @@ export class JournalReader {
     visit: (op: SealedOp) => 'stop' | undefined,
     { newestOnly }: { readonly newestOnly: boolean },
   ): Promise<void> {
-    const numbers = await this.segments();
-    const restated: SealedOp[] = [];
-    for (const number of numbers.toReversed()) {
-      const isLast = newestOnly || number === numbers[0];
+    // By the oldest segment that is still there when its turn comes.
+    let restated: readonly SealedOp[] = [];
+    for (const number of (await this.segments()).toReversed()) {
+      const live: SealedOp[] = [];
       const end = await readSegment(this.disk, number, ({ counted }) =>
         scanBack(counted, ({ text }) => {
           const record = parseRecord(text);
           if (record.kind === 'op') return visit(record.op);
-          const isRestated = record.kind === 'live' && record.live.kind === 'op';
-          if (isRestated && isLast) restated.push(...record.live.records);
+          if (record.kind === 'live' && record.live.kind === 'op')
+            live.push(...record.live.records);
           return undefined;
         }),
       );
       if (end === 'stop') return;
-      if (isLast) break;
+      if (end === null) break;
+      restated = live;
+      if (newestOnly) break;
     }
-    for (const op of restated.sort((a, b) => b.seq - a.seq)) if (visit(op) === 'stop') return;
+    for (const op of restated.toSorted((a, b) => b.seq - a.seq)) if (visit(op) === 'stop') return;
   }
 
   /** By op id or an unambiguous prefix of one. */

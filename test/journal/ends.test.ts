@@ -184,6 +184,19 @@ describe('segments that retention removes while somebody reads', () => {
     expect((await verifyJournal(reader)).problems).toEqual([]);
   });
 
+  test('take no op with them that is in flight', async () => {
+    const disk = new MemoryDisk();
+    const journal = await startOn(disk, { segmentBytes: 1500 });
+    for (const record of opStory(1, { end: null })) await journal.ledger.append(record);
+    const pause = { untilMs: null, reason: 'x'.repeat(200) };
+    while (journal.stats().segment < 4) await journal.ledger.note({ kind: 'pause', pause });
+    await journal.close();
+    const listed = ['00000001.jsonl', '00000002.jsonl'];
+    for (const name of listed) await disk.remove(name);
+    const racing = new JournalReader(new StaleList(disk, listed));
+    expect(await racing.listOps()).toMatchObject([{ op_id: opId(1), state: 'task_running' }]);
+  });
+
   test('are passed over by a tail that wants more lines than there are', async () => {
     const { signal } = new AbortController();
     const request = { lines: 1_000, follow: false, clock: tickingClock(), signal };
