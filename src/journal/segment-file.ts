@@ -51,9 +51,9 @@ async function divide(file: ReadFile, disk: Disk, number: number): Promise<Segme
 function windowOf(file: ReadFile, from: number, to: number): ReadFile {
   return {
     size: async () => to - from,
-    read: (into, position) => {
-      const room = Math.max(0, to - from - position);
-      return file.read(into.subarray(0, room), from + position);
+    read: async (into, position) => {
+      const room = to - from - position;
+      return room <= 0 ? 0 : await file.read(into.subarray(0, room), from + position);
     },
     close: () => file.close(),
   };

@@ -1,11 +1,14 @@
 import { describe, expect, test } from 'vitest';
 import type { Journal, StartOptions } from '../../src/journal/journal.ts';
 import { JournalReader, openReader } from '../../src/journal/reader.ts';
+import { salvage } from '../../src/journal/salvage.ts';
 import { tailJournal } from '../../src/journal/tail.ts';
 import { verifyJournal } from '../../src/journal/verify.ts';
 import type { OpRecordDraft } from '../../src/reconcile/op.ts';
 import { opId, opStory, START_MS, startOn, tickingClock, vmid } from '../support/journal-script.ts';
 import { MemoryDisk } from '../support/memory-disk.ts';
+
+const AT = '2026-03-01T13:00:00.000Z';
 
 async function journalOf(
   stories: readonly OpRecordDraft[][],
@@ -197,3 +200,98 @@ test('a late line of a stale writer is reported, and counts for nothing', async 
   expect(reopened.ledger.findOp(opId(3))).not.toBeNull();
   await reopened.close();
 });
+
+describe('following the tail', () => {
+  interface Followed {
+    readonly disk: MemoryDisk;
+    readonly lines: number;
+    /** Whenever the tail waits, the next of these happens; then it is told to end. */
+    readonly steps: readonly ((disk: MemoryDisk) => Promise<void> | void)[];
+  }
+
+  async function follow({ disk, lines, steps }: Followed): Promise<string[]> {
+    const aborter = new AbortController();
+    const rest = [...steps];
+    const sleep = async (): Promise<void> => {
+      const step = rest.shift();
+      if (step === undefined) aborter.abort();
+      else await step(disk);
+    };
+    const clock = { ...tickingClock(), sleep };
+    const request = { lines, follow: true, clock, signal: aborter.signal };
+    const texts: string[] = [];
+    for await (const { text } of tailJournal(new JournalReader(disk), request)) texts.push(text);
+    return texts;
+  }
+
+  const FIRST = '00000001.jsonl';
+
+  async function put(disk: MemoryDisk, name: string, bytes: Buffer): Promise<void> {
+    const file = await disk.create('new');
+    await file.append(bytes);
+    await disk.rename('new', name);
+  }
+
+  test('begins at a line, also where half of one has been written', async () => {
+    const { disk, journal } = await journalOf([opStory(1)], { segmentBytes: 65_536 });
+    await journal.close();
+    const bytes = disk.files().get(FIRST) ?? Buffer.alloc(0);
+    const all = bytes.toString().trimEnd().split('\n');
+    for (const lines of [0, 2]) {
+      const half = MemoryDisk.of([[FIRST, bytes.subarray(0, -70)]]);
+      const append = async (): Promise<void> => {
+        await (await half.openAppend(FIRST)).append(bytes.subarray(-70));
+      };
+      expect(await follow({ disk: half, lines, steps: [append] })).toEqual(all.slice(-1 - lines));
+    }
+  });
+
+  test.each([
+    ['from the end on', 0, 3],
+    ['from the end on, behind records', 0, 4],
+    ['from a few lines on', 3, 3],
+    ['from a few records on', 3, 4],
+  ])('%s over a repair shows what is new, and no line in part or twice', async (_, lines, ops) => {
+    const stories = Array.from({ length: ops }, (_, index) => opStory(index + 1));
+    const { disk, journal } = await journalOf(stories);
+    await journal.close();
+    const before = segmentsOf(disk);
+    const shown = lines === 0 ? [] : (before.at(-1) ?? []).slice(-lines);
+    const bytes = Buffer.from(disk.files().get(FIRST) ?? '');
+    bytes.write('x', bytes.indexOf('"at":"2026') + 7);
+    const copy = new MemoryDisk();
+    await salvage(MemoryDisk.of(new Map(disk.files()).set(FIRST, bytes)), copy, AT);
+    const repair = async (): Promise<void> => {
+      for (const name of disk.files().keys()) await disk.remove(name);
+      for (const [name, content] of copy.files()) await put(disk, name, content);
+    };
+    const goOn = async (): Promise<void> => {
+      const reopened = await startOn(disk);
+      for (const record of opStory(9)) await reopened.ledger.append(record);
+      await reopened.close();
+    };
+    const seen = await follow({ disk, lines, steps: [repair, goOn] });
+    const added = segmentsOf(disk).slice(before.length).flat();
+    expect(added.length).toBeGreaterThan(5);
+    expect(seen).toEqual([...shown, ...added]);
+  });
+
+  test('shows a replaced segment from the first line on that it has not shown', async () => {
+    const { disk, journal } = await journalOf([opStory(1)], { segmentBytes: 65_536 });
+    await journal.close();
+    const [lines = []] = segmentsOf(disk);
+    const [header = '', ...others] = lines;
+    const next = '{"type":"lost","seq":5,"at":"2026-03-01T12:00:01.000Z"}';
+    const text = [header.replace(',"sum"', ',"repaired":true,"sum"'), ...others, next].join('\n');
+    const replace = (): Promise<void> => put(disk, FIRST, Buffer.from(`${text}\n`));
+    expect(await follow({ disk, lines: 2, steps: [replace] })).toEqual([...lines.slice(-2), next]);
+  });
+});
+
+/** The lines of each segment. */
+function segmentsOf(disk: MemoryDisk): string[][] {
+  return [...disk.files()]
+    .filter(([name]) => name.endsWith('.jsonl'))
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([, bytes]) => bytes.toString().trimEnd().split('\n'));
+}
