@@ -1,11 +1,14 @@
 /** `ops log`: an op's steps as people read them, from the files alone. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { openOnDisk } from '../support/journal-on-disk.ts';
 import { opId, opStory, START_MS, tickingClock, upid } from '../support/journal-script.ts';
-import { runProgram } from './program.ts';
+import { programFile, runProgram } from './program.ts';
 
 let folder = '';
 let configFile = '';
@@ -46,4 +49,32 @@ test('of an op in flight says whom to ask why it waits, where no agent runs', as
   expect(exit).toBe(0);
   expect(out).toContain(upid(1));
   expect(err).toBe('no agent to ask why it waits\n');
+});
+
+test('goes on over a failed attempt that is tried again, to the end of the op', async () => {
+  const journal = await openOnDisk(join(folder, 'state'));
+  const [received, started, running, failed] = opStory(1, { origin: 'hub', end: 'failed' });
+  const [, , , succeeded] = opStory(1, { origin: 'hub' });
+  if (!received || !started || !running || !failed || !succeeded) throw new Error('no story');
+  for (const record of [received, started, running]) await journal.ledger.append(record);
+  const args = [programFile(), 'ops', 'log', opId(1), '--follow', '--config', configFile];
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'ignore'] });
+  const exit = once(child, 'close');
+  const states: string[] = [];
+  for await (const line of createInterface({ input: child.stdout })) {
+    const state = /received|started|task_running|succeeded|failed/.exec(line)?.[0] ?? line;
+    states.push(state);
+    const { upid: _, ...again } = { ...succeeded, attempt: 2 };
+    // As the engine writes them: in one breath.
+    if (state === 'task_running') {
+      const ended = journal.ledger.append(failed);
+      await Promise.all([ended, journal.ledger.append({ ...started, attempt: 2 })]);
+    }
+    if (states.filter((each) => each === 'started').length === 2 && state === 'started') {
+      await journal.ledger.append(again);
+    }
+  }
+  await journal.close();
+  expect(states).toEqual(['received', 'started', 'task_running', 'failed', 'started', 'succeeded']);
+  expect(await exit).toEqual([0, null]);
 });

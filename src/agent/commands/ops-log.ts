@@ -2,7 +2,7 @@
  * `ops log ID [--follow]`: an op's steps, as they stand in the journal, and with `--follow` those
  * that come until it ends. Reads the files: it needs no agent, but one that runs says why it waits.
  */
-import { openReader } from '../../journal/reader.ts';
+import { type JournalReader, openReader } from '../../journal/reader.ts';
 import { tailJournal } from '../../journal/tail.ts';
 import { isTerminal, type OpRecord } from '../../reconcile/op.ts';
 import { type CommandContext, printJson } from '../command-line/command.ts';
@@ -28,10 +28,11 @@ export async function runOpsLog(
   const show = createLog(terminal.out, isJson);
   for (const record of records) show(record);
   let latest = records.at(-1) ?? records[0];
-  if (isTerminal(latest.state)) return EXIT.ok;
+  const over = AbortSignal.any([signal, terminal.out.closed]);
+  const hasEnded = follow ? await isOver(latest, reader, over) : isTerminal(latest.state);
+  if (hasEnded) return EXIT.ok;
   if (!isJson) await showWait(control.socket, latest, terminal.err);
   if (!follow) return EXIT.ok;
-  const over = AbortSignal.any([signal, terminal.out.closed]);
   const lines = LINES_AGAIN;
   const tail = tailJournal(reader, { lines, follow, clock: systemClock, signal: over });
   for await (const { record } of tail) {
@@ -39,13 +40,28 @@ export async function runOpsLog(
     if (record.op.seq <= latest.seq) continue;
     latest = record.op;
     show(latest);
-    if (isTerminal(latest.state)) break;
+    if (await isOver(latest, reader, over)) break;
   }
   return EXIT.ok;
 }
 
+/** Is it the op's end? A failed attempt is, unless another follows. */
+async function isOver(
+  { op_id, state, attempt, seq }: OpRecord,
+  reader: JournalReader,
+  signal: AbortSignal,
+): Promise<boolean> {
+  if (state !== 'failed' || attempt === 0) return isTerminal(state);
+  // The next one's beginning comes in the same write, but the two may be read apart.
+  await systemClock.sleep(READ_APART_MS, signal);
+  const found = await reader.readOp(op_id);
+  return found.kind !== 'found' || found.records.at(-1)?.seq === seq;
+}
+
 /** Records that may have come between the two reads. */
 const LINES_AGAIN = 1_000;
+/** Longer than one write takes to be seen as a whole. */
+const READ_APART_MS = 200;
 
 function createLog(out: Channel, isJson: boolean): (record: OpRecord) => void {
   let previousMs: number | null = null;
