@@ -138,6 +138,10 @@ export class Ledger {
     return this.#ops.inFlight();
   }
 
+  inFlightCount(): number {
+    return this.#ops.inFlightCount;
+  }
+
   endedOps(): readonly OpView[] {
     return this.#ops.ended();
   }

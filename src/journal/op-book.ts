@@ -229,6 +229,10 @@ export class OpBook {
     return [...opIds].map((opId) => requirePresent(this.#find(opId), `op ${opId}`));
   }
 
+  get inFlightCount(): number {
+    return this.#inFlight.size;
+  }
+
   inFlight(): readonly OpView[] {
     return viewsOf(this.#stories(this.#inFlight));
   }

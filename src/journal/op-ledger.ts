@@ -71,6 +71,10 @@ export class JournalLedger implements OpLedger {
     return this.#ledger.opsInFlight();
   }
 
+  inFlightCount(): number {
+    return this.#ledger.inFlightCount();
+  }
+
   endedOps(): readonly OpView[] {
     return this.#ledger.endedOps();
   }

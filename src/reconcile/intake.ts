@@ -136,7 +136,7 @@ async function admit(request: OpRequest, ports: IntakePorts): Promise<SubmitResu
     checkParams(request, guest.kind, room) ??
     checkDesired(request, guest, ports);
   if (problem !== null) return { kind: 'refused', problem };
-  if (!room.lanes.hasRoom(request.vmid) || room.ledger.opsInFlight().length >= OPS_IN_FLIGHT_MAX) {
+  if (!room.lanes.hasRoom(request.vmid) || room.ledger.inFlightCount() >= OPS_IN_FLIGHT_MAX) {
     return refused('queue_full', 'too many ops wait already; try again when some have ended');
   }
   try {

@@ -247,6 +247,8 @@ export interface OpLedger {
   together<Result>(work: () => Result): Result;
   /** `received`, `started` and `task_running`, oldest first. */
   opsInFlight(): readonly OpView[];
+  /** How many they are, without going through them. */
+  inFlightCount(): number;
   /** Ops that have ended, of those that no key keeps the newest few, in the order of their ends. */
   endedOps(): readonly OpView[];
   /** An op in flight, or one whose end is still remembered. */

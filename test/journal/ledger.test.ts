@@ -92,8 +92,10 @@ async function take(ledger: OpLedger, step: Step): Promise<void> {
 /** All that a ledger tells, as one value. */
 function told(ledger: OpLedger): unknown {
   const guests = [101, 102, 103].map(vmid);
+  const inFlight = ledger.opsInFlight();
+  expect(ledger.inFlightCount()).toBe(inFlight.length);
   return {
-    inFlight: ledger.opsInFlight(),
+    inFlight,
     keys: Array.from({ length: 40 }, (_, index) => ledger.findKey(`key-${index}`)),
     holds: [...ledger.holds()].sort(([a], [b]) => a - b),
     pause: ledger.pause(),

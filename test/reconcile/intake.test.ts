@@ -11,7 +11,6 @@ import {
 import { QUEUED_PER_LANE_MAX } from '../../src/reconcile/lanes.ts';
 import { DEFAULT_STOP } from '../../src/reconcile/op.ts';
 import { OP_ATTEMPTS_MAX } from '../../src/reconcile/op-turn.ts';
-import type { OpView } from '../../src/reconcile/ports.ts';
 import { RESTART_STARTS_MAX } from '../../src/reconcile/restart.ts';
 import { ModelWorld } from '../support/model-world.ts';
 import { vmidOf } from './plan-inputs.ts';
@@ -84,9 +83,7 @@ describe('at the same moment', () => {
 
   it('all ops together are bounded', async () => {
     await makeWorld(101);
-    const view = {} as OpView;
-    const full = Array.from({ length: OPS_IN_FLIGHT_MAX }, () => view);
-    world.ports.ledger.opsInFlight = () => full;
+    world.ports.ledger.inFlightCount = () => OPS_IN_FLIGHT_MAX;
     expect(codes(await submit(start(101)))).toEqual(['queue_full']);
   });
 });

@@ -11,7 +11,7 @@ import { leadingOps, phaseOf } from '../../reconcile/phase.ts';
 import type { Plan, PlanEntry } from '../../reconcile/plan.ts';
 import type { Hold, OpView } from '../../reconcile/ports.ts';
 import { timeText } from '../time-text.ts';
-import { describeWait, type WaitDocument } from './op-document.ts';
+import { type DescribeWait, describeWaits, type WaitDocument } from './op-document.ts';
 import { conditionDocument, planEntryDocument } from './plan-document.ts';
 
 export interface GuestView {
@@ -80,9 +80,13 @@ export function viewGuests(input: GuestViewInput): GuestView[] {
   const seen = input.actual?.guests.keys() ?? [];
   const vmids = new Set([...entries.keys(), ...seen, ...wantedOf(input)]);
   const leading = leadingOps(input.inFlight);
+  const waitOf = describeWaits(input);
   return [...vmids]
     .sort((a, b) => a - b)
-    .map((vmid) => viewGuest(vmid, entries.get(vmid), leading.get(vmid), input));
+    .map((vmid) => {
+      const parts = { entry: entries.get(vmid), leading: leading.get(vmid), waitOf };
+      return viewGuest(vmid, parts, input);
+    });
 }
 
 /** Also before the first plan: somebody may want to hold a guest that cannot be looked at. */
@@ -93,13 +97,18 @@ function wantedOf({ desired, only }: GuestViewInput): Vmid[] {
   return [...only].filter((vmid) => guests.has(vmid) || claimedTwice.has(vmid));
 }
 
+interface GuestParts {
+  readonly entry: PlanEntry | undefined;
+  readonly leading: OpView | undefined;
+  readonly waitOf: DescribeWait;
+}
+
 function viewGuest(
   vmid: Vmid,
-  entry: PlanEntry | undefined,
-  leading: OpView | undefined,
+  { entry, leading, waitOf }: GuestParts,
   input: GuestViewInput,
 ): GuestView {
-  const { desired, actual, lastOps, inFlight, waits } = input;
+  const { desired, actual, lastOps } = input;
   const guest = actual?.guests.get(vmid);
   const wanted = desired?.guests.get(vmid);
   const last = lastOps.get(vmid);
@@ -120,7 +129,7 @@ function viewGuest(
     phase: leading === undefined ? 'steady' : phaseOf(leading.latest.kind),
     conditions: (entry?.conditions ?? []).map(conditionDocument),
     hold: holdOf(input.holds.get(vmid), input.nowMs),
-    waiting_for: leading === undefined ? null : describeWait(leading.opId, { inFlight, waits }),
+    waiting_for: leading === undefined ? null : waitOf(leading.opId),
     last_op:
       last === undefined
         ? null

@@ -13,13 +13,13 @@ import {
   parseVmid,
   type Vmid,
 } from '../../reconcile/ids.ts';
-import { type Action, DEFAULT_STOP, isTerminal, type OpRecord } from '../../reconcile/op.ts';
+import { type Action, DEFAULT_STOP, isTerminal } from '../../reconcile/op.ts';
 import { blindness } from '../daemon/last-look.ts';
 import { describeAgent, pauseOf } from './agent-view.ts';
 import { API } from './api.ts';
 import type { GuestFeed } from './guest-feed.ts';
 import { type Nameable, resolveRef } from './guest-ref.ts';
-import { describeOp, describeWait, type WaitDocument } from './op-document.ts';
+import { type DescribeWait, describeOp, describeWaits } from './op-document.ts';
 import { recordsOf } from './op-ref.ts';
 import type { PassRunner } from './pass-runner.ts';
 import { planDocument } from './plan-document.ts';
@@ -43,8 +43,6 @@ export function createRoutes(parts: HandlerParts): readonly ServedRoute[] {
 }
 
 function opReaders({ ports }: HandlerParts): ServedRoute[] {
-  const waitOf = ({ op_id: opId }: OpRecord): WaitDocument | null =>
-    describeWait(opId, { inFlight: ports.ledger.opsInFlight(), waits: ports.engine.waits() });
   return [
     serve(API.listOps, async ({ query: { after, limit, ...query } }) => {
       const opId = after === undefined ? undefined : parseOpId(after);
@@ -57,7 +55,8 @@ function opReaders({ ports }: HandlerParts): ServedRoute[] {
       });
       const ops = found.slice(0, limit);
       const next = found.length > limit ? (ops.at(-1)?.op_id ?? null) : null;
-      return { body: { ops: ops.map((record) => describeOp([record], waitOf(record))), next } };
+      const waitOf = waitsOf(ports);
+      return { body: { ops: ops.map((op) => describeOp([op], waitOf(op.op_id))), next } };
     }),
     serve(API.getOp, async ({ params: { op_id: ref } }) => {
       return { body: await readWholeOp(ref, ports) };
@@ -187,8 +186,7 @@ async function submitOp(
   action: Action,
   ports: ControlPorts,
 ): Promise<Answer> {
-  const { engine, ledger } = ports;
-  const result = await engine.submit({
+  const result = await ports.engine.submit({
     origin: 'operator',
     vmid: findVmid(ref, ports),
     action,
@@ -203,8 +201,11 @@ async function submitOp(
     return { status: 200, body: await readWholeOp(result.opId, ports) };
   }
   const { record } = result;
-  const flight = { inFlight: ledger.opsInFlight(), waits: engine.waits() };
-  return { body: describeOp([record], describeWait(record.op_id, flight)) };
+  return { body: describeOp([record], waitsOf(ports)(record.op_id)) };
+}
+
+function waitsOf({ ledger, engine }: ControlPorts): DescribeWait {
+  return describeWaits({ inFlight: ledger.opsInFlight(), waits: engine.waits() });
 }
 
 function askedBy(what: string, actor: string | undefined): string {

@@ -60,22 +60,37 @@ export function describeOp(
   };
 }
 
-/** Why an op in flight is not done yet; null where it is at work this moment. */
-export function describeWait(
-  opId: OpId,
-  { inFlight, waits }: { inFlight: readonly OpView[]; waits: ReadonlyMap<Vmid, Wait> },
+/** Why an op in flight is not done yet; null where it is at work this moment, or not in flight. */
+export type DescribeWait = (opId: OpId) => WaitDocument | null;
+
+/** As of one moment, for all the ops of an answer: each is then no more than a look-up. */
+export function describeWaits({
+  inFlight,
+  waits,
+}: {
+  readonly inFlight: readonly OpView[];
+  readonly waits: ReadonlyMap<Vmid, Wait>;
+}): DescribeWait {
+  const leading = leadingOps(inFlight);
+  const views = new Map(inFlight.map((view) => [view.opId, view]));
+  return (opId) => {
+    const view = views.get(opId);
+    if (view === undefined) return null;
+    const { vmid } = view.first;
+    return describeWait(view, { head: leading.get(vmid), wait: waits.get(vmid) });
+  };
+}
+
+function describeWait(
+  { opId, first, latest }: OpView,
+  { head, wait }: { readonly head: OpView | undefined; readonly wait: Wait | undefined },
 ): WaitDocument | null {
-  const view = inFlight.find((each) => each.opId === opId);
-  if (view === undefined) return null;
-  const { vmid } = view.first;
-  const head = leadingOps(inFlight).get(vmid);
-  const isHead = head?.opId === opId || view.first.parent_op_id === head?.opId;
+  const isHead = head?.opId === opId || first.parent_op_id === head?.opId;
   if (!isHead && head !== undefined) {
     return { code: 'queued', message: `op ${head.opId} (${head.latest.kind}) comes first` };
   }
-  const wait = waits.get(vmid);
   if (wait !== undefined) return waitDocument(wait);
-  const { upid, state } = view.latest;
+  const { upid, state } = latest;
   if (state === 'received') return { code: 'queued', message: 'its turn has not come yet' };
   return state === 'task_running' && upid !== undefined
     ? { code: 'task_running', message: 'PVE is at it', upid }

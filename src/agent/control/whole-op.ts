@@ -5,7 +5,7 @@
  */
 
 import type { EnvelopeJson } from '../hub/dsse.ts';
-import { describeOp, describeWait, type OpDocument } from './op-document.ts';
+import { describeOp, describeWaits, type OpDocument } from './op-document.ts';
 import { type ReceiptDocument, readReceipt, receiptDocument } from './op-receipt.ts';
 import { recordsOf } from './op-ref.ts';
 import type { ControlPorts } from './ports.ts';
@@ -29,10 +29,10 @@ export async function readWholeOp(
   const found = await history.readOp(ref);
   const records = recordsOf(ref, found);
   const [first] = records;
-  const flight = { inFlight: ledger.opsInFlight(), waits: engine.waits() };
+  const waitOf = describeWaits({ inFlight: ledger.opsInFlight(), waits: engine.waits() });
   const sealed = sealReceipt?.(records.at(-1) ?? first) ?? null;
   return {
-    ...describeOp(records, describeWait(first.op_id, flight)),
+    ...describeOp(records, waitOf(first.op_id)),
     receipt: receiptDocument(await readReceipt(records, found, history)),
     ...(sealed === null ? {} : { signed_receipt: sealed }),
   };

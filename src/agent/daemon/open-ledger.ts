@@ -70,6 +70,7 @@ export async function readLedger({ stateDir }: Config): Promise<OpLedger> {
     note: refuse,
     together: (work) => work(),
     opsInFlight: () => ledger.opsInFlight(),
+    inFlightCount: () => ledger.inFlightCount(),
     endedOps: () => ledger.endedOps(),
     findOp: (opId) => ledger.findOp(opId),
     childrenOf: (opId) => ledger.childrenOf(opId),

@@ -147,6 +147,41 @@ describe('operator ops', () => {
     });
   });
 
+  test('however many ops an answer lists, those in flight are gone through once', async () => {
+    await using world = await openControlWorld({ guests: GUESTS });
+    const params = { ref: '101' };
+    await world.client.call(API.startGuest, { params: { ref: 'db' } });
+    const first = await world.client.call(API.stopGuest, { params });
+    for (let count = 0; count < 5; count += 1) await world.client.call(API.startGuest, { params });
+    const { ledger } = world.journal;
+    const inFlight = ledger.opsInFlight();
+    let reads = 0;
+    const counted = new Proxy(inFlight, {
+      get(target, key, receiver): unknown {
+        if (key === '0') reads += 1;
+        return Reflect.get(target, key, receiver);
+      },
+    });
+    ledger.opsInFlight = () => counted;
+    const readsFor = async (limit: number): Promise<number> => {
+      reads = 0;
+      const { ops } = await world.client.call(API.listOps, { query: { limit } });
+      expect(ops).toHaveLength(limit);
+      for (const { waiting_for: wait } of ops.slice(0, 5)) {
+        expect(wait?.message).toContain(first.op_id);
+      }
+      return reads;
+    };
+    expect(await readsFor(6)).toBe(await readsFor(1));
+    reads = 0;
+    const { guests } = await world.client.call(API.listGuests);
+    expect(guests.map(({ phase }) => phase)).toEqual(['stopping', 'steady', 'starting']);
+    const forAll = reads;
+    reads = 0;
+    await world.client.call(API.getGuest, { params });
+    expect(forAll).toBe(reads);
+  });
+
   test('a queued op is cancelled; one in flight is a conflict that names it', async () => {
     await using world = await openControlWorld({ guests: GUESTS });
     const params = { ref: '101' };
