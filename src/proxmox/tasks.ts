@@ -33,6 +33,10 @@ const SEARCH_MARGIN_MS = 5_000;
 /** Where the node's clock is not known: it is mostly our own, at worst set to another hour. */
 const UNKNOWN_CLOCK_MARGIN_MS = 2 * 3_600_000;
 
+/**
+ * A clone's task is filed under the guest it is cloned from, which stays what it is. Whether a guest
+ * has moved, or is a template now, a look tells.
+ */
 const ROLES: Readonly<Record<string, TaskRole>> = {
   qmstart: 'start',
   vzstart: 'start',
@@ -49,18 +53,10 @@ const ROLES: Readonly<Record<string, TaskRole>> = {
   qmrestore: 'replaces',
   qmdestroy: 'replaces',
   qmrollback: 'replaces',
-  qmclone: 'replaces',
-  qmtemplate: 'replaces',
   vzcreate: 'replaces',
   vzrestore: 'replaces',
   vzdestroy: 'replaces',
   vzrollback: 'replaces',
-  vzclone: 'replaces',
-  vztemplate: 'replaces',
-  qmigrate: 'moves',
-  vzmigrate: 'moves',
-  hamigrate: 'moves',
-  harelocate: 'moves',
 };
 
 const BULK_TYPES: ReadonlySet<string> = new Set<BulkTask['type']>([
@@ -208,7 +204,7 @@ export class TaskReader {
       upid: row.upid,
       role: ROLES[type] ?? 'other',
       isOurs: user === this.#user,
-      isRunning: isRunning(row),
+      state: stateOf(row),
       startedAtMs: this.#nodeClock.toAgentMs(startedS),
     };
   }
@@ -280,6 +276,12 @@ function exitKind(exitStatus: string): 'ok' | 'warning' | 'error' | 'unknown' {
   if (exitStatus === 'OK') return 'ok';
   if (/^WARNINGS: \d+$/.test(exitStatus)) return 'warning';
   return exitStatus === 'unexpected status' ? 'unknown' : 'error';
+}
+
+function stateOf(row: TaskRow): FoundTask['state'] {
+  if (isRunning(row)) return 'running';
+  const kind = exitKind(row.status ?? '');
+  return kind === 'ok' || kind === 'warning' ? 'succeeded' : 'failed';
 }
 
 function isRunning(row: TaskRow): boolean {

@@ -84,13 +84,14 @@ export type TaskStatus =
   | { readonly kind: 'unreadable'; readonly problem: Problem };
 
 /** What a task means to recovery; PVE's type names stay in src/proxmox. */
-export type TaskRole = 'start' | 'stop' | 'restart' | 'set_config' | 'replaces' | 'moves' | 'other';
+export type TaskRole = 'start' | 'stop' | 'restart' | 'set_config' | 'replaces' | 'other';
 
 export interface FoundTask {
   readonly upid: Upid;
   readonly role: TaskRole;
   readonly isOurs: boolean;
-  readonly isRunning: boolean;
+  /** `succeeded`: `OK`, or with warnings. */
+  readonly state: 'running' | 'succeeded' | 'failed';
   /** On the agent's clock. */
   readonly startedAtMs: number;
 }

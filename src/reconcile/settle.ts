@@ -126,13 +126,17 @@ async function searchTasks(
   return result.kind === 'found' ? result.tasks : null;
 }
 
-/** The guest was destroyed, made anew, rolled back or moved meanwhile: it is not the same any more. */
+/**
+ * The guest was destroyed, made anew or rolled back meanwhile: it is not the same any more. What was
+ * only tried is no fate, and what is still under way has not happened yet.
+ */
 function findFate(
   { startedAtMs: sentAtMs }: Unanswered,
   tasks: readonly FoundTask[],
 ): FoundTask | undefined {
-  return tasks.find(({ role, startedAtMs }) => {
-    return (role === 'replaces' || role === 'moves') && startedAtMs >= sentAtMs - TASK_DATE_MS;
+  return tasks.find(({ role, state, startedAtMs }) => {
+    const isSince = startedAtMs >= sentAtMs - TASK_DATE_MS;
+    return role === 'replaces' && state === 'succeeded' && isSince;
   });
 }
 
@@ -144,16 +148,11 @@ async function settleByFate(
   const wantedRole = ROLES[attempt.op.action.kind];
   const hasShown = tasks.some(({ isOurs, role }) => isOurs && role === wantedRole);
   // A request goes by the vmid, which another guest may bear by now: there it may still begin.
-  const mayBegin = fate.role === 'replaces' && !hasShown;
-  if (mayBegin && room.clock.monotonicMs() < attempt.endMs) return null;
+  if (!hasShown && room.clock.monotonicMs() < attempt.endMs) return null;
   await awaitOwn(attempt, tasks, room);
   await room.forgetGuest(attempt.op.vmid);
-  return endFailed(
-    attempt,
-    fate.role === 'moves'
-      ? { code: 'guest_moved', message: `the guest was migrated meanwhile (${fate.upid})` }
-      : { code: 'conflict', message: `the guest was replaced meanwhile (${fate.upid})` },
-  );
+  const message = `the guest was replaced meanwhile (${fate.upid})`;
+  return endFailed(attempt, { code: 'conflict', message });
 }
 
 async function settleByTasks(
@@ -179,7 +178,7 @@ async function awaitOwn(
   room: Workroom,
 ): Promise<void> {
   const message = 'a task of ours is still at work on the guest';
-  for (const { upid } of tasks.filter(({ isOurs, isRunning }) => isOurs && isRunning)) {
+  for (const { upid } of tasks.filter(({ isOurs, state }) => isOurs && state === 'running')) {
     room.showWait(op.vmid, { code: 'guest_busy', message, untilMs: null, upid });
     await room.guests.awaitTask(upid, room.signal);
   }

@@ -284,12 +284,34 @@ describe('tasks', () => {
     ]);
     expect(found).toMatchObject({
       kind: 'found',
-      tasks: [{ upid, role: 'stop', isOurs: true, isRunning: false }],
+      tasks: [{ upid, role: 'stop', isOurs: true, state: 'succeeded' }],
     });
     if (found.kind === 'found') {
       expect(Math.abs((found.tasks[0]?.startedAtMs ?? 0) - beganMs)).toBeLessThan(5_000);
     }
     expect(future).toEqual({ kind: 'found', tasks: [] });
+  });
+
+  it.each([
+    ['qmrestore', 'OK', 'replaces', 'succeeded'],
+    ['vzdestroy', 'WARNINGS: 1', 'replaces', 'succeeded'],
+    ['qmdestroy', 'VM 404 is protected', 'replaces', 'failed'],
+    ['vzcreate', 'unexpected status', 'replaces', 'failed'],
+    // Both are filed under the guest that is cloned from, or that stays what it is.
+    ['qmclone', 'OK', 'other', 'succeeded'],
+    ['vzclone', 'OK', 'other', 'succeeded'],
+    ['qmtemplate', 'OK', 'other', 'succeeded'],
+    // Where a guest is, a look tells.
+    ['qmigrate', 'OK', 'other', 'succeeded'],
+  ])('a %s that ended %s is found as one that %s and has %s', async (type, exit, role, state) => {
+    const user = 'agent@pve!agent';
+    const task = { type, id: '404', user, duration_ms: 1, exit_status: exit };
+    const { upid } = (await pve.control('POST', '/tasks', task)) as { upid: Upid };
+    await proxmox.guests.awaitTask(upid, going);
+    const search = { guest: qemu(404), sinceMs: Date.now() - 10_000, newerThan: null };
+    const found = await proxmox.guests.findTasks(search, going);
+    const tasks = found.kind === 'found' ? found.tasks : [];
+    expect(tasks.find((one) => one.upid === upid)).toMatchObject({ role, state });
   });
 
   it("a stranger's task is found too, and is not ours", async () => {

@@ -200,8 +200,8 @@ const NODE_ACTIONS: Readonly<Record<string, NodeAction>> = {
   'ha-state': ([id, state = ''], { node }) => (node.guest(Number(id)).haState = state),
   backup: ([id, time = ''], { node }) =>
     node.stranger('vzdump', node.guest(Number(id)), { forMs: readTime(time), lock: 'backup' }),
-  task: ([type = '', id, time = ''], { node }) =>
-    node.stranger(type, node.guest(Number(id)), { forMs: readTime(time) }),
+  task: ([type = '', id, time = '', ...end], { node }) =>
+    node.stranger(type, node.guest(Number(id)), { forMs: readTime(time), end: end.join(' ') }),
   lock: ([id, lock = ''], { node }) =>
     (node.guest(Number(id)).lock = lock === 'none' ? null : lock),
   qmp: ([id, status = ''], { node }) => (node.guest(Number(id)).qmpStatus = status),

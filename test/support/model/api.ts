@@ -51,8 +51,6 @@ const ROLES: Readonly<Record<string, TaskRole>> = {
   qmconfig: 'set_config',
   qmrollback: 'replaces',
   qmdestroy: 'replaces',
-  qmigrate: 'moves',
-  vzmigrate: 'moves',
 };
 
 const FIRST_POLL_MS = 200;
@@ -278,10 +276,15 @@ export class ModelApi implements GuestApi {
         upid: task.upid,
         role: ROLES[task.type] ?? 'other',
         isOurs: task.user === AGENT_TOKEN,
-        isRunning: task.end === null,
+        state: stateOf(task),
         startedAtMs: Math.floor(task.startedAtMs / 1_000) * 1_000,
       }));
   }
+}
+
+function stateOf({ end }: ModelTask): FoundTask['state'] {
+  if (end === null) return 'running';
+  return /^(OK$|WARNINGS)/.test(end.exitStatus) ? 'succeeded' : 'failed';
 }
 
 function readEnd({ exitStatus, log }: NonNullable<ModelTask['end']>): TaskEnd {

@@ -104,13 +104,17 @@ export class ModelNode {
   }
 
   /** Somebody works on a guest, with a lock where that kind of work takes one. */
-  stranger(type: string, guest: ModelGuest, how: { forMs: number; lock?: string }): ModelTask {
+  stranger(
+    type: string,
+    guest: ModelGuest,
+    how: { forMs: number; lock?: string; end?: string },
+  ): ModelTask {
     if (how.lock !== undefined) guest.lock = how.lock;
     return this.tasks.spawn(type, guest.vmid, STRANGER, async (signal) => {
       await this.clock.sleep(how.forMs, signal);
       signal.throwIfAborted();
       if (how.lock !== undefined) guest.lock = null;
-      return 'OK';
+      return how.end || 'OK';
     });
   }
 
