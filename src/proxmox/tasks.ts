@@ -52,11 +52,11 @@ const ROLES: Readonly<Record<string, TaskRole>> = {
   qmcreate: 'replaces',
   qmrestore: 'replaces',
   qmdestroy: 'replaces',
-  qmrollback: 'replaces',
+  qmrollback: 'reverts',
   vzcreate: 'replaces',
   vzrestore: 'replaces',
   vzdestroy: 'replaces',
-  vzrollback: 'replaces',
+  vzrollback: 'reverts',
 };
 
 const BULK_TYPES: ReadonlySet<string> = new Set<BulkTask['type']>([

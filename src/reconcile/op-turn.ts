@@ -22,6 +22,7 @@ import {
   runParts,
   runRestart,
 } from './restart.ts';
+import { findReplacement } from './same-guest.ts';
 import { isUnchanged } from './settle.ts';
 import { withSlot } from './wait.ts';
 import type { Workroom } from './workroom.ts';
@@ -109,6 +110,8 @@ function takeStep(view: OpView, op: Op, standing: Standing, room: Workroom): Pro
     const request = { guest: guestOf(op), kind, needsConfig, isRetry: last !== null };
     const cleared = await lookForClearance(request, room);
     if (cleared.kind !== 'go') return cleared;
+    const replaced = await findReplacement(op, view.startedAtMs ?? view.latestAtMs, room);
+    if (replaced !== null) return replaced;
     const { look } = cleared;
     // Last word before the attempt: from here to its `started` record no op can be cancelled.
     const problem =

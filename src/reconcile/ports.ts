@@ -83,8 +83,19 @@ export type TaskStatus =
   | { readonly kind: 'ended'; readonly end: TaskEnd }
   | { readonly kind: 'unreadable'; readonly problem: Problem };
 
-/** What a task means to recovery; PVE's type names stay in src/proxmox. */
-export type TaskRole = 'start' | 'stop' | 'restart' | 'set_config' | 'replaces' | 'other';
+/**
+ * What a task means to recovery; PVE's type names stay in src/proxmox.
+ * - `replaces`: the guest is gone, or another one under its vmid.
+ * - `reverts`: it is the same guest, and what it was earlier.
+ */
+export type TaskRole =
+  | 'start'
+  | 'stop'
+  | 'restart'
+  | 'set_config'
+  | 'replaces'
+  | 'reverts'
+  | 'other';
 
 export interface FoundTask {
   readonly upid: Upid;

@@ -24,6 +24,7 @@ import { isTerminal, type RestartAction, type SentAction } from './op.ts';
 import { describeBefore, guestOf, type Op, opFromRecord, recordBase } from './op-shape.ts';
 import type { Condition } from './plan.ts';
 import type { OpView } from './ports.ts';
+import { findReplacement } from './same-guest.ts';
 import type { Workroom } from './workroom.ts';
 
 /** A guest that was stopped for a restart is worth a few tries to get it up again. */
@@ -33,6 +34,8 @@ export const RESTART_START_WAIT_MS = 10 * 60_000;
 
 export interface RestartAttempt extends Attempt {
   readonly op: Op<RestartAction>;
+  /** Wall clock of its `started` record. */
+  readonly startedAtMs: number;
   /** It was begun in this life, with one of the node's slots, which it gives up while it waits. */
   readonly hasSlot: boolean;
 }
@@ -53,6 +56,7 @@ export async function runRestart(
   const attempt: RestartAttempt = {
     op,
     number,
+    startedAtMs: room.clock.now(),
     before,
     seenSinceMs: sinceMs,
     isMaybeHa: false,
@@ -74,8 +78,10 @@ export async function resumeRestart(
   op: Op<RestartAction>,
   room: Workroom,
 ): Promise<RestartEnd | { readonly kind: 'unsent'; readonly attempt: RestartAttempt }> {
-  const attempt = { ...latestAttempt(view, op, room), hasSlot: false };
-  // Its latest record is its `started`, and a part of an earlier attempt has a smaller seq.
+  // Its latest record is its `started`.
+  const startedAtMs = view.latestAtMs;
+  const attempt = { ...latestAttempt(view, op, room), startedAtMs, hasSlot: false };
+  // A part of an earlier attempt has a smaller seq.
   const parts = room.ledger.childrenOf(op.opId).filter(({ first }) => first.seq > view.latest.seq);
   const stop = parts.findLast(({ latest }) => latest.kind === 'stop');
   const start = parts.findLast(({ latest }) => latest.kind === 'start');
@@ -168,7 +174,10 @@ async function awaitClearance(
       kind: 'start',
       isRetry,
     } as const;
-    const cleared = await lookForClearance(request, room);
+    const look = await lookForClearance(request, room);
+    const replaced =
+      look.kind === 'go' ? await findReplacement(attempt.op, attempt.startedAtMs, room) : null;
+    const cleared = replaced ?? look;
     if (cleared.kind !== 'wait' || !room.isPatient()) return cleared;
     const { condition } = cleared;
     const isOver = room.clock.monotonicMs() >= giveUpMs;

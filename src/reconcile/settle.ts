@@ -136,7 +136,7 @@ function findFate(
 ): FoundTask | undefined {
   return tasks.find(({ role, state, startedAtMs }) => {
     const isSince = startedAtMs >= sentAtMs - TASK_DATE_MS;
-    return role === 'replaces' && state === 'succeeded' && isSince;
+    return (role === 'replaces' || role === 'reverts') && state === 'succeeded' && isSince;
   });
 }
 

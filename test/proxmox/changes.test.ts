@@ -297,11 +297,12 @@ describe('tasks', () => {
     ['vzdestroy', 'WARNINGS: 1', 'replaces', 'succeeded'],
     ['qmdestroy', 'VM 404 is protected', 'replaces', 'failed'],
     ['vzcreate', 'unexpected status', 'replaces', 'failed'],
-    // Both are filed under the guest that is cloned from, or that stays what it is.
+    ['vzrollback', 'OK', 'reverts', 'succeeded'],
+    // Filed under the guest that is cloned from.
     ['qmclone', 'OK', 'other', 'succeeded'],
     ['vzclone', 'OK', 'other', 'succeeded'],
+    // What a guest is, and where, a look tells.
     ['qmtemplate', 'OK', 'other', 'succeeded'],
-    // Where a guest is, a look tells.
     ['qmigrate', 'OK', 'other', 'succeeded'],
   ])('a %s that ended %s is found as one that %s and has %s', async (type, exit, role, state) => {
     const user = 'agent@pve!agent';

@@ -214,6 +214,8 @@ const NODE_ACTIONS: Readonly<Record<string, NodeAction>> = {
     node.migrate(node.guest(Number(id)), to, readTime(time)),
   replace: ([id, type = ''], { node }) => node.replace(node.guest(Number(id)), type),
   destroy: ([id], { node }) => node.guests.delete(vmidOf(id ?? '')),
+  create: ([id, kind], { node }) =>
+    node.create(Number(id), { kind: kind === 'lxc' ? 'lxc' : 'qemu' }),
   remake: ([id, kind], { node }) => {
     node.guests.delete(vmidOf(id ?? ''));
     node.add(Number(id), { kind: kind === 'lxc' ? 'lxc' : 'qemu' });

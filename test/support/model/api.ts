@@ -49,8 +49,11 @@ const ROLES: Readonly<Record<string, TaskRole>> = {
   vzshutdown: 'stop',
   hastop: 'stop',
   qmconfig: 'set_config',
-  qmrollback: 'replaces',
+  qmrollback: 'reverts',
   qmdestroy: 'replaces',
+  qmcreate: 'replaces',
+  qmrestore: 'replaces',
+  vzcreate: 'replaces',
 };
 
 const FIRST_POLL_MS = 200;

@@ -139,6 +139,15 @@ export class ModelNode {
     });
   }
 
+  /** Another guest under a vmid that is free. */
+  create(id: number, setup: GuestSetup = {}): ModelTask {
+    const type = setup.kind === 'lxc' ? 'vzcreate' : 'qmcreate';
+    return this.tasks.spawn(type, parseVmid(id), STRANGER, async () => {
+      this.add(id, setup);
+      return 'OK';
+    });
+  }
+
   /** `startall` and `stopall`: a task of the node, and one of each guest (PVE-FACTS 43). */
   bulk(type: 'startall' | 'stopall' | 'suspendall' | 'migrateall', gapMs: number): ModelTask {
     return this.tasks.spawn(type, null, STRANGER, async (signal) => {
