@@ -1,11 +1,13 @@
 /**
  * The ops that count: those in flight, those kept by an idempotency key, and those just ended.
- * Pure, as the ledger it is a part of. Bounded by ops in flight, unexpired keys and ENDED_KEPT_MAX.
+ * Pure, as the ledger it is a part of. Bounded by ops in flight, unexpired keys and ENDED_KEPT_MAX, and
+ * for a minute or so by what gave no answer.
  */
 import { requirePresent } from '../reconcile/errors.ts';
 import type { OpId } from '../reconcile/ids.ts';
 import { isTerminal, type OpRecordDraft } from '../reconcile/op.ts';
 import type { KeptKey, OpView } from '../reconcile/ports.ts';
+import { areTwins, isUnanswered, UNANSWERED_WINDOW_MS } from '../reconcile/unanswered.ts';
 import type { OpRecords, SealedOp } from './op-record.ts';
 import { refuseTransition } from './transitions.ts';
 
@@ -15,6 +17,8 @@ const KEY_GRACE_MS = 120_000;
 const ENDED_KEPT_MAX = 32;
 /** Of these a new segment restates the newest that failed: they may be tried again. */
 const FAILED_RESTATED_MAX = 8;
+/** So long a request without an answer, and a twin sent while it could still begin, may matter. */
+const DOUBT_MS = 2 * UNANSWERED_WINDOW_MS;
 /** Beyond this no new op begins: the intake's own limit is far below. */
 export const OPS_IN_FLIGHT_MAX = 20_000;
 /** A signature is good for a day at most; more keys than this in one are a flood. */
@@ -51,6 +55,8 @@ export class OpBook {
   readonly #inFlight = new Set<OpId>();
   /** Ended ops that no key keeps, in the order of their ends. */
   readonly #ended = new Set<OpId>();
+  /** Ended ops whose request gave no answer. */
+  readonly #unanswered = new Set<OpId>();
   readonly #keys = new Map<string, KeptKey>();
   readonly #parts = new Map<OpId, Set<OpId>>();
   /** What restating all of them takes, about. */
@@ -143,27 +149,36 @@ export class OpBook {
     else parts.add(opId);
   }
 
-  #end({ first }: Story): void {
+  #end({ first, latest }: Story): void {
     this.#inFlight.delete(first.op_id);
     if (first.idemp_key === undefined) this.#ended.add(first.op_id);
+    if (isUnanswered(latest)) this.#unanswered.add(first.op_id);
     let surplus = this.#ended.size - ENDED_KEPT_MAX;
     for (const opId of this.#ended) {
       if (surplus <= 0) return;
       surplus -= 1;
-      if (!this.#isPartInFlight(opId)) this.#forget(opId);
+      if (!this.#isNeeded(opId, () => Date.parse(latest.at))) this.#forget(opId);
     }
   }
 
   /** A failed op that is tried again. */
   #goOn(opId: OpId): void {
     this.#ended.delete(opId);
+    this.#unanswered.delete(opId);
     this.#inFlight.add(opId);
   }
 
-  /** A composite op in flight is settled from its parts. */
-  #isPartInFlight(opId: OpId): boolean {
-    const parent = this.#find(opId)?.first.parent_op_id;
-    return parent !== undefined && this.#inFlight.has(parent);
+  /** A composite op in flight is settled from its parts; what may still begin is waited for. */
+  #isNeeded(opId: OpId, now: () => number): boolean {
+    const story = this.#find(opId);
+    const parent = story?.first.parent_op_id;
+    if (parent !== undefined && this.#inFlight.has(parent)) return true;
+    return story !== null && this.#unanswered.size > 0 && this.#isInDoubt(story, now());
+  }
+
+  #isInDoubt({ started, latest }: Story, nowMs: number): boolean {
+    if (started === null || Date.parse(started.at) + DOUBT_MS <= nowMs) return false;
+    return this.#stories(this.#unanswered).some((other) => areTwins(other.latest, latest));
   }
 
   #forget(opId: OpId): void {
@@ -174,6 +189,7 @@ export class OpBook {
     this.#ops.delete(opId);
     this.#chars -= restatedChars(first);
     this.#ended.delete(opId);
+    this.#unanswered.delete(opId);
     const { parent_op_id: parentId } = first;
     if (parentId === undefined) return;
     const parts = this.#parts.get(parentId);
@@ -196,7 +212,7 @@ export class OpBook {
     this.#forgetKeys(nowMs);
     let failed = 0;
     for (const opId of [...this.#ended].toReversed()) {
-      if (this.#isPartInFlight(opId)) continue;
+      if (this.#isNeeded(opId, () => nowMs)) continue;
       const latest = this.#find(opId)?.latest;
       const mayBeTried = latest?.state === 'failed' && latest.attempt > 0;
       if (mayBeTried) failed += 1;

@@ -50,7 +50,7 @@ export async function runAttempt(
     return { kind: 'succeeded', attempt, outcome, seen: guest };
   }
   const startedAtMs = room.clock.now();
-  const hasTwin = room.unsettled(op.vmid)?.kind === op.action.kind;
+  const hasTwin = room.unsettled.hasTwin(op);
   const submission = await submit(op, guest, room);
   return followSubmission({ ...attempt, startedAtMs, hasTwin }, submission, room);
 }

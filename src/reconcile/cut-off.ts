@@ -1,9 +1,10 @@
 /** An attempt that the agent's last life left open, taken up from what the op's records tell of it. */
 import { type Attempt, followTask, type SentEnd } from './conclusion.ts';
 import type { Before } from './op.ts';
-import type { Op } from './op-shape.ts';
+import { type Op, opFromRecord } from './op-shape.ts';
 import type { OpView } from './ports.ts';
-import { settle, UNANSWERED_WINDOW_MS } from './settle.ts';
+import { settle } from './settle.ts';
+import { areTwins, isUnanswered, UNANSWERED_WINDOW_MS } from './unanswered.ts';
 import type { Workroom } from './workroom.ts';
 
 /**
@@ -38,13 +39,13 @@ export async function resumeAttempt(view: OpView, op: Op, room: Workroom): Promi
     code: 'interrupted',
     message: 'the agent ended before an answer came',
   } as const;
-  if (op.origin !== 'reconcile') {
-    return settle({ ...attempt, startedAtMs, windowMs: UNANSWERED_WINDOW_MS, problem }, room);
-  }
-  // Not waited with, as a guest that is down should come up: the next pass plans afresh from what
-  // is there. What it may still do is remembered, and keeps back what it would undo.
-  const end = await settle({ ...attempt, startedAtMs, windowMs: 0, problem }, room);
-  if (end.outcome.upid !== undefined) room.leaveUnsettled(op.vmid, null);
+  // Reconciling does not wait, as a guest that is down should come up: the next pass plans afresh from
+  // what is there. What it may still do is remembered, and keeps back what it would undo.
+  const windowMs = op.origin === 'reconcile' ? 0 : UNANSWERED_WINDOW_MS;
+  const hasTwin = room.unsettled.hasTwin(op);
+  const end = await settle({ ...attempt, startedAtMs, windowMs, problem }, room);
+  // With a twin nobody knows whose task it is.
+  if (end.outcome.upid !== undefined && !hasTwin) room.unsettled.forget(op);
   return end;
 }
 
@@ -53,15 +54,19 @@ export async function resumeAttempt(view: OpView, op: Op, room: Workroom): Promi
  * earlier life has ended without an answer. Before anything else: by the wall clock until now, and
  * by the monotonic one from here on.
  */
-export function recoverUnsettled(
-  room: Pick<Workroom, 'clock' | 'ledger' | 'leaveUnsettled'>,
-): void {
-  const cutOff = room.ledger.opsInFlight().filter(({ latest }) => latest.state === 'started');
-  for (const { latest, startedAtMs } of [...room.ledger.endedOps(), ...cutOff]) {
-    const { origin, kind, upid, vmid, error } = latest;
-    const isAnswered = upid !== undefined || (error !== undefined && error.code !== 'interrupted');
-    if (origin !== 'reconcile' || kind === 'set_config' || isAnswered) continue;
+export function recoverUnsettled(room: Pick<Workroom, 'clock' | 'ledger' | 'unsettled'>): void {
+  const views = [...room.ledger.endedOps(), ...room.ledger.opsInFlight()];
+  const leave = ({ first, startedAtMs }: OpView): void => {
     const sentAtMs = Math.min(startedAtMs ?? 0, room.clock.now());
-    room.leaveUnsettled(vmid, { kind, untilMs: sentAtMs + UNANSWERED_WINDOW_MS });
+    room.unsettled.leave(opFromRecord(first), sentAtMs + UNANSWERED_WINDOW_MS);
+  };
+  const unanswered = views.filter(({ latest }) => isUnanswered(latest));
+  for (const view of views) {
+    // The task that an earlier life took for this op's may have been its twin's.
+    const hadTwin = unanswered.some((other) => {
+      const endMs = (other.startedAtMs ?? 0) + UNANSWERED_WINDOW_MS;
+      return areTwins(other.latest, view.latest) && endMs > (view.startedAtMs ?? 0);
+    });
+    if (hadTwin) leave(view);
   }
 }

@@ -25,6 +25,7 @@ import { createPicture, type Picture } from './picture.ts';
 import type { Plan, PlanEntry } from './plan.ts';
 import type { Surroundings } from './planner.ts';
 import type { CorePorts } from './ports.ts';
+import { UnsettledRequests } from './unsettled.ts';
 import { strangers, Upkeep } from './upkeep.ts';
 import type { Found, Workroom } from './workroom.ts';
 
@@ -41,6 +42,7 @@ export class Engine {
   readonly #endedTasks = new Map<Vmid, Upid>();
   readonly #waits = new Map<Vmid, Wait>();
   readonly #room: Workroom;
+  readonly #unsettled: UnsettledRequests;
   readonly #memory: Memory;
   readonly #queue: OpQueue;
   readonly #passes: Passes;
@@ -52,7 +54,9 @@ export class Engine {
   constructor(ports: CorePorts) {
     this.#ports = ports;
     this.#lanes = createLanes({ maxParallel: ports.policy.maxParallel });
-    this.#memory = new Memory(ports, () => this.#isPatient);
+    this.#unsettled = new UnsettledRequests(ports.clock);
+    const unsettled = this.#unsettled;
+    this.#memory = new Memory({ ...ports, unsettled }, () => this.#isPatient);
     const { signal } = this.#controller;
     this.#nodeLook = new KeptNodeLook(ports.clock, () => ports.guests.lookAtNode(signal));
     const room = this.#workroom();
@@ -172,8 +176,7 @@ export class Engine {
       showWait: this.#showWait.bind(this),
       cancelSignal: (opId) => this.#queue.cancelSignal(opId),
       record: this.#record.bind(this),
-      unsettled: (vmid) => this.#memory.unsettled(vmid),
-      leaveUnsettled: (vmid, left) => this.#memory.leaveUnsettled(vmid, left),
+      unsettled: this.#unsettled,
       forgetGuest: this.#forgetGuest.bind(this),
     };
   }

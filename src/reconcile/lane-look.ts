@@ -53,7 +53,7 @@ export async function lookForClearance(
     return { kind: 'wait', condition: { code: 'unknown', message } };
   }
   const around = await room.surroundings(found, isRetry ? 'now' : 'for_an_action');
-  const memory = { unsettled: room.unsettled(guest.vmid) };
+  const memory = { unsettled: room.unsettled.of(guest.vmid) };
   const verdict = guardSafety({ ...around, memory, guest, actions: [kind] });
   switch (verdict.kind) {
     case 'go':

@@ -5,9 +5,7 @@
 import type { AttemptEnd, FailedEnd } from './conclusion.ts';
 import type { DesiredGuest } from './desired.ts';
 import type { Problem } from './errors.ts';
-import type { Unsettled } from './guards.ts';
 import type { Vmid } from './ids.ts';
-import type { OpKind } from './op.ts';
 import type { Op } from './op-shape.ts';
 import type { PlanContext } from './planner.ts';
 import type { CorePorts, Hold, Pause } from './ports.ts';
@@ -18,14 +16,17 @@ import {
   isFlapping,
   nextBackoff,
 } from './retry.ts';
+import type { UnsettledRequests } from './unsettled.ts';
 
-type MemoryPorts = Pick<CorePorts, 'clock' | 'random' | 'ledger' | 'policy' | 'semantics'>;
+interface MemoryPorts
+  extends Pick<CorePorts, 'clock' | 'random' | 'ledger' | 'policy' | 'semantics'> {
+  readonly unsettled: UnsettledRequests;
+}
 
 export class Memory {
   readonly #ports: MemoryPorts;
   readonly #isPatient: () => boolean;
   readonly #backoffs = new Map<Vmid, Backoff>();
-  readonly #unsettled = new Map<Vmid, { readonly kind: OpKind; readonly endMs: number }>();
 
   /** `isPatient` false: the run ends by itself, and what failed in it is not tried again in it. */
   constructor(ports: MemoryPorts, isPatient: () => boolean) {
@@ -35,7 +36,7 @@ export class Memory {
 
   /** What the planner is to know, as of now. */
   context(): PlanContext {
-    const { ledger, policy, semantics } = this.#ports;
+    const { ledger, policy, semantics, unsettled } = this.#ports;
     return {
       semantics,
       policy,
@@ -44,7 +45,7 @@ export class Memory {
         hold: findHold(vmid, this.#ports),
         isInitialDone: ledger.isInitialDone(vmid),
         backoff: this.#backoffOf(vmid),
-        unsettled: this.unsettled(vmid),
+        unsettled: unsettled.of(vmid),
       }),
       isSecretApplied: (vmid, key, value) =>
         ledger.appliedSecret(vmid, key) === ledger.hashSecret(value),
@@ -59,25 +60,6 @@ export class Memory {
     // No pause is that long: the clock was set back.
     if (leftMs < -BACKOFF_RESET_MS || leftMs > BACKOFF_MAX_MS) this.#backoffs.delete(vmid);
     return leftMs > 0 && leftMs <= BACKOFF_MAX_MS ? backoff : null;
-  }
-
-  unsettled(vmid: Vmid): Unsettled | null {
-    const left = this.#unsettled.get(vmid);
-    if (left === undefined) return null;
-    const leftMs = left.endMs - this.#ports.clock.monotonicMs();
-    if (leftMs > 0) return { kind: left.kind, untilMs: this.#ports.clock.now() + leftMs };
-    this.#unsettled.delete(vmid);
-    return null;
-  }
-
-  /** Kept by the monotonic clock: a step of the other must not cut it short. */
-  leaveUnsettled(vmid: Vmid, left: Unsettled | null): void {
-    const { clock } = this.#ports;
-    if (left === null) this.#unsettled.delete(vmid);
-    else {
-      const endMs = clock.monotonicMs() + left.untilMs - clock.now();
-      this.#unsettled.set(vmid, { kind: left.kind, endMs });
-    }
   }
 
   /** A failure of reconciling's own makes it wait; others' ops are theirs to repeat. */

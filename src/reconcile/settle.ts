@@ -20,14 +20,10 @@ import { configOf } from './guest.ts';
 import type { Before, OpKind } from './op.ts';
 import { guestOf } from './op-shape.ts';
 import type { FoundTask, TaskRole } from './ports.ts';
+import { UNANSWERED_WINDOW_MS } from './unanswered.ts';
 import { waitShown } from './wait.ts';
 import type { Workroom } from './workroom.ts';
 
-/**
- * pveproxy gives up on pvedaemon after 30 s and the request may take effect then; ten more for
- * the worker to show up in the task list.
- */
-export const UNANSWERED_WINDOW_MS = 40_000;
 /** Clocks and the task list's whole seconds may disagree by this much. */
 const SEARCH_MARGIN_MS = 60_000;
 /** What shows up at all mostly shows up soon: each pause is half of what has passed already. */
@@ -55,7 +51,7 @@ export interface Unanswered extends Attempt {
 /** A request that has just been sent. */
 export interface SentAttempt extends Attempt {
   readonly startedAtMs: number;
-  /** The agent's last life has sent the same, and that may still begin, too. */
+  /** An earlier life of the agent has sent the same, and that may still begin, too. */
   readonly hasTwin: boolean;
 }
 
@@ -77,13 +73,12 @@ export async function settleUnanswered(
   problem: Problem,
   room: Workroom,
 ): Promise<SentEnd> {
-  const { startedAtMs, op, hasTwin } = attempt;
+  const { startedAtMs, hasTwin } = attempt;
   const elapsedMs = room.clock.now() - startedAtMs;
   const windowMs = Math.max(UNANSWERED_WINDOW_MS, elapsedMs + AFTER_ANSWER_MS);
   const end = await settle({ ...attempt, windowMs, problem }, room);
   // The task that was found may be its twin's, and its own still begin.
-  const { kind } = op.action;
-  if (hasTwin) room.leaveUnsettled(op.vmid, { kind, untilMs: startedAtMs + windowMs });
+  if (hasTwin) room.unsettled.leave(attempt.op, startedAtMs + windowMs);
   return end;
 }
 

@@ -1,12 +1,12 @@
 /** What every turn of a lane has at hand: the ports, the lanes, and where waits are shown. */
 import type { Wait } from './events.ts';
-import type { Unsettled } from './guards.ts';
 import type { OpId, Vmid } from './ids.ts';
 import type { Lanes } from './lanes.ts';
 import type { NodeLookNeed } from './node-look.ts';
 import type { OpRecord, OpRecordDraft } from './op.ts';
 import type { Surroundings } from './planner.ts';
 import type { CorePorts, LookResult } from './ports.ts';
+import type { UnsettledRequests } from './unsettled.ts';
 
 export type Found = Extract<LookResult, { kind: 'found' }>;
 
@@ -24,9 +24,8 @@ export interface Workroom extends CorePorts {
   cancelSignal(opId: OpId): AbortSignal;
   /** Appends and announces: the record is durable when this resolves. */
   record(draft: OpRecordDraft): Promise<OpRecord>;
-  /** What a request of the agent's last life may still do to the guest. */
-  unsettled(vmid: Vmid): Unsettled | null;
-  leaveUnsettled(vmid: Vmid, left: Unsettled | null): void;
+  /** What requests of the agent's earlier lives may still do. */
+  readonly unsettled: UnsettledRequests;
   /** It was replaced or has moved: hold, pauses and starts of the old one do not count any more. */
   forgetGuest(vmid: Vmid): Promise<void>;
 }

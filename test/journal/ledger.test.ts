@@ -295,6 +295,44 @@ test('the parts of a composite op in flight stay, however many other ops end', a
   await reopened.close();
 });
 
+describe('an op that ended without an answer', () => {
+  const [begun] = opStory(500, { guest: 102 });
+  if (!begun) throw new TypeError('stories have records');
+  const error = { code: 'interrupted', message: 'no answer and no task' } as const;
+  const unanswered: OpRecordDraft[] = [begun, { ...begun, state: 'failed', error }];
+
+  /** Forty other ops, and a new segment, after `minutes`. */
+  async function keptAfter(records: readonly OpRecordDraft[], minutes: number): Promise<number[]> {
+    const disk = new MemoryDisk();
+    const clock = tickingClock();
+    const first = await startOn(disk, { clock });
+    for (const record of records) await first.ledger.append(record);
+    clock.advance(minutes * MINUTE_MS);
+    for (let op = 1; op <= 40; op++) {
+      for (const record of opStory(op, { end: 'failed' })) await first.ledger.append(record);
+    }
+    await first.close();
+    const second = await startOn(disk, { clock, isTakeover: true });
+    const kept = [500, 501].filter((op) => second.ledger.findOp(opId(op)) !== null);
+    await second.close();
+    return kept;
+  }
+
+  test.each<[string, OpRecordDraft[], number, number[]]>([
+    ['stays while its request may still begin', unanswered, 0, [500]],
+    ['is forgotten like others after that', unanswered, 2, []],
+    [
+      'keeps its twin, whose task may be its own',
+      [...unanswered, ...opStory(501, { guest: 102 })],
+      0,
+      [500, 501],
+    ],
+    ['keeps no op on another guest', [...unanswered, ...opStory(501, { guest: 103 })], 0, [500]],
+  ])('%s', async (_name, records, minutes, kept) => {
+    expect(await keptAfter(records, minutes)).toEqual(kept);
+  });
+});
+
 test('the newest UPID is the one that began last, in whatever order they are found', async () => {
   const journal = await startOn(new MemoryDisk());
   for (const number of [5, 9, 7]) {
