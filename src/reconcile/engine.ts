@@ -250,7 +250,7 @@ export class Engine {
     if (seen === 'not_looked') return;
     const guest = seen === 'gone' ? null : seen;
     this.#picture.remember(op.vmid, guest, this.#ports.clock.monotonicMs());
-    if (guest === null || kind === 'failed') return;
+    if (guest === null || kind === 'failed' || op.action.kind === 'set_config') return;
     this.#upkeep.noteOwnChange(op.vmid, guest.power);
   }
 }

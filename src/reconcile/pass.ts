@@ -182,7 +182,7 @@ export class Passes {
   }
 
   #turnPorts(vmid: Vmid): ReconcileTurnPorts {
-    const { room, context, mayStart, ended, picture } = this.#ports;
+    const { room, context, mayStart, ended, picture, upkeep } = this.#ports;
     return {
       room,
       context,
@@ -190,6 +190,7 @@ export class Passes {
       saw: (guest, sinceMs) => picture.remember(vmid, guest, sinceMs),
       wanted: () => this.wantedOf(vmid),
       isHaPossible: () => this.#node?.managed?.has(vmid) ?? true,
+      isKnownStopped: () => upkeep.isKnownStopped(vmid),
       mayStart: () => mayStart(vmid),
     };
   }

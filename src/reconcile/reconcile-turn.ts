@@ -36,6 +36,8 @@ export interface ReconcileTurnPorts {
   readonly context: () => PlanContext;
   /** HA manages it, or might: its own status must be read. */
   readonly isHaPossible: () => boolean;
+  /** Stopped at the last pass, or by an op of ours since. */
+  readonly isKnownStopped: () => boolean;
   /** May it be started once more? A guest that flaps is left to a person. */
   readonly mayStart: () => Promise<boolean>;
   readonly ended: (end: AttemptEnd) => Promise<void>;
@@ -102,6 +104,10 @@ async function planNext(
   const { verdict, actions } = planGuest(wanted, found.guest, around, ports.context());
   const next = actions[0];
   if (verdict.kind !== 'go' || next === undefined) return null;
+  // It has gone down since the last pass, maybe in a stopall that is over already or not in our list
+  // of tasks yet: the next pass holds it or plans its start.
+  const isStarted = actions.some(({ action }) => action.kind === 'start');
+  if (isStarted && !ports.isKnownStopped()) return null;
   return next.action.kind !== 'start' || (await ports.mayStart()) ? next : null;
 }
 

@@ -32,9 +32,17 @@ export class Upkeep {
   #lateTasks = new Set<Upid>();
   #isFirst = true;
 
-  /** An op of ours has made it so: no bulk task did. */
+  /** An op of ours on its power has made it so: no bulk task did. */
   noteOwnChange(vmid: Vmid, power: Power): void {
     this.#power.set(vmid, power);
+  }
+
+  /**
+   * Stopped at the last pass, or by an op of ours since. Of a guest that has gone down by itself
+   * only a pass can tell whether a bulk task took it down.
+   */
+  isKnownStopped(vmid: Vmid): boolean {
+    return this.#power.get(vmid) === 'stopped';
   }
 
   /** A look that is no pass: only what it would otherwise take from the next is kept. */
