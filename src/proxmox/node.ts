@@ -61,9 +61,18 @@ export function createProxmox(options: ProxmoxOptions): Proxmox {
   const api = new PveApi(client, options.node);
   const nodeClock = new NodeClock(api, clock);
   const tasks = new TaskReader({ api, nodeClock, user: options.token.user });
-  const watcher = new TaskWatcher(tasks, clock);
   const access = new Access(api, clock, closed.signal);
   const lists = new GuestLists(api, tasks, clock, closed.signal);
+  const watcher = new TaskWatcher(
+    {
+      status: (upid, signal) => tasks.status(upid, signal),
+      listed: async (signal) => {
+        const rows = await lists.tasks(clock.monotonicMs(), signal);
+        return rows.kind === 'value' ? tasks.toStatuses(rows.value) : null;
+      },
+    },
+    clock,
+  );
   const reads = new GuestReads(api, clock);
   const looks = new Looks({ api, lists, reads, access, tasks, nodeClock, clock });
   const changes = new GuestChanges(api, nodeClock, clock);

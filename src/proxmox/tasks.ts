@@ -127,12 +127,6 @@ export class TaskReader {
     return isMadeUp(lines) ? { lines: [], total: 0 } : { lines, total: page.total };
   }
 
-  /** UPIDs of all running tasks that the token may see; null: could not be read. */
-  async running(signal: AbortSignal): Promise<ReadonlySet<Upid> | null> {
-    const result = await this.#list({ source: 'active', limit: SEARCH_LIMIT }, signal);
-    return result.kind === 'value' ? new Set(result.value.map((row) => row.upid)) : null;
-  }
-
   /** Running tasks, all of them, and the newest of those that have ended. */
   async recent(signal: AbortSignal, began?: () => void): Promise<Result<readonly TaskRow[]>> {
     const page = await this.#list({ source: 'all', limit: RECENT_LIMIT }, signal, began);
@@ -170,6 +164,18 @@ export class TaskReader {
       return upidVmid(fields) === vmid && (bound === null || isNewer(fields, bound));
     });
     return { kind: 'found', tasks: rows.map((row) => this.#toFound(row)) };
+  }
+
+  /** What a list tells of its tasks; one that has failed is left out, its log says why. */
+  toStatuses(rows: readonly TaskRow[]): ReadonlyMap<Upid, TaskStatus> {
+    const statuses = new Map<Upid, TaskStatus>();
+    for (const row of rows) {
+      if (isRunning(row)) statuses.set(row.upid, { kind: 'running' });
+      else if (row.status === 'OK') {
+        statuses.set(row.upid, { kind: 'ended', end: { kind: 'ok', exitStatus: row.status } });
+      }
+    }
+    return statuses;
   }
 
   /** Those that work on something: who looks on is left out. */

@@ -163,7 +163,7 @@ async function benchStarts(): Promise<void> {
   const [own, least] = [middle(ours), middle(bare)];
   compare('100 starts: ours / bare', own, least, {
     wallMs: { atMost: 1.1 },
-    requests: { atMost: 1.5 },
+    requests: { atMost: 1.25 },
   });
   await using first = await startNode(STARTS, false);
   compare('100 starts: proxmoxer / ours', await runProxmoxer(first, 1), own, {});

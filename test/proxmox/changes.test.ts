@@ -67,6 +67,20 @@ describe('start and stop', () => {
     });
   });
 
+  it('of two starts that end together a list tells the end of the one that went well', async () => {
+    const good = upidOf(await proxmox.guests.start(lxc(202), going));
+    const bad = upidOf(await proxmox.guests.start(qemu(103), going));
+    const ends = [good, bad].map((upid) => proxmox.guests.awaitTask(upid, going));
+    expect(await Promise.all(ends)).toMatchObject([
+      { kind: 'ok', exitStatus: 'OK' },
+      { kind: 'error', exitStatus: 'no such disk', log: ['TASK ERROR: no such disk'] },
+    ]);
+    const asked = (await askedOf(pve)).join('\n');
+    expect(asked).toContain(bad);
+    expect(asked).not.toContain(good);
+    await pve.control('PATCH', '/guests/202', { running: false });
+  });
+
   it('a graceful stop of a guest that ignores it times out, and says so', async () => {
     const params = { mode: 'shutdown', timeout_s: 2, force: false } as const;
     const upid = upidOf(await proxmox.guests.stop(qemu(104), params, going));

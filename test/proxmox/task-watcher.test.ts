@@ -28,6 +28,8 @@ class FakeNode implements TaskSource {
   readonly watcher = new TaskWatcher(this, this.clock);
   readonly asked: string[] = [];
   isDown = false;
+  /** The daemon that would have written down the ends was killed. */
+  hasStaleList = false;
   readonly #endsAtMs = new Map<Upid, number>();
   readonly #ends = new Map<Upid, TaskEnd>();
 
@@ -50,12 +52,15 @@ class FakeNode implements TaskSource {
     );
   }
 
-  running(): Promise<ReadonlySet<Upid> | null> {
+  listed(): Promise<ReadonlyMap<Upid, TaskStatus> | null> {
     this.asked.push('list');
     if (this.isDown) return Promise.resolve(null);
-    return Promise.resolve(
-      new Set([...this.#endsAtMs.keys()].filter((task) => !this.#isOver(task))),
-    );
+    const statuses = new Map<Upid, TaskStatus>();
+    for (const [task, end] of this.#ends) {
+      if (!this.#isOver(task) || this.hasStaleList) statuses.set(task, { kind: 'running' });
+      else if (end.kind === 'ok') statuses.set(task, { kind: 'ended', end });
+    }
+    return Promise.resolve(statuses);
   }
 
   #isOver(task: Upid): boolean {
@@ -117,28 +122,43 @@ describe('the task watcher', () => {
     expect(node.asked.length).toBeLessThan(50);
   });
 
-  it('many are followed with one list per tick, and each settled by its own status', async () => {
+  it('many are followed and settled with one list per tick', async () => {
     const node = make();
     const ends = [1, 2, 3, 4, 5, 6].map((n) => node.run(upid(n), 3_000));
     await node.clock.advance(10_000);
     expect(await Promise.all(ends)).toEqual(ends.map(() => OK));
-    expect(node.asked.filter((what) => what === 'status')).toHaveLength(6);
-    expect(node.asked.filter((what) => what === 'list').length).toBeLessThan(15);
+    expect(new Set(node.asked)).toEqual(new Set(['list']));
+    expect(node.asked.length).toBeLessThan(15);
   });
 
-  it('many of a usual length are asked for at once, those that take longer by a list', async () => {
+  it('of those that end together one that failed is asked for, with its log', async () => {
     const node = make();
-    for (let n = 1; n <= 10; n++) await endedAt(node, node.run(upid(n), 190), 1_000);
-    node.asked.splice(0);
-    const usual = [11, 12, 13, 14].map((n) => node.run(upid(n), 190));
+    const failed: TaskEnd = { kind: 'unknown', exitStatus: 'unexpected status', log: [] };
+    const ends = [node.run(upid(1), 190), node.run(upid(2), 190, failed), node.run(upid(3), 190)];
     await node.clock.advance(1_000);
-    expect(await Promise.all(usual)).toEqual(usual.map(() => OK));
-    expect(node.asked.splice(0)).toEqual(Array(4).fill('status'));
-    const long = [15, 16, 17, 18].map((n) => node.run(upid(n), 1_500));
-    await node.clock.advance(3_000);
-    expect(await Promise.all(long)).toEqual(long.map(() => OK));
-    expect(node.asked.slice(0, 5)).toEqual([...Array(4).fill('status'), 'list']);
-    expect(node.asked.filter((what) => what === 'status')).toHaveLength(8);
+    expect(await Promise.all(ends)).toEqual([OK, failed, OK]);
+    expect(node.asked).toEqual(['list', 'status']);
+  });
+
+  it('a list for one that is due tells the end of another before that is due', async () => {
+    const node = make();
+    for (let n = 1; n <= 20; n++) {
+      await endedAt(node, node.run(upid(n, 'qmshutdown'), 60_000), 90_000);
+    }
+    const atMs = node.clock.monotonicMs();
+    const start = node.run(upid(98), 190);
+    const end = await endedAt(node, node.run(upid(99, 'qmshutdown'), 10), 5_000);
+    expect(end - atMs).toBeLessThan(250);
+    expect(await start).toEqual(OK);
+  });
+
+  it('a list that never shows the ends delays them by half a minute, not for ever', async () => {
+    const node = make();
+    node.hasStaleList = true;
+    const ends = [1, 2, 3].map((n) => node.run(upid(n), 1_000));
+    const all = Promise.all(ends).then(() => OK);
+    expect(await endedAt(node, all, 60_000)).toBeLessThan(35_000);
+    expect(node.asked.filter((what) => what === 'status')).toHaveLength(3);
   });
 
   it('gives up on nothing while the node is down, and asks ever less often', async () => {
