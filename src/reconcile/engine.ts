@@ -189,7 +189,6 @@ export class Engine {
   }
 
   async #record(draft: OpRecordDraft): Promise<OpRecord> {
-    this.#queue.noteRecord(draft);
     this.#steps += 1;
     const record = await this.#ports.ledger.append(draft);
     if (isTerminal(record.state) && record.upid !== undefined) {

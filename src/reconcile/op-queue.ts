@@ -6,9 +6,9 @@ import type { AttemptEnd } from './conclusion.ts';
 import type { Problem } from './errors.ts';
 import type { OpId, Vmid } from './ids.ts';
 import { holdForOp } from './intake.ts';
-import { isTerminal, type OpRecordDraft } from './op.ts';
+import { isTerminal } from './op.ts';
 import { opFromRecord, recordBase } from './op-shape.ts';
-import { runOpTurn } from './op-turn.ts';
+import { CANCELLED, runOpTurn } from './op-turn.ts';
 import type { OpView } from './ports.ts';
 import type { Workroom } from './workroom.ts';
 
@@ -23,8 +23,6 @@ interface Progress {
   readonly cancel: AbortController;
   /** Its lane has taken it up. */
   isAtWork: boolean;
-  /** Its `started` is being written: it can no longer be cancelled. */
-  hasBegun: boolean;
 }
 
 function isWaiting({ latest }: OpView): boolean {
@@ -82,29 +80,23 @@ export class OpQueue {
     }
   }
 
-  /** Null: it is, or is about to be, `cancelled`. */
+  /** Null: it is `cancelled`, and that is durable: no later life runs it. */
   async cancel(opId: OpId): Promise<Problem | null> {
     const { room } = this.#ports;
     const view = room.ledger.findOp(opId);
     if (view === null) return { code: 'not_found', message: `no op ${opId} is known` };
-    if (!isWaiting(view) || this.#progressOf(opId).hasBegun) {
+    if (!isWaiting(view)) {
       const { state } = view.latest;
       const message = isTerminal(state)
         ? `op ${opId} has ended (${state})`
         : `op ${opId} has begun (${state}); nothing is stopped in PVE`;
       return { code: 'conflict', message };
     }
-    const progress = this.#progressOf(opId);
-    if (progress.cancel.signal.aborted) return null;
-    progress.cancel.abort();
-    if (progress.isAtWork) return null; // its lane writes the record
-    const error: Problem = { code: 'cancelled', message: 'cancelled before it began' };
-    await room.record({
-      ...recordBase(opFromRecord(view.first)),
-      attempt: 0,
-      state: 'failed',
-      error,
-    });
+    const op = opFromRecord(view.first);
+    const ended = room.record({ ...recordBase(op), attempt: 0, state: 'failed', error: CANCELLED });
+    // Its lane, which may be waiting or looking for it, lets go.
+    this.#progressOf(opId).cancel.abort();
+    await ended;
     return null;
   }
 
@@ -117,16 +109,10 @@ export class OpQueue {
     return this.#progressOf(opId).cancel.signal;
   }
 
-  /** Called as a record is about to be written. */
-  noteRecord(draft: OpRecordDraft): void {
-    const progress = this.#progress.get(draft.op_id);
-    if (progress !== undefined && draft.state === 'started') progress.hasBegun = true;
-  }
-
   #progressOf(opId: OpId): Progress {
     const known = this.#progress.get(opId);
     if (known !== undefined) return known;
-    const made = { cancel: new AbortController(), isAtWork: false, hasBegun: false };
+    const made = { cancel: new AbortController(), isAtWork: false };
     this.#progress.set(opId, made);
     return made;
   }

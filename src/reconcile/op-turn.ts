@@ -30,6 +30,8 @@ import type { Workroom } from './workroom.ts';
 /** A few honest tries; after that a person or the hub decides. */
 export const OP_ATTEMPTS_MAX = 3;
 
+export const CANCELLED: Problem = { code: 'cancelled', message: 'cancelled before it began' };
+
 /** Where an op stands between two steps. */
 interface Standing {
   /** How its last attempt ended. */
@@ -56,6 +58,8 @@ export async function runOpTurn(view: OpView, room: Workroom): Promise<AttemptEn
     } else if (waiting !== null && !room.isPatient()) return null;
     if (waiting !== null) await waitForGuard(op, waiting, room);
     const step: Step = await takeStep(view, op, standing, room);
+    // That is on record already, and it is its end, whatever the step has found.
+    if (room.cancelSignal(view.opId).aborted) return null;
     if (step.kind === 'refused') {
       const problem = explainExpiry(step.problem, waiting);
       return recordEnd(last ?? endFailed(unsent ?? unbegun(op), problem), room);
@@ -141,9 +145,7 @@ function takeStep(view: OpView, op: Op, standing: Standing, room: Workroom): Pro
 }
 
 function findObjection(view: OpView, room: Workroom): Problem | null {
-  if (room.cancelSignal(view.opId).aborted) {
-    return { code: 'cancelled', message: 'cancelled before it began' };
-  }
+  if (room.cancelSignal(view.opId).aborted) return CANCELLED;
   const { expires_at_ms: expiresAtMs, origin } = view.first;
   // A signed time is the signer's: what the intake has taken must not be too late at once.
   const skewMs = origin === 'hub' ? CLOCK_SKEW_MS : 0;

@@ -13,7 +13,7 @@ import {
   parseVmid,
   type Vmid,
 } from '../../reconcile/ids.ts';
-import { type Action, DEFAULT_STOP, isTerminal } from '../../reconcile/op.ts';
+import { type Action, DEFAULT_STOP, isTerminal, type OpRecord } from '../../reconcile/op.ts';
 import { blindness } from '../daemon/last-look.ts';
 import { describeAgent, pauseOf } from './agent-view.ts';
 import { API } from './api.ts';
@@ -27,9 +27,6 @@ import type { ControlPorts } from './ports.ts';
 import type { RouteInput } from './route.ts';
 import { type Answer, type ServedRoute, serve } from './served-route.ts';
 import { readWholeOp } from './whole-op.ts';
-
-/** An op that is cancelled between two looks ends as soon as its lane wakes. */
-const CANCEL_WAIT_MS = 500;
 
 export interface HandlerParts {
   readonly ports: ControlPorts;
@@ -136,7 +133,6 @@ function agentOps({ ports, passes }: HandlerParts): ServedRoute[] {
   return [
     serve(API.cancelOp, async ({ params: { op_id: ref } }) => {
       const [{ op_id: opId }] = recordsOf(ref, await ports.history.readOp(ref));
-      const ended = whenEnded(opId, ports);
       const problem = await ports.engine.cancel(opId);
       if (problem !== null) {
         throw new ReconcilerError(problem.code, problem.message, {
@@ -144,7 +140,6 @@ function agentOps({ ports, passes }: HandlerParts): ServedRoute[] {
           context: { op_id: opId },
         });
       }
-      await ended;
       return { body: await readWholeOp(opId, ports) };
     }),
     serve(API.reconcile, ({ body: { refs } }) => {
@@ -165,20 +160,6 @@ function agentOps({ ports, passes }: HandlerParts): ServedRoute[] {
       return { body: pauseOf(ports) };
     }),
   ];
-}
-
-/**
- * Resolves when the op's end is in the journal, or soon: an op that its lane has just taken up is
- * ended by the lane, a moment after it was cancelled.
- */
-async function whenEnded(opId: OpId, { events, clock }: ControlPorts): Promise<void> {
-  const ended = new AbortController();
-  const unsubscribe = events.subscribe((event) => {
-    if (event.kind !== 'op' || event.record.op_id !== opId) return;
-    if (isTerminal(event.record.state)) ended.abort();
-  });
-  await clock.sleep(CANCEL_WAIT_MS, ended.signal);
-  unsubscribe();
 }
 
 async function submitOp(
