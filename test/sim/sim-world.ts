@@ -60,9 +60,6 @@ export class SimWorld {
     this.asked = new Asked(this);
     this.agent = new SimAgent(this, script);
     this.#roughen();
-    // As the system's clock: whole milliseconds.
-    const now = this.clock.now.bind(this.clock);
-    this.clock.now = () => Math.floor(now());
     this.witness = new Witness(this);
     for (const { vmid, setup } of script.guests) this.node.add(vmid, setup);
     for (const { vmid, wish } of script.wishes) this.watched.wish(vmid, wish);

@@ -27,8 +27,9 @@ export class VirtualClock implements Clock {
     this.#settle = settle;
   }
 
+  /** Whole milliseconds, as the system's. */
   now(): number {
-    return this.#nowMs + this.#wallShiftMs;
+    return Math.floor(this.#nowMs + this.#wallShiftMs);
   }
 
   monotonicMs(): number {

@@ -63,7 +63,7 @@ export async function openControlWorld(setup: WorldSetup = {}): Promise<ControlW
   const folder = await mkdtemp(join(tmpdir(), 'control-'));
   opened.defer(() => rm(folder, { recursive: true }));
   const socket = join(folder, 'agent.sock');
-  const clock = new WholeMsClock();
+  const clock = new VirtualClock();
   const node = new ModelNode(clock);
   for (const [vmid, guest] of Object.entries(setup.guests ?? {})) node.add(Number(vmid), guest);
   const api = new ModelApi(node);
@@ -135,13 +135,6 @@ export async function openControlWorld(setup: WorldSetup = {}): Promise<ControlW
     pass,
     [Symbol.asyncDispose]: () => stack.disposeAsync(),
   };
-}
-
-/** The wall clock of a machine counts whole ms, and so do the times in records. */
-class WholeMsClock extends VirtualClock {
-  override now(): number {
-    return Math.floor(super.now());
-  }
 }
 
 function openMemoryJournal(
