@@ -90,7 +90,7 @@ function wrongOptionalField(op: Fields): string | null {
   if (op.exit_status !== undefined && !isText(op.exit_status)) return 'exit_status';
   if (op.observed !== undefined && !isObject(op.observed)) return 'observed';
   if (op.error !== undefined && !isError(op.error)) return 'error';
-  if (op.hold_until_ms !== undefined && !isMs(op.hold_until_ms)) return 'hold_until_ms';
+  if (op.hold_ms !== undefined && !isMs(op.hold_ms)) return 'hold_ms';
   if (op.precondition !== undefined && !isObject(op.precondition)) return 'precondition';
   return wrongOfOthers(op);
 }

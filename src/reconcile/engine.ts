@@ -13,6 +13,7 @@ import { recoverUnsettled } from './cut-off.ts';
 import { type Problem, ReconcilerError } from './errors.ts';
 import type { Wait } from './events.ts';
 import { type Guest, type RunningTask, runningBulkTasks } from './guest.ts';
+import { noteHoldOf } from './hold.ts';
 import type { OpId, Upid, Vmid } from './ids.ts';
 import { Intake, type OpRequest, type SubmitResult } from './intake.ts';
 import { createLanes, type Lanes } from './lanes.ts';
@@ -190,7 +191,8 @@ export class Engine {
 
   async #record(draft: OpRecordDraft): Promise<OpRecord> {
     this.#steps += 1;
-    const record = await this.#ports.ledger.append(draft);
+    const held = noteHoldOf(draft, this.#ports);
+    const [record] = await Promise.all([this.#ports.ledger.append(draft), held]);
     if (isTerminal(record.state) && record.upid !== undefined) {
       this.#endedTasks.set(record.vmid, record.upid);
     }

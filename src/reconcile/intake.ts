@@ -10,10 +10,9 @@ import type { DesiredGuest } from './desired.ts';
 import { type Problem, ReconcilerError, toProblem } from './errors.ts';
 import { classifyAction, judge } from './gate.ts';
 import type { Guest, GuestKind } from './guest.ts';
+import { findHold } from './hold.ts';
 import { type CorrelationId, makeCorrelationId, makeOpId, type OpId, type Vmid } from './ids.ts';
-import { findHold } from './memory.ts';
 import type { Action, OpOrigin, OpRecord, OpRecordDraft, OpSigner } from './op.ts';
-import { isBulkHold } from './upkeep.ts';
 import type { Workroom } from './workroom.ts';
 
 /** An operator who asked ten minutes ago has gone to look for another way. */
@@ -227,10 +226,7 @@ async function receive(
   const received = Promise.withResolvers<void>();
   ports.enqueue(request.vmid, opId, received.promise);
   try {
-    const record = await room.record(toReceived(request, opId, guestKind, room));
-    const { hold_until_ms: holdUntilMs } = record;
-    if (holdUntilMs !== undefined) await holdForOp(record, holdUntilMs, room);
-    return record;
+    return await room.record(toReceived(request, opId, guestKind, room));
   } finally {
     received.resolve();
   }
@@ -257,24 +253,9 @@ function toReceived(
     expires_at_ms: signed?.expiresAtMs ?? nowMs + OPERATOR_OP_LIFETIME_MS,
     ...(actor === undefined ? {} : { actor }),
     ...(precondition === undefined ? {} : { precondition }),
-    ...(holdMs === undefined ? {} : { hold_until_ms: nowMs + holdMs }),
+    ...(holdMs === undefined ? {} : { hold_ms: holdMs }),
     ...(signed === undefined
       ? {}
       : { idemp_key: signed.idempKey, payload_hmac: signed.payloadHmac, signers: signed.signers }),
   };
-}
-
-/**
- * Also after a crash between the two records: recovery calls it for every received op. A hold that
- * lasts longer stays, it is somebody else's; beneath one that the node's startall will release, the
- * op's own goes on.
- */
-export async function holdForOp(record: OpRecord, untilMs: number, room: Workroom): Promise<void> {
-  const { vmid } = record;
-  const own = { untilMs, reason: `asked for with op ${record.op_id}` };
-  const held = findHold(vmid, room);
-  const beneath = held !== null && isBulkHold(held) ? (held.under ?? null) : held;
-  if (beneath !== null && (beneath.untilMs === null || beneath.untilMs >= untilMs)) return;
-  const hold = held !== null && isBulkHold(held) ? { ...held, under: own } : { vmid, ...own };
-  await room.ledger.note({ kind: 'hold', hold });
 }

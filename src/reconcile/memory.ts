@@ -5,10 +5,11 @@
 import type { AttemptEnd, FailedEnd } from './conclusion.ts';
 import type { DesiredGuest } from './desired.ts';
 import type { Problem } from './errors.ts';
+import { findHold, holdsOfOps, unlessOver } from './hold.ts';
 import type { Vmid } from './ids.ts';
 import type { Op } from './op-shape.ts';
 import type { PlanContext } from './planner.ts';
-import type { CorePorts, Hold, Pause } from './ports.ts';
+import type { CorePorts } from './ports.ts';
 import {
   BACKOFF_MAX_MS,
   BACKOFF_RESET_MS,
@@ -37,12 +38,13 @@ export class Memory {
   /** What the planner is to know, as of now. */
   context(): PlanContext {
     const { ledger, policy, semantics, unsettled } = this.#ports;
+    const byOps = holdsOfOps(ledger.opsInFlight());
     return {
       semantics,
       policy,
       pause: unlessOver(ledger.pause(), this.#ports.clock.now()),
       memoryOf: (vmid) => ({
-        hold: findHold(vmid, this.#ports),
+        hold: findHold(vmid, this.#ports) ?? byOps.get(vmid) ?? null,
         isInitialDone: ledger.isInitialDone(vmid),
         backoff: this.#backoffOf(vmid),
         unsettled: unsettled.of(vmid),
@@ -114,17 +116,4 @@ export class Memory {
   forgive(vmid: Vmid): void {
     this.#backoffs.delete(vmid);
   }
-}
-
-/** The guest's hold, unless its time is over. */
-export function findHold(
-  vmid: Vmid,
-  { ledger, clock }: Pick<CorePorts, 'ledger' | 'clock'>,
-): Hold | null {
-  return unlessOver(ledger.holds().get(vmid) ?? null, clock.now());
-}
-
-function unlessOver<Kept extends Pause>(kept: Kept | null, nowMs: number): Kept | null {
-  const isOver = kept !== null && kept.untilMs !== null && kept.untilMs <= nowMs;
-  return isOver ? null : kept;
 }

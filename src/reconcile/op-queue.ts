@@ -5,7 +5,6 @@
 import type { AttemptEnd } from './conclusion.ts';
 import type { Problem } from './errors.ts';
 import type { OpId, Vmid } from './ids.ts';
-import { holdForOp } from './intake.ts';
 import { isTerminal } from './op.ts';
 import { opFromRecord, recordBase } from './op-shape.ts';
 import { CANCELLED, runOpTurn } from './op-turn.ts';
@@ -62,8 +61,7 @@ export class OpQueue {
 
   /** Every op the journal says is in flight; what had begun before what only waited. */
   recover(): void {
-    const { room, guarded } = this.#ports;
-    const inFlight = room.ledger.opsInFlight();
+    const inFlight = this.#ports.room.ledger.opsInFlight();
     const ids = new Set(inFlight.map(({ opId }) => opId));
     const own = inFlight.filter(
       ({ first: { parent_op_id: parent } }) => !parent || !ids.has(parent),
@@ -71,12 +69,6 @@ export class OpQueue {
     const [waiting, begun] = [own.filter(isWaiting), own.filter((view) => !isWaiting(view))];
     for (const view of [...begun, ...waiting]) {
       this.enqueue(view.first.vmid, view.opId, Promise.resolve());
-    }
-    for (const { first } of waiting) {
-      const { hold_until_ms: untilMs, vmid } = first;
-      // The agent may have died between `received` and the hold it asked for.
-      if (untilMs === undefined || untilMs <= room.clock.now()) continue;
-      void guarded(vmid, () => holdForOp(first, untilMs, room));
     }
   }
 

@@ -118,8 +118,8 @@ export interface OpRecordDraft {
   readonly exit_status?: string;
   readonly observed?: Observed;
   readonly error?: { readonly code: ErrorCode; readonly message: string };
-  /** The op asked for a hold of its guest until then, ms since 1970. */
-  readonly hold_until_ms?: number;
+  /** In `received`: how long reconciling is to leave the guest alone after it, ms. */
+  readonly hold_ms?: number;
   /** What a signed op requires of the guest, checked again at its turn. */
   readonly precondition?: { readonly digest?: string; readonly power?: Power };
 }

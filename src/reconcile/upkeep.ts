@@ -4,18 +4,12 @@
  */
 import type { DesiredState } from './desired.ts';
 import type { ActualState, BulkTask, Power, RunningTask } from './guest.ts';
+import { BULK_STOP_REASON, isBulkHold } from './hold.ts';
 import type { Upid, Vmid } from './ids.ts';
-import type { Hold, Note, OpLedger } from './ports.ts';
+import type { Note, OpLedger } from './ports.ts';
 
-/** The reason of a hold that ends when the node starts its guests again. */
-const BULK_STOP_REASON = 'stopall';
 /** So long, in looks, an ended bulk task explains what a list that does not come may still show. */
 const ENDED_LOOKS_MAX = 3;
-
-/** Released when the node starts its guests again. */
-export function isBulkHold({ reason }: Hold): boolean {
-  return reason.startsWith(BULK_STOP_REASON);
-}
 
 type UpkeepLedger = Pick<
   OpLedger,

@@ -5,6 +5,7 @@
 import type { DesiredState, Mode } from '../../reconcile/desired.ts';
 import type { Phase, Wait } from '../../reconcile/events.ts';
 import type { ActualState, Guest } from '../../reconcile/guest.ts';
+import { holdsInForce } from '../../reconcile/hold.ts';
 import type { Vmid } from '../../reconcile/ids.ts';
 import type { OpRecord } from '../../reconcile/op.ts';
 import { leadingOps, phaseOf } from '../../reconcile/phase.ts';
@@ -67,15 +68,17 @@ export interface GuestViewInput {
   readonly inFlight: readonly OpView[];
   /** The newest record known of each guest. */
   readonly lastOps: ReadonlyMap<Vmid, OpRecord>;
+  /** As noted; what is over counts no more, also before the journal forgets it. */
   readonly holds: ReadonlyMap<Vmid, Hold>;
-  /** Wall clock: what is over is no hold any more. */
+  /** Wall clock. */
   readonly nowMs: number;
   /** Why each waiting lane waits, where there are lanes. */
   readonly waits: ReadonlyMap<Vmid, Wait>;
 }
 
 /** By ascending vmid: every guest that PVE lists or somebody wants. */
-export function viewGuests(input: GuestViewInput): GuestView[] {
+export function viewGuests(given: GuestViewInput): GuestView[] {
+  const input = { ...given, holds: holdsInForce(given) };
   const entries = new Map(input.plan.entries.map((entry) => [entry.vmid, entry]));
   const seen = input.actual?.guests.keys() ?? [];
   const vmids = new Set([...entries.keys(), ...seen, ...wantedOf(input)]);
@@ -128,7 +131,7 @@ function viewGuest(
     // Also of an op that still waits: whoever asked for it sees at once that it was taken.
     phase: leading === undefined ? 'steady' : phaseOf(leading.latest.kind),
     conditions: (entry?.conditions ?? []).map(conditionDocument),
-    hold: holdOf(input.holds.get(vmid), input.nowMs),
+    hold: viewHold(input.holds.get(vmid)),
     waiting_for: leading === undefined ? null : waitOf(leading.opId),
     last_op:
       last === undefined
@@ -141,9 +144,8 @@ function driftOf(status: GuestView['status']): boolean | null {
   return status === null || status === 'unknown' ? null : status === 'drift';
 }
 
-/** What is over counts no more, also before the journal forgets it. */
-function holdOf(hold: Hold | undefined, nowMs: number): GuestView['hold'] {
-  if (hold === undefined || (hold.untilMs !== null && hold.untilMs <= nowMs)) return null;
+function viewHold(hold: Hold | undefined): GuestView['hold'] {
+  if (hold === undefined) return null;
   const { untilMs, reason } = hold;
   return { until: untilMs === null ? null : timeText(untilMs), reason };
 }

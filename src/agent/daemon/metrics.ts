@@ -10,6 +10,7 @@ import type { RequestInfo } from '../../proxmox/client.ts';
 import type { Clock } from '../../reconcile/clock.ts';
 import type { ErrorCode } from '../../reconcile/errors.ts';
 import type { EngineEvent } from '../../reconcile/events.ts';
+import { holdsInForce } from '../../reconcile/hold.ts';
 import { isTerminal, type OpRecord } from '../../reconcile/op.ts';
 import { CONDITION_CODES, type Plan } from '../../reconcile/plan.ts';
 import type { OpLedger, OpView, Pause } from '../../reconcile/ports.ts';
@@ -203,7 +204,7 @@ function createStateMetrics(
     () => Math.max(0, ...ages()),
   );
   make.value('holds', 'Guests on hold.', () => {
-    return [...ledger.holds().values()].filter(isInForce).length;
+    return holdsInForce({ holds: ledger.holds(), inFlight: inFlight(), nowMs: clock.now() }).size;
   });
   make.value('paused', 'Has an operator paused reconciling?', () => {
     const pause = ledger.pause();

@@ -130,10 +130,13 @@ describe('operator ops', () => {
       world.client.call(API.stopGuest, { params: { ref: '101' }, body });
     await expect(stop({})).rejects.toMatchObject({ code: 'conflict' });
     await expect(stop({ hold: '1h' })).resolves.toMatchObject({ kind: 'stop' });
-    const guest = await world.client.call(API.getGuest, { params: { ref: '101' } });
-    expect(guest.hold).toMatchObject({
-      until: new Date(world.clock.now() + 3_600_000).toISOString(),
-    });
+    const held = async (): Promise<unknown> =>
+      (await world.client.call(API.getGuest, { params: { ref: '101' } })).hold;
+    const reason = expect.stringContaining('asked for with op');
+    expect(await held()).toEqual({ until: null, reason });
+    await world.clock.until(world.engine.idle(), 60_000);
+    const until = new Date(world.clock.now() + 3_600_000).toISOString();
+    expect(await held()).toEqual({ until, reason });
   });
 
   test('ops behind another on the same guest say which one comes first', async () => {

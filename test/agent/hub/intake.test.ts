@@ -52,9 +52,8 @@ test('what desired state would undo needs a hold', async () => {
   await agent.engine.pass({ isFull: true });
   expect(await codeOf(sealed({}))).toBe('conflict');
   expect(await codeOf(sealed({ idemp_key: 'key-2', hold: '1h' }))).toBe('accepted');
-  expect(agent.journal.ledger.holds().get(vmid(101))?.untilMs).toBe(
-    VIRTUAL_EPOCH_MS + 60 * MINUTE_MS,
-  );
+  const received = agent.journal.ledger.opsInFlight().at(-1)?.first;
+  expect(received?.hold_ms).toBe(60 * MINUTE_MS);
 });
 
 describe('is taken', () => {
