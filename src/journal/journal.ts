@@ -11,11 +11,12 @@ import { type AppendFile, type Disk, errnoOf } from './disk.ts';
 import { Ledger } from './ledger.ts';
 import { ZERO_SUM } from './line.ts';
 import { acquireLock, type JournalLock } from './lock.ts';
+import type { Newest } from './newest.ts';
 import { NodeDisk } from './node-disk.ts';
 import { JournalLedger } from './op-ledger.ts';
 import { describeOwner } from './owner.ts';
 import { FORMAT, type HubPlace, type Opened, type Opener } from './records.ts';
-import { openingFailed, type Recovered, recoverNewest } from './recover.ts';
+import { openingFailed, recoverNewest } from './recover.ts';
 import { finishRepair } from './repair.ts';
 import { type Retention, removeOld } from './retention.ts';
 import { createSegment, draftSegment, segmentName } from './segments.ts';
@@ -165,7 +166,7 @@ async function startFirst(options: StartOptions): Promise<Start> {
   return { state, ledger: new Ledger(), torn: null, needsSegment: false, isFirst: true };
 }
 
-function startFrom(recovered: Recovered, { isTakeover }: StartOptions): Start {
+function startFrom(recovered: Newest, { isTakeover }: StartOptions): Start {
   const { header, ledger, number, epoch, tornBytes } = recovered;
   const state: ChainState = {
     journal: header.journal,

@@ -6,22 +6,9 @@
  * process that was killed may have left records that are read back but not yet on disk.
  */
 import { ReconcilerError, toProblem } from '../reconcile/errors.ts';
-import { hasSum } from './chain-link.ts';
 import { type AppendFile, appendAll, createWhole, type Disk, errnoOf } from './disk.ts';
-import { type Replayed, replaySegment } from './replay.ts';
-import {
-  corrupt,
-  readMarker,
-  removeLeftovers,
-  segmentName,
-  segmentNumbers,
-  tornName,
-  writeMarker,
-} from './segments.ts';
-
-export interface Recovered extends Replayed {
-  readonly number: number;
-}
+import { type Newest, readNewest } from './newest.ts';
+import { removeLeftovers, segmentName, tornName, writeMarker } from './segments.ts';
 
 /**
  * Null: there is no journal yet. Throws `journal_corrupt`, having changed no segment.
@@ -29,51 +16,21 @@ export interface Recovered extends Replayed {
  * `isSuspect`: the last writer ended on a failed write or sync. What it left can be read, but the
  * kernel may have given up on writing it: the newest segment is written anew.
  */
-export async function recoverNewest(disk: Disk, isSuspect: boolean): Promise<Recovered | null> {
+export async function recoverNewest(disk: Disk, isSuspect: boolean): Promise<Newest | null> {
   await removeLeftovers(disk);
-  const numbers = segmentNumbers(await disk.list());
-  const marked = await readMarker(disk);
-  const number = numbers.at(-1);
-  if (marked === 'unreadable') {
-    throw corrupt({ segment: number ?? 1, rule: 'J10' }, 'the file `newest` is damaged');
-  }
-  if (marked !== null && marked > (number ?? 0)) {
-    throw corrupt({ segment: marked, rule: 'J10' }, 'the newest segment is missing');
-  }
-  if (number === undefined) return null;
-  const replayed = await replaySegment(disk, number);
-  await requireLink(disk, numbers, replayed);
-  if (replayed.tornBytes > 0) await keepTorn(disk, number, replayed);
-  if (isSuspect) await rewriteNewest(disk, number, replayed);
-  else await settleNewest(disk, number, replayed);
+  const newest = await readNewest(disk);
+  if (newest === null) return null;
+  const { number, epoch } = newest;
+  if (newest.tornBytes > 0) await keepTorn(disk, newest);
+  if (isSuspect) await rewriteNewest(disk, newest);
+  else await settleNewest(disk, newest);
   // Where the marker lags, the segment's own name may not be durable yet: this syncs both.
-  if (marked !== number) await writeMarker(disk, { number, epoch: replayed.epoch });
-  return { ...replayed, number };
-}
-
-async function requireLink(
-  disk: Disk,
-  numbers: readonly number[],
-  { header }: Replayed,
-): Promise<void> {
-  const previous = numbers.at(-2);
-  if (previous === undefined) return;
-  const { segment } = header;
-  if (previous !== segment - 1) {
-    throw corrupt({ segment: segment - 1, rule: 'J10' }, 'the segment is missing');
-  }
-  if (!(await hasSum(disk, previous, header.prev_sum))) {
-    const message = `it does not follow from ${segmentName(previous)}`;
-    throw corrupt({ segment, line: 1, rule: 'J10' }, message);
-  }
+  if (!newest.isMarked) await writeMarker(disk, { number, epoch });
+  return newest;
 }
 
 /** Cuts off the torn tail and makes all durable. */
-async function settleNewest(
-  disk: Disk,
-  number: number,
-  { bytes, tornBytes }: Replayed,
-): Promise<void> {
+async function settleNewest(disk: Disk, { number, bytes, tornBytes }: Newest): Promise<void> {
   const file = await disk.openAppend(segmentName(number));
   try {
     if (tornBytes > 0) await file.truncate(bytes);
@@ -83,17 +40,13 @@ async function settleNewest(
   }
 }
 
-async function rewriteNewest(
-  disk: Disk,
-  number: number,
-  { bytes, epoch }: Replayed,
-): Promise<void> {
+async function rewriteNewest(disk: Disk, { number, bytes, epoch }: Newest): Promise<void> {
   const content = await readPart(disk, number, { offset: 0, length: bytes });
   const temporary = `rewritten.${epoch}.tmp`;
   await createWhole(disk, { name: segmentName(number), temporary, bytes: content });
 }
 
-async function keepTorn(disk: Disk, number: number, { bytes, tornBytes }: Replayed): Promise<void> {
+async function keepTorn(disk: Disk, { number, bytes, tornBytes }: Newest): Promise<void> {
   const tail = await readPart(disk, number, { offset: bytes, length: tornBytes });
   const torn = await openOrCreate(disk, tornName(number));
   try {

@@ -6,8 +6,8 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Journal, openJournal } from '../../journal/journal.ts';
 import { Ledger } from '../../journal/ledger.ts';
+import { readNewest } from '../../journal/newest.ts';
 import { openReader } from '../../journal/reader.ts';
-import { replaySegment } from '../../journal/replay.ts';
 import { openHasher } from '../../journal/state-dir.ts';
 import type { SyncedBatch } from '../../journal/writer.ts';
 import { ReconcilerError } from '../../reconcile/errors.ts';
@@ -58,10 +58,7 @@ export function openingNotes({ report }: Journal): string[] {
 
 /** Without a journal yet: an empty one. Throws `journal_corrupt`. */
 export async function readLedger({ stateDir }: Config): Promise<OpLedger> {
-  const reader = openReader(stateDir);
-  const newest = (await reader.segments()).at(-1);
-  const ledger =
-    newest === undefined ? new Ledger() : (await replaySegment(reader.disk, newest)).ledger;
+  const ledger = (await readNewest(openReader(stateDir).disk))?.ledger ?? new Ledger();
   // Asking for the hasher would make its key, and a reader makes nothing.
   const hasKey = existsSync(join(stateDir, KEY_FILE));
   const hashSecret = hasKey ? (await openHasher(stateDir)).hash : () => '';

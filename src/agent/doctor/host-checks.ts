@@ -5,12 +5,13 @@
 import { existsSync, lstatSync, readFileSync, type Stats } from 'node:fs';
 import { open, readdir, rm, stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
+import { readNewest } from '../../journal/newest.ts';
 import { describeOwner, describeSelf, judgeOwner, parseOwner } from '../../journal/owner.ts';
 import { openReader } from '../../journal/reader.ts';
+import { segmentName } from '../../journal/segments.ts';
 import { createSignReader } from '../cheap-looks/host-signs.ts';
 import type { Config } from '../config/config.ts';
 import { describeIoError } from '../config/text-file.ts';
-import { readLedger } from '../daemon/open-ledger.ts';
 import { type Finding, failure, fromError, ok, warning } from './finding.ts';
 
 const MIB = 1024 ** 2;
@@ -168,23 +169,42 @@ async function syncFinding(stateDir: string): Promise<Finding> {
   });
 }
 
-async function journalFindings(config: Config): Promise<readonly Finding[]> {
+async function journalFindings({ stateDir }: Config): Promise<readonly Finding[]> {
+  const reader = openReader(stateDir);
   try {
-    await readLedger(config);
-    const [newest] = await openReader(config.stateDir).listOps({ limit: 1 });
+    await readNewest(reader.disk);
+    const numbers = await reader.segments();
+    const [newest] = await reader.listOps({ limit: 1 });
+    const gap = gapFinding(numbers);
+    const clock = newest === undefined ? null : clockBackFinding(newest.at);
+    const troubles = [gap, clock].filter((finding) => finding !== null);
+    if (troubles.length > 0) return troubles;
     if (newest === undefined) return [ok('journal', 'there are no ops in the journal yet')];
-    const aheadMs = Date.parse(newest.at) - Date.now();
-    if (aheadMs < CLOCK_BACK_MS) return [ok('journal', `the newest record is of ${newest.at}`)];
-    return [
-      failure('clock', {
-        message: `the newest record of the journal is of ${newest.at}, which is yet to come`,
-        means: 'our clock was set back: holds last longer, and signed ops may be taken too late',
-        fix: 'set the clock by NTP: `chronyc tracking`, `timedatectl`',
-      }),
-    ];
+    const rest = numbers.length > 1 ? '; `journal verify` reads the segments before it, too' : '';
+    return [ok('journal', `the newest record is of ${newest.at}, its segment is sound${rest}`)];
   } catch (error) {
     return [fromError('journal', error, 'the agent refuses to start')];
   }
+}
+
+/** Of history alone: with the segment before the newest missing no agent starts. */
+function gapFinding(numbers: readonly number[]): Finding | null {
+  const before = numbers.find((number, i) => (numbers[i + 1] ?? number + 1) !== number + 1);
+  if (before === undefined) return null;
+  return warning('journal', {
+    message: `${segmentName(before + 1)} is missing`,
+    means: 'it is history: the agent goes on without it, and nobody sees what it held',
+    fix: 'look with `pve-reconciler journal verify`; put the segment back, or `journal repair`',
+  });
+}
+
+function clockBackFinding(newestAt: string): Finding | null {
+  if (Date.parse(newestAt) - Date.now() < CLOCK_BACK_MS) return null;
+  return failure('clock', {
+    message: `the newest record of the journal is of ${newestAt}, which is yet to come`,
+    means: 'our clock was set back: holds last longer, and signed ops may be taken too late',
+    fix: 'set the clock by NTP: `chronyc tracking`, `timedatectl`',
+  });
 }
 
 function lockFinding(stateDir: string): Finding {

@@ -5,6 +5,7 @@ import {
   chownSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
   utimesSync,
@@ -26,6 +27,7 @@ import {
 import { haFinding } from '../../../src/agent/doctor/node-checks.ts';
 import { trustedFileFindings } from '../../../src/agent/doctor/trusted-files.ts';
 import { describeSelf } from '../../../src/journal/owner.ts';
+import type { ReconcilerError } from '../../../src/reconcile/errors.ts';
 import type { NodeLook } from '../../../src/reconcile/guest.ts';
 import { type Simulator, startSimulator } from '../../simulator/start.ts';
 import { openOnDisk, realClock } from '../../support/journal-on-disk.ts';
@@ -134,6 +136,61 @@ describe('the state folder', () => {
     await journal.close();
     const found = await look('clock');
     expect(found).toMatchObject({ level: 'error', means: expect.stringContaining('set back') });
+  });
+});
+
+describe('the journal', () => {
+  let state: string;
+  let segments: readonly string[];
+  const at = (name: string): string => join(state, 'journal', name);
+  beforeEach(async () => {
+    state = mkdtempSync(join(dir, 'journal-'));
+    const journal = await openOnDisk(state, { segmentBytes: 1024 });
+    for (let vmid = 1; vmid < 9; vmid += 1) {
+      for (const draft of opStory(vmid)) await journal.ledger.append(draft);
+    }
+    await journal.close();
+    segments = readdirSync(join(state, 'journal')).filter((name) => name.endsWith('.jsonl'));
+    expect(segments.length).toBeGreaterThan(3);
+  });
+
+  async function look(): Promise<Finding | undefined> {
+    const config = await loadConfig(host.configure({ state_dir: state }));
+    return (await hostFindings(config)).find(({ check }) => check === 'journal');
+  }
+  function flip(name: string): void {
+    const bytes = readFileSync(at(name));
+    bytes[0] = (bytes[0] ?? 0) ^ 1;
+    writeFileSync(at(name), bytes);
+  }
+  const remove = (index: number): void => rmSync(at(segments.at(index) ?? ''));
+
+  test('that is sound where opening looks is in order, and says who reads the rest', async () => {
+    const message = expect.stringMatching(/^the newest record is of .* is sound; `journal verify`/);
+    expect(await look()).toMatchObject({ level: 'ok', message });
+  });
+
+  test.each<[string, () => void]>([
+    ['whose file `newest` is damaged', () => flip('newest')],
+    ['without its newest segment', () => remove(-1)],
+    ['without the one before the newest', () => remove(-2)],
+    ['whose newest segment is damaged', () => flip(segments.at(-1) ?? '')],
+  ])('%s keeps the agent from starting, and doctor says so', async (_name, damage) => {
+    damage();
+    const refusal = await openOnDisk(state).catch((error: unknown) => error);
+    expect(refusal).toMatchObject({ code: 'journal_corrupt' });
+    const { detail: message } = refusal as ReconcilerError;
+    expect(await look()).toMatchObject({ level: 'error', message });
+  });
+
+  test('that lacks a segment of its history is read on, and doctor warns', async () => {
+    remove(1);
+    expect(await look()).toMatchObject({
+      level: 'warning',
+      message: `${segments[1]} is missing`,
+      fix: expect.stringContaining('journal verify'),
+    });
+    await (await openOnDisk(state)).close();
   });
 });
 
