@@ -79,7 +79,7 @@ export const ERROR_TABLE: Readonly<Record<ErrorCode, ErrorEntry>> = {
   },
   tls_untrusted: {
     exit: EXIT.unavailable,
-    hint: 'check `ca_file` or `fingerprint`, and `server_name` where the certificate has another name',
+    hint: 'check `ca_file` or `fingerprint`, and `server_name` where the certificate has another name; then `systemctl restart pve-reconciler`',
   },
   desired_invalid: {
     exit: EXIT.badData,

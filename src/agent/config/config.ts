@@ -4,6 +4,7 @@
  * Relative paths are relative to the configuration's own folder.
  */
 import { dirname, resolve } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import type { z } from 'zod';
 import { PveToken } from '../../proxmox/token.ts';
 import { createConnector, type TlsTrust } from '../../proxmox/trust.ts';
@@ -63,6 +64,8 @@ export interface Config {
   readonly hub: HubEntry | null;
   /** Where the host's own signs are (cheap looks); nothing has to be there. */
   readonly look: SignPlaces;
+  /** As they stand in the file, defaults filled in. */
+  readonly settings: Readonly<Record<string, unknown>>;
   /** Where something stands in the file, for what is only found to be wrong later. */
   readonly placeOf: (path: KeyPath) => Place;
 }
@@ -141,8 +144,33 @@ function readConfig(
       qemuRun: at(raw.look.qemu_run),
       cgroup: at(raw.look.cgroup),
     },
+    settings: raw,
     placeOf,
   };
+}
+
+/** What is set otherwise in `after`: `proxmox.fingerprint`, `signers`. */
+export function changedSettings(
+  { settings: before }: Pick<Config, 'settings'>,
+  { settings: after }: Pick<Config, 'settings'>,
+): readonly string[] {
+  return differences(before, after).flatMap((key) => {
+    const [old, now] = [before[key], after[key]];
+    return isMapping(old) && isMapping(now)
+      ? differences(old, now).map((inner) => `${key}.${inner}`)
+      : [key];
+  });
+}
+
+type Mapping = Readonly<Record<string, unknown>>;
+
+function differences(before: Mapping, after: Mapping): readonly string[] {
+  const keys = new Set([...Object.keys(before), ...Object.keys(after)]);
+  return [...keys].filter((key) => !isDeepStrictEqual(before[key], after[key]));
+}
+
+function isMapping(value: unknown): value is Mapping {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function readHub(

@@ -1,6 +1,7 @@
 /** What belongs to the agent besides PVE: documents, signers, the hub, the running agent itself. */
 
 import type { DesiredState } from '../../reconcile/desired.ts';
+import type { ErrorCode } from '../../reconcile/errors.ts';
 import type { ActualState } from '../../reconcile/guest.ts';
 import { type Config, readTlsTrust } from '../config/config.ts';
 import { API } from '../control/api.ts';
@@ -107,20 +108,35 @@ export async function hubFindings(config: Config): Promise<readonly Finding[]> {
   }
 }
 
-export async function socketFindings(config: Config): Promise<readonly Finding[]> {
+/** What PVE answers to settings that are read at the start alone: the agent's, if not ours. */
+const SETTINGS_CODES: readonly ErrorCode[] = ['tls_untrusted', 'unauthorized', 'not_found'];
+
+/** `isNodeSeen`: with the settings as they are now the guests of the node could be listed. */
+export async function socketFindings(
+  config: Config,
+  { isNodeSeen }: { readonly isNodeSeen: boolean },
+): Promise<readonly Finding[]> {
   const { socket } = config.control;
   try {
     await using agent = await findAgent(socket);
     if (agent === null) return [ok('control_socket', `no agent runs behind ${socket}`)];
     const { readiness } = await agent.call(API.getAgent);
     if (readiness.ready) return [ok('control_socket', `the agent behind ${socket} is ready`)];
-    return readiness.reasons.map(({ code, message }) =>
-      warning('control_socket', {
-        message: `the agent is not ready: [${code}] ${message}`,
+    return readiness.reasons.map((reason) => {
+      const message = `the agent is not ready: [${reason.code}] ${reason.message}`;
+      if (isNodeSeen && SETTINGS_CODES.includes(reason.code)) {
+        return failure('control_socket', {
+          message,
+          means: 'with the settings as they are now the node answers: it runs with older settings',
+          fix: '`systemctl restart pve-reconciler`',
+        });
+      }
+      return warning('control_socket', {
+        message,
         means: 'it goes on with what it can do',
         fix: '`pve-reconciler status`, `journalctl -u pve-reconciler`',
-      }),
-    );
+      });
+    });
   } catch (error) {
     return [fromError('control_socket', error, 'commands cannot talk to the agent')];
   }

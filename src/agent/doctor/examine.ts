@@ -9,6 +9,7 @@ import type { TlsTrust } from '../../proxmox/trust.ts';
 import type { DesiredState } from '../../reconcile/desired.ts';
 import type { ActualState } from '../../reconcile/guest.ts';
 import { type Config, loadConfig, readTlsTrust, readToken } from '../config/config.ts';
+import { blindness } from '../daemon/last-look.ts';
 import { actAsOwner } from '../daemon/state-owner.ts';
 import { createConfiguredProvider } from '../desired/configured.ts';
 import { systemClock, systemRandom } from '../system.ts';
@@ -41,9 +42,13 @@ export async function examine(
     ...(await hostFindings(config)),
     ...(await signerFindings(config)),
     ...(await hubFindings(config)),
-    ...(await socketFindings(config)),
+    ...(await socketFindings(config, { isNodeSeen: isSeen(node.actual) })),
     looksFinding(config),
   ];
+}
+
+function isSeen(actual: ActualState | null): boolean {
+  return actual !== null && blindness(actual) === null;
 }
 
 async function readDesired(config: Config, signal: AbortSignal): Promise<DesiredState> {

@@ -89,9 +89,11 @@ async function connect(
 /** It does not reject for what it reads; anything else is a broken invariant. */
 async function reload(signedOps: SignedOps, { log, events }: Agent): Promise<void> {
   try {
-    const problems = await signedOps.reload();
+    const { problems, notTaken } = await signedOps.reload();
     for (const problem of problems) logProblem(log, problem);
     if (problems.length === 0) log.info('signers are read again');
+    if (notTaken.length === 0) return;
+    log.warn(`not in force until the agent is started again: ${notTaken.join(', ')}`);
   } catch (error) {
     events.emit({ kind: 'halted', error });
   }

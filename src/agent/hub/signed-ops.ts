@@ -8,7 +8,7 @@ import type { Engine } from '../../reconcile/engine.ts';
 import type { Problem } from '../../reconcile/errors.ts';
 import { toProblem } from '../../reconcile/errors.ts';
 import type { Authority, ValueSemantics } from '../../reconcile/ports.ts';
-import { type Config, loadConfig } from '../config/config.ts';
+import { type Config, changedSettings, loadConfig } from '../config/config.ts';
 import { createAuthority } from './authority.ts';
 import { createClockGuard } from './clock-guard.ts';
 import { type AcceptEnvelope, createIntake } from './intake.ts';
@@ -19,10 +19,16 @@ export interface SignedOps {
   readonly authority: Authority;
   /** The way in, for `POST /v1/ops` and the hub's stream alike. */
   intake(engine: Pick<Engine, 'submit'>): AcceptEnvelope;
-  /** On SIGHUP: reads config.yaml's `signers` and their keys again. Resolves with what is wrong. */
-  reload(): Promise<readonly Problem[]>;
+  /** On SIGHUP: reads config.yaml's `signers` and their keys again. */
+  reload(): Promise<Reloaded>;
   /** Why signed ops are refused, or some signers are not in force; for readiness. */
   problems(): readonly Problem[];
+}
+
+export interface Reloaded {
+  readonly problems: readonly Problem[];
+  /** Settings that are others than at the start, and stay as they were until the next one. */
+  readonly notTaken: readonly string[];
 }
 
 /** Throws `config_invalid` for a signer that is not as it should be. */
@@ -52,8 +58,13 @@ export async function openSignedOps({
         submit: (request) => engine.submit(request),
       }),
     async reload() {
-      const problems = await signers.reload(() => loadConfig(config.file));
-      return problems.map(toProblem);
+      let read = config;
+      const problems = await signers.reload(async () => {
+        read = await loadConfig(config.file);
+        return read;
+      });
+      const notTaken = changedSettings(config, read).filter((key) => key !== 'signers');
+      return { problems: problems.map(toProblem), notTaken };
     },
     problems() {
       const objection = clockGuard.objection();

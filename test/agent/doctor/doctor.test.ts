@@ -1,11 +1,11 @@
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { examine } from '../../../src/agent/doctor/examine.ts';
 import type { Finding } from '../../../src/agent/doctor/finding.ts';
 import { CONFIG_PRIVILEGES } from '../../../src/proxmox/values/key-privileges.ts';
 import { type Simulator, startSimulator } from '../../simulator/start.ts';
-import { type Host, makeHost, runProgram } from '../program.ts';
+import { type Daemon, type Host, makeHost, runProgram, startDaemon } from '../program.ts';
 
 const GUESTS = ['VM.Audit', 'VM.PowerMgmt', ...CONFIG_PRIVILEGES];
 type Acl = Record<string, string[]>;
@@ -127,6 +127,32 @@ describe('a token that lacks one privilege is told which, and the line that mend
     const found = findings.find(({ check }) => check === 'token_scope');
     expect(found).toMatchObject({ level: 'warning' });
     expect(found?.message).toContain('Permissions.Modify');
+  });
+});
+
+describe('an agent that does not get through, where doctor does', () => {
+  const agent = { state_dir: 'agent', control: { socket: 'running.sock' }, desired: [] };
+  let daemon: Daemon | null = null;
+  afterEach(async () => {
+    await daemon?.end('SIGKILL');
+    daemon = null;
+  });
+
+  test('runs with older settings, and is to be started again', async () => {
+    const fingerprint = Array.from({ length: 32 }, () => 'AA').join(':');
+    const old = { ca_file: undefined, fingerprint };
+    daemon = startDaemon(host.configure({ ...agent, proxmox: old }));
+    await daemon.saw(/not the pinned/);
+    const found = async (proxmox: object): Promise<Finding | undefined> =>
+      (await look({ ...agent, proxmox })).find(({ check }) => check === 'control_socket');
+    expect(await found({})).toMatchObject({
+      level: 'error',
+      message: expect.stringContaining('[tls_untrusted]'),
+      means: expect.stringContaining('older settings'),
+      fix: '`systemctl restart pve-reconciler`',
+    });
+    // Neither of the two gets through: that is said where doctor fails itself.
+    expect(await found(old)).toMatchObject({ level: 'warning' });
   });
 });
 

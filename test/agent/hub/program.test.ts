@@ -113,6 +113,20 @@ test('a key taken out of config.yaml is refused from the next SIGHUP on', async 
   expect(refused).toMatchObject({ exit: 77, err: expect.stringContaining('signature_invalid') });
 });
 
+test('what a SIGHUP does not take is named', async () => {
+  const config = await startAgent(['hub-1', 'hub-2']);
+  const { signers, proxmox, ...rest } = parse(readFileSync(config, 'utf8'));
+  host.write(basename(config), {
+    ...rest,
+    signers: signers.slice(0, 1),
+    proxmox: { ...proxmox, server_name: 'pve1.example.com' },
+    policy: { operator: 'benign' },
+    hub: { url: 'https://127.0.0.1:1', ca_file: 'system' },
+  });
+  process.kill(daemon?.pid ?? 0, 'SIGHUP');
+  await daemon?.saw(/again: proxmox\.server_name, policy\.operator, hub"/);
+});
+
 describe('is refused before anything is sent', () => {
   test.each<[string, () => string[], number, string]>([
     ['no key', () => ['sign', 'start', '101', '--agent', 'pve1'], 64, '--key'],
