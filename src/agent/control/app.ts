@@ -22,6 +22,15 @@ const CONNECTIONS_MAX = 512;
 /** An answer that nobody reads on is given up; idle connections have `KEEP_ALIVE_MS`. */
 const STILL_MS = 30_000;
 
+/** Where a request is wrong: what there is, for whoever writes the one who asks. */
+const ROUTES_HINT = 'GET /v1/openapi.json has the routes and what each takes';
+const HINTS: Readonly<Record<Listener, string>> = {
+  socket: ROUTES_HINT,
+  listen: ROUTES_HINT,
+  public:
+    'here are /metrics, /healthz, /readyz and POST /v1/ops; all else is on the other listeners',
+};
+
 type AppPorts = Pick<ControlPorts, 'random' | 'reportError'>;
 
 export function createApp(
@@ -29,6 +38,7 @@ export function createApp(
   routes: readonly ServedRoute[],
   ports: AppPorts,
 ): FastifyInstance {
+  const hint = HINTS[listener];
   const app = Fastify({
     bodyLimit: BODY_BYTES_MAX,
     requestTimeout: REQUEST_TIMEOUT_MS,
@@ -39,7 +49,7 @@ export function createApp(
     clientErrorHandler: answerNoRequest,
     // A path that cannot be decoded: no hook and no error handler sees it.
     frameworkErrors(error, request, reply) {
-      if (begin(listener, request, reply) === undefined) sendError(error, request, reply);
+      if (begin(listener, request, reply) === undefined) sendError(error, request, reply, hint);
     },
     http: { connectionsCheckingInterval: CHECK_INTERVAL_MS },
     // Requests are parsed by their route's zod schemas: ajv, once loaded, is 5 MiB.
@@ -53,12 +63,12 @@ export function createApp(
     if (!(error instanceof ReconcilerError) && httpStatusOf(error) >= 500) {
       ports.reportError(error, request.id);
     }
-    return sendError(error, request, reply);
+    return sendError(error, request, reply, hint);
   });
   app.setNotFoundHandler((request, reply) => {
     const [path = ''] = request.url.split('?', 1);
     const message = `there is no ${request.method} ${path} here`;
-    return sendProblem(problemOf({ code: 'not_found', message }, ids(request)), reply);
+    return sendProblem(problemOf({ code: 'not_found', message, hint }, ids(request)), reply);
   });
   for (const route of routes) addRoute(app, listener, route);
   return app;
@@ -119,14 +129,20 @@ export function sendProblem(
   return reply.code(problem.status).type(PROBLEM_TYPE).send(JSON.stringify(problem));
 }
 
-function sendError(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+function sendError(
+  error: unknown,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  hint: string,
+): FastifyReply {
   const status = httpStatusOf(error);
   if (error instanceof ReconcilerError || status >= 500) {
     return sendProblem(problemOfError(error, request.id), reply);
   }
   // Fastify's own refusals: a body too large, not JSON, of another type.
   const message = error instanceof Error ? error.message : 'bad request';
-  return sendProblem(problemOf({ code: 'invalid_request', message }, ids(request), status), reply);
+  const problem = problemOf({ code: 'invalid_request', message, hint }, ids(request), status);
+  return sendProblem(problem, reply);
 }
 
 function httpStatusOf(error: unknown): number {

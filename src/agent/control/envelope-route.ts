@@ -9,6 +9,9 @@ import type { ControlPorts } from './ports.ts';
 import { problemOf } from './problem.ts';
 import { readWholeOp } from './whole-op.ts';
 
+const HINT =
+  '`pve-reconciler sign` shows how a signed op looks; docs/SECURITY.md says what is refused';
+
 export function addEnvelopeRoute(app: FastifyInstance, ports: ControlPorts): void {
   const { acceptEnvelope, ledger } = ports;
   if (acceptEnvelope === undefined) return;
@@ -22,7 +25,8 @@ export function addEnvelopeRoute(app: FastifyInstance, ports: ControlPorts): voi
       const bytes = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
       const result = await acceptEnvelope(bytes);
       if (result.kind === 'refused') {
-        return sendProblem(problemOf(result, { request_id: request.id }), reply);
+        const hint = result.code === 'invalid_request' ? { hint: HINT } : {};
+        return sendProblem(problemOf({ ...result, ...hint }, { request_id: request.id }), reply);
       }
       if (result.kind === 'accepted') {
         // Its one record: a hub may send a thousand a second, and nothing is read from disk.

@@ -194,6 +194,21 @@ describe('control.public', () => {
   });
 });
 
+test.each<[string, 'listen' | 'public', string, Asking, RegExp]>([
+  ['a route that public has not', 'public', '/v1/guests', {}, /^here are \/metrics, /],
+  ['a route there is not', 'listen', '/v2', {}, /^GET \/v1\/openapi\.json /],
+  ['a path that cannot be decoded', 'listen', '/%zz', {}, /^GET \/v1\/openapi\.json /],
+  ['no envelope', 'public', '/v1/ops', { method: 'POST', body: '{}' }, /SECURITY\.md/],
+])('the next step for %s is one for programs', async (_name, listener, path, asking, hint) => {
+  const code = 'invalid_request';
+  await using world = await openControlWorld({
+    addresses: { [listener]: LOOPBACK },
+    acceptEnvelope: async () => ({ kind: 'refused', code, message: 'no envelope' }),
+  });
+  const { body } = await ask(world.server.ports[listener], path, asking);
+  expect(body).toMatchObject({ hint: expect.stringMatching(hint) });
+});
+
 describe('a request', () => {
   test.each<[string, string, Asking, number, string]>([
     ['for a route there is not', '/v2/ops', {}, 404, 'not_found'],
