@@ -31,7 +31,7 @@ export const ERROR_TABLE: Readonly<Record<ErrorCode, ErrorEntry>> = {
   ambiguous_ref: { exit: EXIT.usage, hint: 'name the guest by its vmid, or type more of the name' },
   conflict: {
     exit: EXIT.failed,
-    hint: 'change the desired state, or add `--hold 1h` to keep it from being undone',
+    hint: 'see to what the message names; what desired state would undo takes `--hold 1h`, or another document',
   },
   unauthorized: {
     exit: EXIT.permission,
@@ -71,7 +71,10 @@ export const ERROR_TABLE: Readonly<Record<ErrorCode, ErrorEntry>> = {
     exit: EXIT.failed,
     hint: 'look at the guest and its HA state: `ha-manager status`',
   },
-  timeout: { exit: EXIT.failed, hint: 'give the guest longer, or stop it with `mode: stop`' },
+  timeout: {
+    exit: EXIT.failed,
+    hint: 'give the guest longer (`--timeout`, in a document `stop.timeout`), or cut its power (`--hard`, `stop.mode: stop`)',
+  },
   interrupted: { exit: EXIT.failed, hint: '`pve-reconciler plan` shows what is left to do' },
   service_unavailable: {
     exit: EXIT.unavailable,

@@ -25,6 +25,15 @@ export function showOpEnd({ terminal, isJson }: CommandContext, op: OpAnswer): E
     terminal.out.line(`${op_id}  ${kind} of ${vmid}: ${state} after ${durationText(tookMs)}`);
   }
   if (state === 'succeeded') return EXIT.ok;
-  if (error !== undefined) printFailure(terminal, { ...error, ids: { op_id } });
+  if (error !== undefined) {
+    printFailure(terminal, { ...error, hint: nextStep(op), ids: { op_id } });
+  }
   return EXIT.failed;
+}
+
+/** Where the op tells more than its code; else undefined. */
+function nextStep({ kind, vmid, error, receipt }: OpAnswer): string | undefined {
+  const isDown = receipt?.observed?.['power'] === 'stopped';
+  if (kind !== 'restart' || error?.code !== 'conflict' || !isDown) return undefined;
+  return `\`pve-reconciler guest start ${vmid}\``;
 }

@@ -136,7 +136,7 @@ function agentOps({ ports, passes }: HandlerParts): ServedRoute[] {
       const problem = await ports.engine.cancel(opId);
       if (problem !== null) {
         throw new ReconcilerError(problem.code, problem.message, {
-          hint: 'what has begun goes on to its end: `pve-reconciler ops wait` shows how it goes',
+          hint: 'what has begun is not cancelled: `pve-reconciler ops show` has how it goes, or how it ended',
           context: { op_id: opId },
         });
       }

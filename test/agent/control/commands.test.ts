@@ -117,6 +117,14 @@ describe('guest', () => {
     expect(err.text).not.toContain('\u001B');
   });
 
+  test('restart of one that is down is told how it is started', async () => {
+    await using world = await setUp();
+    const { context, err } = await sitDown(world);
+    const exit = runGuestOp(context, { kind: 'restart', ref: 'mail', wait: true });
+    expect(await untilAnswered(world, exit)).toBe(1);
+    expect(err.text).toMatch(/\[conflict\] the guest is not running.*\nhint: `.* guest start 102`/);
+  });
+
   test('start --wait does not take a failed try for the end', async () => {
     await using world = await setUp();
     world.api.faults.plan('start', { kind: 'refuse', code: 'guest_locked', message: 'locked' });
