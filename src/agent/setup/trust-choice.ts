@@ -91,6 +91,6 @@ export function firstConfig({ node, url, tokenFile, desiredFolder, trust }: Firs
     policy: { unsigned: 'benign', operator: 'disruptive' },
   };
   const head =
-    '# Written by `pve-reconciler setup`; yours to edit. All settings: docs/OPERATING.md\n';
+    '# Written by `pve-reconciler setup`; yours to edit. All settings: man 5 pve-reconciler\n';
   return head + stringify(settings, { lineWidth: 0 });
 }
