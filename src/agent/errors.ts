@@ -88,7 +88,10 @@ export const ERROR_TABLE: Readonly<Record<ErrorCode, ErrorEntry>> = {
     exit: EXIT.badData,
     hint: 'mend the document: `pve-reconciler validate FILE` checks it without touching anything',
   },
-  config_invalid: { exit: EXIT.config, hint: 'mend the configuration: `man 5 pve-reconciler`, or /usr/share/doc/pve-reconciler/examples/config.yaml, has every setting' },
+  config_invalid: {
+    exit: EXIT.config,
+    hint: 'mend the configuration: `man 5 pve-reconciler`, or /usr/share/doc/pve-reconciler/examples/config.yaml, has every setting',
+  },
   journal_locked: {
     exit: EXIT.tryAgain,
     hint: 'an agent is running: stop it, or let it do the work',

@@ -81,7 +81,7 @@ export function parseDurationMs(text: string): number | null {
 }
 
 export const durationSchema = z
-  .string()
+  .string({ error: DURATION_EXPECTED })
   .regex(DURATION, { error: DURATION_EXPECTED, abort: true })
   .refine((text) => parseDurationMs(text) !== null, DURATION_EXPECTED)
   .describe('A duration: 500ms, 30s, 5m, 1h, 90d');

@@ -8,7 +8,8 @@ import { createValueSemantics } from '../../proxmox/values/same-value.ts';
 import { parseDurationMs } from '../../reconcile/desired.ts';
 import { ReconcilerError } from '../../reconcile/errors.ts';
 import type { GuestKind } from '../../reconcile/guest.ts';
-import type { SetConfigParams } from '../../reconcile/op.ts';
+import { parseVmid } from '../../reconcile/ids.ts';
+import { OP_KINDS, type SetConfigParams } from '../../reconcile/op.ts';
 import { type CommandContext, usageError } from '../command-line/command.ts';
 import { EXIT, type ExitCode } from '../errors.ts';
 import { readSigningKey } from '../hub/agent-key.ts';
@@ -41,6 +42,8 @@ interface OpNames {
   readonly vmid: string | undefined;
 }
 
+const VMID_HINT = 'a name means a guest on its node only: sign for its number';
+
 interface Draft {
   readonly envelope: Envelope;
   readonly op: SignedOp;
@@ -59,7 +62,7 @@ export async function runSign(
   if (why !== null) throw usageError(`every agent would refuse it: ${why}`);
   if (add !== undefined) showPayload(err, envelope);
   for (const file of keyFiles) {
-    const { privateKey } = await readSigningKey(file);
+    const { privateKey } = await readSigningKey(file, 'invalid_request');
     envelope = addSignature(envelope, { keyid: keyid ?? keyidOf(file), privateKey });
   }
   out.line(envelopeText(envelope));
@@ -75,6 +78,13 @@ function draft(options: SignOptions & OpNames): Draft {
   const { kind, vmid, agent } = options;
   if (kind === undefined || vmid === undefined) {
     throw usageError('expected KIND and VMID, or --add FILE');
+  }
+  if (parseVmid(vmid) === null) {
+    throw usageError(`VMID: expected a vmid, found ${JSON.stringify(vmid)}`, VMID_HINT);
+  }
+  if (!OP_KINDS.some((known) => known === kind)) {
+    const known = OP_KINDS.join(', ');
+    throw usageError(`KIND: expected one of ${known}, found ${JSON.stringify(kind)}`);
   }
   if (agent === undefined) throw usageError('--agent: which agent is it for?');
   const nowMs = Date.now();

@@ -30,9 +30,10 @@ const name = z
 
 const path = z.string().min(1, 'expected a path').max(4096);
 
+const SIZE_EXPECTED = 'expected a size like 4KiB or 16MiB';
 const size = z
-  .string()
-  .regex(SIZE, 'expected a size like 4KiB or 16MiB')
+  .string({ error: SIZE_EXPECTED })
+  .regex(SIZE, SIZE_EXPECTED)
   .transform((text) => parseSize(text) ?? Number.NaN);
 
 /** `4KiB`, `16MiB` in bytes, or null. */
@@ -84,10 +85,11 @@ function parseListen(text: string): ListenAddress | null {
   return host !== undefined && port <= 65_535 ? { host, port } : null;
 }
 
-const listen = z.string().transform((text, context): ListenAddress => {
+const LISTEN_EXPECTED = 'expected HOST:PORT';
+const listen = z.string({ error: LISTEN_EXPECTED }).transform((text, context): ListenAddress => {
   const address = parseListen(text);
   if (address !== null) return address;
-  context.addIssue('expected HOST:PORT');
+  context.addIssue(LISTEN_EXPECTED);
   return z.NEVER;
 });
 
@@ -115,10 +117,11 @@ function parseVmids(text: string): VmidRange[] | null {
   return ranges;
 }
 
-const vmids = z.string().transform((text, context): VmidRange[] => {
+const VMIDS_EXPECTED = 'expected vmids like "100-199,300"';
+const vmids = z.string({ error: VMIDS_EXPECTED }).transform((text, context): VmidRange[] => {
   const ranges = parseVmids(text);
   if (ranges !== null) return ranges;
-  context.addIssue('expected vmids like "100-199,300"');
+  context.addIssue(VMIDS_EXPECTED);
   return z.NEVER;
 });
 

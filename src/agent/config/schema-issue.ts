@@ -49,6 +49,8 @@ function issueMessage(issue: Issue, found: unknown): string {
     case 'too_small':
       return `expected at least ${issue.minimum}${unitOf(issue.origin)}`;
     case 'invalid_union': {
+      const variants = variantsOf(issue);
+      if (variants !== null) return `expected ${variants}, found ${quoted(found)}`;
       const wanted = issue.errors.flatMap((branch) => branch.map(expectation));
       const known = [...new Set(wanted.filter((text) => text !== null))];
       return known.length === 0
@@ -67,8 +69,10 @@ function expectation(issue: Issue): string | null {
         ? String(issue.values[0])
         : `one of ${issue.values.map(String).join(', ')}`;
     case 'invalid_type':
-      return TYPE_NAMES[issue.expected] ?? issue.expected;
+      return ownWords(issue) ?? TYPE_NAMES[issue.expected] ?? issue.expected;
     case 'invalid_union': {
+      const variants = variantsOf(issue);
+      if (variants !== null) return variants;
       const wanted = issue.errors.flatMap((branch) => branch.map(expectation));
       return wanted.some((text) => text === null) ? null : [...new Set(wanted)].join(' or ');
     }
@@ -76,6 +80,19 @@ function expectation(issue: Issue): string | null {
       return null;
   }
 }
+
+/** What the key may be that tells the branches of a union apart; null: there is none. */
+function variantsOf(issue: z.core.$ZodIssueInvalidUnion): string | null {
+  const options = 'options' in issue ? issue.options : undefined;
+  return options === undefined ? null : `one of ${options.map(String).join(', ')}`;
+}
+
+/** What the schema itself says it expected: `a duration like 30s` tells more than `a text`. */
+function ownWords({ message }: Issue): string | null {
+  return message.startsWith(EXPECTED) ? message.slice(EXPECTED.length) : null;
+}
+
+const EXPECTED = 'expected ';
 
 const TYPE_NAMES: Readonly<Record<string, string>> = {
   string: 'a text',

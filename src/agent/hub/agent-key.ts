@@ -12,7 +12,7 @@ import { existsSync } from 'node:fs';
 import { rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { syncFolder } from '../../journal/node-disk.ts';
-import { ReconcilerError } from '../../reconcile/errors.ts';
+import { type ErrorCode, ReconcilerError } from '../../reconcile/errors.ts';
 import { requireTextFile } from '../config/text-file.ts';
 import { fingerprintKey, KEY_FILE_MAX_BYTES } from './signers.ts';
 
@@ -55,18 +55,28 @@ export function privateKeyPem({ privateKey }: SigningKey): string {
   return privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
 }
 
-/** Throws `config_invalid` for a file that is not as it should be, or not there; `forbidden`. */
-export async function readSigningKey(file: string): Promise<SigningKey> {
-  const text = await requireTextFile(file, {
-    maxBytes: KEY_FILE_MAX_BYTES,
-    guard: 'secret',
-    code: 'config_invalid',
-  });
+const NEW_KEY_HINT =
+  '`pve-reconciler keys generate` makes one; so does `openssl genpkey -algorithm ed25519`';
+
+/**
+ * Throws `forbidden`, or for a file that is not as it should be, or not there, the `code` given: that
+ * of whoever named it.
+ */
+export async function readSigningKey(
+  file: string,
+  code: 'config_invalid' | 'invalid_request' = 'config_invalid',
+): Promise<SigningKey> {
+  const options = { maxBytes: KEY_FILE_MAX_BYTES, code, hint: NEW_KEY_HINT };
+  // What it is comes first: a public key is not to be closed to others.
+  requireKey(await requireTextFile(file, options), file, code);
+  return requireKey(await requireTextFile(file, { ...options, guard: 'secret' }), file, code);
+}
+
+function requireKey(text: string, file: string, code: ErrorCode): SigningKey {
   const privateKey = parsePrivateKey(text);
   if (privateKey !== null) return describeKey(privateKey);
-  throw new ReconcilerError('config_invalid', `${file}: expected an Ed25519 private key in PEM`, {
-    hint: '`pve-reconciler keys generate` makes one; so does `openssl genpkey -algorithm ed25519`',
-  });
+  const message = `${file}: expected an Ed25519 private key in PEM`;
+  throw new ReconcilerError(code, message, { hint: NEW_KEY_HINT });
 }
 
 function describeKey(privateKey: KeyObject): SigningKey {

@@ -75,7 +75,11 @@ describe('every error names file, line, column, path and what was expected', () 
     ['reconcile: { intervall: 30s }', 'config.yaml:1:14 reconcile.intervall: unknown key'],
     [
       'reconcile:\n  interval: 30\n',
-      'config.yaml:2:13 reconcile.interval: expected a text, found a number',
+      'config.yaml:2:13 reconcile.interval: expected a duration like 500ms, 30s, 5m, 1h or 90d, found a number',
+    ],
+    [
+      'journal: { segment_bytes: 16 }',
+      'config.yaml:1:27 journal.segment_bytes: expected a size like 4KiB or 16MiB, found a number',
     ],
     [
       'reconcile:\n  interval: 30 s\n',
@@ -104,11 +108,15 @@ describe('every error names file, line, column, path and what was expected', () 
     ],
     [
       'control: { public: 9000 }',
-      'config.yaml:1:20 control.public: expected a text, found a number',
+      'config.yaml:1:20 control.public: expected HOST:PORT, found a number',
     ],
     [
       'policy: { unsigned: irreversible }',
       'config.yaml:1:21 policy.unsigned: expected one of none, benign, disruptive, found "irreversible"',
+    ],
+    [
+      'signers:\n  - { keyid: a, public_key_file: k, allow: { kinds: [start], vmids: 101 } }',
+      'config.yaml:2:69 signers[0].allow.vmids: expected vmids like "100-199,300", found a number',
     ],
     [
       'signers:\n  - { keyid: a, public_key_file: k, allow: { kinds: [start], vmids: "1-5" } }',

@@ -42,7 +42,9 @@ describe('every finding names its line, its column, its path and what was expect
     [
       'a bad duration',
       GUEST('    stop:\n      timeout: 60\n'),
-      ['f.yaml:5:16 guests.101.stop.timeout: expected a text, found a number'],
+      [
+        'f.yaml:5:16 guests.101.stop.timeout: expected a duration like 500ms, 30s, 5m, 1h or 90d, found a number',
+      ],
     ],
     [
       'a duration too long to count',

@@ -1,6 +1,7 @@
 /** The intake for signed ops: what gets in, what does not, and that nothing is left of the latter. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { boundSenders, INTAKE_CONCURRENCY_MAX } from '../../../src/agent/hub/intake.ts';
+import { parseOpPayload } from '../../../src/agent/hub/op-payload.ts';
 import { VIRTUAL_EPOCH_MS, VirtualClock } from '../../support/virtual-clock.ts';
 import { bytesOf, makeKey, signBody, signerOf, TestRing } from './signing.ts';
 import { AGENT, SmallAgent } from './small-agent.ts';
@@ -148,4 +149,12 @@ test('a flood is answered before it costs a verification, and turns away nobody 
   expect(await codeOf(sealed({ idemp_key: 'key-2', vmid: 102 }))).toBe('accepted');
   const codes = (await Promise.all(flood)).map((it) => (it.kind === 'refused' ? it.code : it.kind));
   expect(codes.filter((code) => code === 'queue_full')).toHaveLength(10);
+});
+
+test.each([
+  [{ kind: 'fly' }, 'expected one of start, stop, restart, set_config, found "fly"'],
+  [{}, 'missing: expected one of start, stop, restart, set_config'],
+])('a payload of %j is told which kinds there are', (payload, words) => {
+  const reason = `the payload's kind: ${words}`;
+  expect(parseOpPayload(Buffer.from(JSON.stringify(payload)))).toEqual({ kind: 'invalid', reason });
 });

@@ -135,13 +135,13 @@ describe('is refused before anything is sent', () => {
       'a kind that is none',
       () => ['sign', 'destroy', '101', '--agent', 'a', ...key('hub-1')],
       64,
-      'kind',
+      'KIND: expected one of start, stop, restart, set_config, found "destroy"',
     ],
     [
       'a vmid that is none',
       () => ['sign', 'start', 'web', '--agent', 'a', ...key('hub-1')],
       64,
-      'vmid',
+      'VMID: expected a vmid, found "web"',
     ],
     [
       'a lifetime over a day',
@@ -158,8 +158,23 @@ describe('is refused before anything is sent', () => {
     [
       'a public key',
       () => ['sign', 'start', '101', '--agent', 'a', '--key', at('hub-1.pub.pem')],
-      78,
-      '',
+      64,
+      'hub-1.pub.pem: expected an Ed25519 private key in PEM',
+    ],
+    [
+      'a key file that is not there',
+      () => ['sign', 'start', '101', '--agent', 'a', '--key', at('nokey.pem')],
+      64,
+      'nokey.pem: cannot be read: no such file\nhint: `pve-reconciler keys generate`',
+    ],
+    [
+      'a private key that others can read',
+      () => {
+        const file = host.write('open.key.pem', readFileSync(at('hub-1.key.pem'), 'utf8'), 0o644);
+        return ['sign', 'start', '101', '--agent', 'a', '--key', file];
+      },
+      64,
+      'can be read by others (mode 0644)\nhint: chmod 600',
     ],
     [
       'an envelope that is none',
