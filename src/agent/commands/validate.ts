@@ -3,7 +3,8 @@
  * that can be known offline is checked: the document, every value against what PVE accepts, and
  * that no guest is claimed twice.
  */
-
+import { resolve } from 'node:path';
+import { findOption } from '../../proxmox/values/options.ts';
 import { createValueSemantics } from '../../proxmox/values/same-value.ts';
 import type { DesiredGuest } from '../../reconcile/desired.ts';
 import type { Vmid } from '../../reconcile/ids.ts';
@@ -35,16 +36,24 @@ export async function runValidate(
   const semantics = createValueSemantics();
   const claims = new Map<Vmid, string>();
   const checked: CheckedFile[] = [];
+  const empty: string[] = [];
+  // A file that is named twice is still one document.
+  const seen = new Set<string>();
   for (const path of files) {
     const listing = await listDocuments(path);
     if (listing.kind === 'unreadable') {
       const finding = wholeFile(path, listing.reason);
       checked.push({ file: path, guests: 0, findings: [finding] });
-    } else {
-      for (const file of listing.files) checked.push(await checkFile(file, { semantics, claims }));
+      continue;
+    }
+    if (listing.files.length === 0) empty.push(path);
+    for (const file of listing.files) {
+      if (seen.has(resolve(file))) continue;
+      seen.add(resolve(file));
+      checked.push(await checkFile(file, { semantics, claims }));
     }
   }
-  return report(context, checked);
+  return report(context, checked, empty);
 }
 
 async function checkFile(
@@ -73,15 +82,25 @@ async function checkFile(
 /** Without a kind in the document, what either kind takes is not refused. */
 function refuseValue(
   semantics: ValueSemantics,
-  guest: DesiredGuest,
+  { kind }: DesiredGuest,
   { key, value }: { readonly key: string; readonly value: string },
 ): string | null {
-  const kinds = guest.kind === null ? (['qemu', 'lxc'] as const) : [guest.kind];
-  const refusals = kinds.map((kind) => semantics.refusal(kind, key, value));
-  return refusals.includes(null) ? null : refusals.join('; ');
+  if (kind !== null) return semantics.refusal(kind, key, value);
+  const kinds = (['qemu', 'lxc'] as const).filter((each) => findOption(each, key) !== null);
+  if (kinds.length === 0) return `PVE 9 has no option ${key}`;
+  const refusals = kinds.map((each) => semantics.refusal(each, key, value));
+  if (refusals.includes(null)) return null;
+  const [only = null, ...others] = new Set(refusals);
+  return others.length === 0
+    ? only
+    : kinds.map((each, i) => `as ${each}: ${refusals[i]}`).join('; ');
 }
 
-function report({ terminal, isJson }: CommandContext, checked: readonly CheckedFile[]): ExitCode {
+function report(
+  { terminal, isJson }: CommandContext,
+  checked: readonly CheckedFile[],
+  empty: readonly string[],
+): ExitCode {
   const findings = checked.flatMap((each) => each.findings);
   if (isJson) {
     printJson(terminal, { valid: findings.length === 0, files: checked });
@@ -89,6 +108,9 @@ function report({ terminal, isJson }: CommandContext, checked: readonly CheckedF
     for (const { file, guests, findings } of checked) {
       if (findings.length > 0) continue;
       terminal.out.line(`${printable(file)}: ok, ${guests} ${guests === 1 ? 'guest' : 'guests'}`);
+    }
+    for (const path of empty) {
+      terminal.out.line(`${printable(path)}: ok, no *.yaml, *.yml or *.json in it`);
     }
   }
   if (findings.length === 0) return EXIT.ok;
