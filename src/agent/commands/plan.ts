@@ -9,7 +9,8 @@ import type { CommandContext } from '../command-line/command.ts';
 import { API } from '../control/api.ts';
 import type { ControlClient } from '../control/client.ts';
 import { findAgent } from '../control/find-agent.ts';
-import { type Nameable, resolveRef } from '../control/guest-ref.ts';
+import { listNameable, resolveRef } from '../control/guest-ref.ts';
+import { unseen } from '../daemon/last-look.ts';
 import { assertSighted, openSession, type Session } from '../daemon/session.ts';
 import { EXIT, type ExitCode } from '../errors.ts';
 import { showAgentPlan, showOutcome } from './plan-outcome.ts';
@@ -70,16 +71,15 @@ async function planRefs(
 
 /** Null without refs: all. A ref may name a desired guest or one that PVE lists. */
 export async function resolveRefs(
-  { looks }: Session,
+  session: Session,
   refs: readonly string[],
   signal: AbortSignal,
 ): Promise<ReadonlySet<Vmid> | null> {
   if (refs.length === 0) return null;
-  const desired = await looks.desiredProvider.read(signal);
-  const actual = await looks.guests.observe({ configs: new Set(), wanted: new Set() }, signal);
-  const known = new Map<Vmid, Nameable>();
-  for (const { vmid, name } of desired.guests.values()) known.set(vmid, { vmid, name });
-  for (const vmid of desired.claimedTwice.keys()) known.set(vmid, { vmid, name: null });
-  for (const { vmid, name } of actual.guests.values()) known.set(vmid, { vmid, name });
-  return new Set(refs.map((ref) => resolveRef(ref, known.values())));
+  const { looks } = session;
+  await looks.desiredProvider.read(signal);
+  await looks.guests.observe({ configs: new Set(), wanted: new Set() }, signal);
+  assertSighted(session);
+  const guests = listNameable(looks);
+  return new Set(refs.map((ref) => resolveRef(ref, guests, unseen(looks.actual))));
 }

@@ -17,7 +17,6 @@ import { API } from '../control/api.ts';
 import type { ControlClient } from '../control/client.ts';
 import { pauseDocument } from '../control/documents.ts';
 import { findAgent } from '../control/find-agent.ts';
-import { resolveRef } from '../control/guest-ref.ts';
 import {
   type GuestView,
   LAST_OPS_READ_MAX,
@@ -91,7 +90,8 @@ async function askAgent(
 ): Promise<Status> {
   const { guests, looked_at: at } = await agent.call(API.listGuests);
   const { readiness, pause, now } = await agent.call(API.getAgent);
-  const only = new Set(refs.map((ref) => resolveRef(ref, guests)));
+  const named = refs.map((ref) => agent.call(API.getGuest, { params: { ref } }));
+  const only = new Set((await Promise.all(named)).map(({ vmid }) => vmid));
   const shown = refs.length === 0 ? guests : guests.filter(({ vmid }) => only.has(vmid));
   const looked = at === null ? null : { at, agoMs: Date.parse(now) - Date.parse(at) };
   const problems = readiness.reasons.map(({ code, message }) => {
@@ -112,7 +112,7 @@ async function lookOurselves(
   return async () => {
     const plan = await session.engine.plan(only === null ? {} : { only });
     assertSighted(session);
-    const { desired, actual } = session.looks;
+    const { desired, actual, known } = session.looks;
     const reader = openReader(session.config.stateDir);
     const ops = await reader.listOps({ limit: LAST_OPS_READ_MAX });
     const guests = viewGuests({
@@ -121,6 +121,7 @@ async function lookOurselves(
       plan,
       desired,
       actual,
+      known,
       inFlight: session.ledger.opsInFlight(),
       lastOps: newestByGuest(ops),
       holds: session.ledger.holds(),
@@ -226,7 +227,8 @@ function agoText(ms: number): string {
 }
 
 function actualText({ actual, status }: GuestView): string {
-  if (actual === null) return status === 'unknown' ? '?' : 'absent';
+  // Nobody wants it, and it is there: PVE has shown it.
+  if (actual === null) return status === 'unknown' || status === null ? '?' : 'absent';
   const { power, lock, template } = actual;
   if (template) return 'template';
   return lock === null ? power : `${power} (${lock})`;

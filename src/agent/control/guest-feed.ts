@@ -185,6 +185,7 @@ class Feed implements GuestFeed {
       plan: { entries: only === null ? entries : entries.filter(({ vmid }) => only.has(vmid)) },
       desired: looks.desired,
       actual: looks.actual === null ? null : this.#newest(looks.actual, only),
+      known: looks.known,
       inFlight: ledger.opsInFlight(),
       lastOps: this.#lastOps,
       holds: ledger.holds(),

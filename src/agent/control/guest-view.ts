@@ -65,6 +65,8 @@ export interface GuestViewInput {
   readonly mode: Mode;
   readonly desired: DesiredState | null;
   readonly actual: ActualState | null;
+  /** As they were last seen (`LastLook.known`). */
+  readonly known: ReadonlyMap<Vmid, Guest>;
   readonly inFlight: readonly OpView[];
   /** The newest record known of each guest. */
   readonly lastOps: ReadonlyMap<Vmid, OpRecord>;
@@ -76,12 +78,12 @@ export interface GuestViewInput {
   readonly waits: ReadonlyMap<Vmid, Wait>;
 }
 
-/** By ascending vmid: every guest that PVE lists or somebody wants. */
+/** By ascending vmid: every guest that PVE lists, or did when it was last seen, or somebody wants. */
 export function viewGuests(given: GuestViewInput): GuestView[] {
   const input = { ...given, holds: holdsInForce(given) };
   const entries = new Map(input.plan.entries.map((entry) => [entry.vmid, entry]));
   const seen = input.actual?.guests.keys() ?? [];
-  const vmids = new Set([...entries.keys(), ...seen, ...wantedOf(input)]);
+  const vmids = new Set([...entries.keys(), ...seen, ...others(input)]);
   const leading = leadingOps(input.inFlight);
   const waitOf = describeWaits(input);
   return [...vmids]
@@ -93,11 +95,11 @@ export function viewGuests(given: GuestViewInput): GuestView[] {
 }
 
 /** Also before the first plan: somebody may want to hold a guest that cannot be looked at. */
-function wantedOf({ desired, only }: GuestViewInput): Vmid[] {
-  if (desired === null) return [];
-  const { guests, claimedTwice } = desired;
-  if (only === null) return [...guests.keys(), ...claimedTwice.keys()];
-  return [...only].filter((vmid) => guests.has(vmid) || claimedTwice.has(vmid));
+function others({ desired, known, only }: GuestViewInput): Iterable<Vmid> {
+  const maps = [known, ...(desired === null ? [] : [desired.guests, desired.claimedTwice])];
+  return only === null
+    ? maps.flatMap((map) => [...map.keys()])
+    : [...only].filter((vmid) => maps.some((map) => map.has(vmid)));
 }
 
 interface GuestParts {
@@ -113,13 +115,14 @@ function viewGuest(
 ): GuestView {
   const { desired, actual, lastOps } = input;
   const guest = actual?.guests.get(vmid);
+  const named = guest ?? input.known.get(vmid);
   const wanted = desired?.guests.get(vmid);
   const last = lastOps.get(vmid);
   const status = entry?.status ?? (wanted === undefined ? null : 'unknown');
   return {
     vmid,
-    name: guest?.name ?? entry?.name ?? wanted?.name ?? null,
-    kind: guest?.kind ?? entry?.kind ?? wanted?.kind ?? null,
+    name: named?.name ?? entry?.name ?? wanted?.name ?? null,
+    kind: named?.kind ?? entry?.kind ?? wanted?.kind ?? null,
     desired:
       wanted === undefined
         ? null

@@ -14,11 +14,11 @@ import {
   type Vmid,
 } from '../../reconcile/ids.ts';
 import { type Action, DEFAULT_STOP, isTerminal, type OpRecord } from '../../reconcile/op.ts';
-import { blindness } from '../daemon/last-look.ts';
+import { unseen } from '../daemon/last-look.ts';
 import { describeAgent, pauseOf } from './agent-view.ts';
 import { API } from './api.ts';
 import type { GuestFeed } from './guest-feed.ts';
-import { type Nameable, resolveRef } from './guest-ref.ts';
+import { listNameable, resolveRef, unknownGuest } from './guest-ref.ts';
 import { type DescribeWait, describeOp, describeWaits } from './op-document.ts';
 import { recordsOf } from './op-ref.ts';
 import type { PassRunner } from './pass-runner.ts';
@@ -195,28 +195,18 @@ function askedBy(what: string, actor: string | undefined): string {
 
 /** A whole vmid is taken as it is, seen or not: the engine looks for it. */
 function findVmid(ref: string, { looks }: ControlPorts): Vmid {
-  const known = new Map<Vmid, Nameable>();
-  for (const { vmid, name } of looks.desired?.guests.values() ?? [])
-    known.set(vmid, { vmid, name });
-  for (const vmid of looks.desired?.claimedTwice.keys() ?? [])
-    known.set(vmid, { vmid, name: null });
-  for (const { vmid, name } of looks.actual?.guests.values() ?? []) known.set(vmid, { vmid, name });
+  const guests = listNameable(looks);
   const whole = parseVmid(ref);
-  const isNamed = [...known.values()].some(({ name }) => name === ref);
-  return whole !== null && !isNamed ? whole : resolveRef(ref, known.values());
+  const isNamed = guests.some(({ name }) => name === ref);
+  return whole !== null && !isNamed ? whole : resolveRef(ref, guests, unseen(looks.actual));
 }
 
 /** Throws where it is not known: nothing is noted of such a guest. */
 function describeGuest(vmid: Vmid, { ports: { looks }, feed }: HandlerParts): object {
   const guest = feed.find(vmid);
   if (guest !== null) return guest;
-  const { actual } = looks;
-  const why = actual === null ? 'the node has not been looked at yet' : blindness(actual)?.message;
-  if (why !== undefined) {
-    throw new ReconcilerError('service_unavailable', `guest ${vmid} is not known: ${why}`, {
-      context: { vmid },
-    });
-  }
+  const why = unseen(looks.actual);
+  if (why !== null) throw unknownGuest(`${vmid}`, why);
   throw new ReconcilerError('not_found', `guest ${vmid} is not on this node, nor wanted`, {
     context: { vmid },
   });

@@ -36,7 +36,7 @@ export interface ControlPorts {
   readonly ledger: OpLedger;
   /** The journal, read beside its writer. */
   readonly history: JournalReader;
-  readonly looks: Pick<LastLook, 'desired' | 'actual'>;
+  readonly looks: Pick<LastLook, 'desired' | 'actual' | 'known'>;
   readonly lastLogLine: ReadLastLine;
   readonly events: Pick<EventHub, 'subscribe'>;
   /** A pass soon. */

@@ -4,7 +4,8 @@
  */
 import type { DesiredState } from '../../reconcile/desired.ts';
 import type { ErrorCode, Problem } from '../../reconcile/errors.ts';
-import type { ActualState } from '../../reconcile/guest.ts';
+import type { ActualState, Guest } from '../../reconcile/guest.ts';
+import type { Vmid } from '../../reconcile/ids.ts';
 import type { DesiredProvider, GuestApi } from '../../reconcile/ports.ts';
 import type { Config } from '../config/config.ts';
 
@@ -14,6 +15,8 @@ export interface LastLook {
   /** Null until the first read. */
   readonly desired: DesiredState | null;
   readonly actual: ActualState | null;
+  /** Each guest as it was last seen: it leaves when a list comes whole and does not have it. */
+  readonly known: ReadonlyMap<Vmid, Guest>;
 }
 
 export function rememberLooks(ports: {
@@ -22,11 +25,13 @@ export function rememberLooks(ports: {
 }): LastLook {
   let desired: DesiredState | null = null;
   let actual: ActualState | null = null;
+  let known: ReadonlyMap<Vmid, Guest> = new Map();
   return {
     guests: {
       ...ports.guests,
       async observe(request, signal) {
         actual = await ports.guests.observe(request, signal);
+        known = keepUnlisted(known, actual);
         return actual;
       },
     },
@@ -43,7 +48,19 @@ export function rememberLooks(ports: {
     get actual() {
       return actual;
     },
+    get known() {
+      return known;
+    },
   };
+}
+
+/** What the look found, and what it might have found had its lists been whole. */
+function keepUnlisted(
+  known: ReadonlyMap<Vmid, Guest>,
+  actual: ActualState,
+): ReadonlyMap<Vmid, Guest> {
+  const missed = [...known].filter(([, { kind }]) => actual[kind].kind === 'unknown');
+  return missed.length === 0 ? actual.guests : new Map([...missed, ...actual.guests]);
 }
 
 /** Why nothing at all could be seen of the node's guests; null: something could. */
@@ -52,6 +69,15 @@ export function blindness(actual: ActualState | null): Problem | null {
     return null;
   }
   return actual.qemu.problem;
+}
+
+/** Why a guest that is not known may be there all the same; null: all there are have been seen. */
+export function unseen(actual: ActualState | null): Problem | null {
+  if (actual === null) {
+    return { code: 'service_unavailable', message: 'the node has not been looked at yet' };
+  }
+  const list = [actual.qemu, actual.lxc].find(({ kind }) => kind === 'unknown');
+  return list?.kind === 'unknown' ? list.problem : null;
 }
 
 /**

@@ -95,7 +95,8 @@ function modeText({ power, mode }) {
 }
 
 function actualText({ actual, status }) {
-  if (actual === null) return status === 'unknown' ? '?' : 'absent';
+  // Nobody wants it, and it is there: PVE has shown it.
+  if (actual === null) return status === 'unknown' || status === null ? '?' : 'absent';
   const { power, lock, template } = actual;
   if (template) return 'template';
   return lock === null ? power : `${power}, locked: ${lock}`;

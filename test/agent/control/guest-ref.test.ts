@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { type Nameable, resolveRef } from '../../../src/agent/control/guest-ref.ts';
-import { ReconcilerError } from '../../../src/reconcile/errors.ts';
+import { type Problem, ReconcilerError } from '../../../src/reconcile/errors.ts';
 import { parseVmid } from '../../../src/reconcile/ids.ts';
 
 function guest(number: number, name: string | null): Nameable {
@@ -20,9 +20,9 @@ const GUESTS = [
   guest(202, 'twin'),
 ];
 
-function find(ref: string): number | string {
+function find(ref: string, unseen: Problem | null = null): number | string {
   try {
-    return resolveRef(ref, GUESTS);
+    return resolveRef(ref, GUESTS, unseen);
   } catch (error) {
     return error instanceof ReconcilerError ? error.message : String(error);
   }
@@ -48,4 +48,14 @@ describe('a ref names', () => {
   ])('%s', (_name, ref, found) => {
     expect(find(ref)).toBe(found);
   });
+});
+
+test.each<[code: Problem['code'], ends: string]>([
+  ['unauthorized', 'unauthorized: guest "mail" is not known: no such token'],
+  // That PVE does not know the node says nothing of a guest.
+  ['not_found', 'service_unavailable: guest "mail" is not known: no such token'],
+])('where not all could be seen (%s), what is not known may be there', (code, message) => {
+  const unseen = { code, message: 'no such token' };
+  expect(find('mail', unseen)).toBe(message);
+  expect(find('web', unseen)).toBe(101);
 });

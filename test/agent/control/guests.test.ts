@@ -56,6 +56,55 @@ describe('guests', () => {
   });
 });
 
+describe('while PVE cannot be seen', () => {
+  test('a guest keeps the name it was last seen with, also one that nobody wants', async () => {
+    await using world = await openControlWorld({
+      guests: GUESTS,
+      desired: { 101: { power: 'running' } },
+    });
+    world.api.views.isBlind = true;
+    await world.pass();
+    const { guests } = await world.client.call(API.listGuests);
+    expect(guests.map(({ vmid, name, kind }) => [vmid, name, kind])).toEqual([
+      [101, 'web', 'qemu'],
+      [102, 'webmail', 'qemu'],
+      [200, 'db', 'lxc'],
+    ]);
+    expect(guests.map(({ actual, status }) => [actual, status])).toEqual([
+      [null, 'unknown'],
+      [null, null],
+      [null, null],
+    ]);
+    const hold = world.client.call(API.holdGuest, { params: { ref: 'db' } });
+    expect(await hold).toMatchObject({ vmid: 200, hold: { until: null } });
+  });
+
+  test('a guest that has gone since is forgotten once its list comes whole again', async () => {
+    await using world = await openControlWorld({ guests: GUESTS });
+    world.api.views.isBlind = true;
+    await world.pass();
+    world.node.guests.delete(vmidOf(200));
+    world.api.views.isBlind = false;
+    await world.pass();
+    const { guests } = await world.client.call(API.listGuests);
+    expect(guests.map(({ vmid }) => vmid)).toEqual([101, 102]);
+  });
+
+  test("a name that is not known is not said to be nobody's", async () => {
+    await using world = await openControlWorld({ guests: GUESTS, isBlind: true });
+    const ask = (ref: string) => world.client.call(API.getGuest, { params: { ref } });
+    await expect(ask('web')).rejects.toMatchObject({ code: 'service_unavailable' });
+    world.api.views.isBlind = true;
+    await world.pass();
+    for (const ref of ['web', '101']) {
+      await expect(ask(ref)).rejects.toMatchObject({
+        code: 'forbidden',
+        message: expect.stringContaining('the token lacks VM.Audit'),
+      });
+    }
+  });
+});
+
 describe('operator ops', () => {
   test('a start is answered with its op, and the phase has changed by then', async () => {
     await using world = await openControlWorld({ guests: GUESTS });
