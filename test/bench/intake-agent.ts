@@ -72,6 +72,7 @@ export async function startIntakeAgent(
       parts: () => [],
       metrics: async () => ({ type: 'text/plain', text: '' }),
       reportError: (error) => console.error(error),
+      onRefused: () => undefined,
       acceptEnvelope: boundSenders(
         createIntake({
           agent: AGENT,

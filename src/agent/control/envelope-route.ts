@@ -13,7 +13,7 @@ const HINT =
   '`pve-reconciler sign` shows how a signed op looks; docs/SECURITY.md says what is refused';
 
 export function addEnvelopeRoute(app: FastifyInstance, ports: ControlPorts): void {
-  const { acceptEnvelope, ledger } = ports;
+  const { acceptEnvelope, onRefused, ledger } = ports;
   if (acceptEnvelope === undefined) return;
   // In a scope of its own: its parser of bodies is for this route only.
   void app.register(async (scope) => {
@@ -25,8 +25,11 @@ export function addEnvelopeRoute(app: FastifyInstance, ports: ControlPorts): voi
       const bytes = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
       const result = await acceptEnvelope(bytes);
       if (result.kind === 'refused') {
-        const hint = result.code === 'invalid_request' ? { hint: HINT } : {};
-        return sendProblem(problemOf({ ...result, ...hint }, { request_id: request.id }), reply);
+        const { code, message, keyids = [] } = result;
+        const ids = { request_id: request.id };
+        onRefused({ code, message, keyids, ids, peer: request.socket.remoteAddress ?? 'socket' });
+        const hint = code === 'invalid_request' ? { hint: HINT } : {};
+        return sendProblem(problemOf({ ...result, ...hint }, ids), reply);
       }
       if (result.kind === 'accepted') {
         // Its one record: a hub may send a thousand a second, and nothing is read from disk.

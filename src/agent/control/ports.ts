@@ -9,6 +9,7 @@ import type { OpRecord } from '../../reconcile/op.ts';
 import type { OpLedger } from '../../reconcile/ports.ts';
 import type { EventHub } from '../daemon/event-hub.ts';
 import type { LastLook } from '../daemon/last-look.ts';
+import type { Refusal } from '../daemon/refusal-log.ts';
 import type { ReadLastLine } from '../daemon/task-log.ts';
 import type { EnvelopeJson } from '../hub/dsse.ts';
 import type { AgentDocument } from './documents.ts';
@@ -19,7 +20,13 @@ export type PartHealth = AgentDocument['parts'][number];
 /** What became of an envelope; `op` is durable. */
 export type EnvelopeResult =
   | { readonly kind: 'accepted' | 'repeat'; readonly opId: OpId }
-  | { readonly kind: 'refused'; readonly code: ErrorCode; readonly message: string };
+  | {
+      readonly kind: 'refused';
+      readonly code: ErrorCode;
+      readonly message: string;
+      /** As the envelope claims them, where it could be read. */
+      readonly keyids?: readonly string[];
+    };
 
 export interface ControlPorts {
   readonly agent: string;
@@ -49,6 +56,8 @@ export interface ControlPorts {
   readonly metrics: () => Promise<{ readonly type: string; readonly text: string }>;
   /** Signed ops; left out, the route answers 404. Must not throw for what the bytes say. */
   readonly acceptEnvelope?: (bytes: Buffer) => Promise<EnvelopeResult>;
+  /** Told of each signed op that was refused; must not throw. */
+  readonly onRefused: (refusal: Refusal) => void;
   /** An op's end signed with the agent's key; null while it has not ended, may be tried again,
    * or is not durable. */
   readonly sealReceipt?: (latest: OpRecord) => EnvelopeJson | null;

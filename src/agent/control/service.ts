@@ -4,14 +4,14 @@ import { openReader } from '../../journal/reader.ts';
 import { isTerminal } from '../../reconcile/op.ts';
 import type { Agent, Service, StartService } from '../daemon/daemon.ts';
 import { blindness, desiredProblems } from '../daemon/last-look.ts';
-import { createMetrics, type HubState, type Metrics } from '../daemon/metrics.ts';
+import { createMetrics, type HubState } from '../daemon/metrics.ts';
 import { createTaskLog } from '../daemon/task-log.ts';
 import { systemClock, systemRandom } from '../system.ts';
 import type { ControlPorts, PartHealth, ReadinessReason } from './ports.ts';
 import { startControlServer } from './server.ts';
 
 export interface ControlServiceOptions {
-  readonly acceptEnvelope?: AcceptEnvelope;
+  readonly acceptEnvelope?: NonNullable<ControlPorts['acceptEnvelope']>;
   readonly sealReceipt?: ControlPorts['sealReceipt'];
   /** What else keeps the agent from being ready. */
   readonly reasons?: () => readonly ReadinessReason[];
@@ -43,6 +43,7 @@ export function createControlService(options: ControlServiceOptions = {}): Start
       }),
       agent.requests.subscribe(metrics.onRequest),
       agent.syncs.subscribe(metrics.onSynced),
+      agent.refusals.subscribe(({ code }) => metrics.countRejection(code)),
     ];
     const server = await startControlServer(
       {
@@ -64,9 +65,8 @@ export function createControlService(options: ControlServiceOptions = {}): Start
         parts: () => partsOf(agent, options),
         metrics: () => metrics.render(),
         reportError: (error, requestId) => log.error({ err: error, request_id: requestId }, 'API'),
-        ...(acceptEnvelope === undefined
-          ? {}
-          : { acceptEnvelope: counted(acceptEnvelope, metrics) }),
+        onRefused: agent.refusals.tell,
+        ...(acceptEnvelope === undefined ? {} : { acceptEnvelope }),
         ...(sealReceipt === undefined ? {} : { sealReceipt }),
       },
       config.control,
@@ -79,16 +79,6 @@ export function createControlService(options: ControlServiceOptions = {}): Start
       },
     };
     return service;
-  };
-}
-
-type AcceptEnvelope = NonNullable<ControlPorts['acceptEnvelope']>;
-
-function counted(accept: AcceptEnvelope, metrics: Metrics): AcceptEnvelope {
-  return async (bytes) => {
-    const result = await accept(bytes);
-    if (result.kind === 'refused') metrics.countRejection(result.code);
-    return result;
   };
 }
 

@@ -10,6 +10,7 @@ import { createEventLogger, type Log } from './log.ts';
 import { openingNotes } from './open-ledger.ts';
 import { createPassLoop, type PassLoop } from './pass-loop.ts';
 import { createProblemReporter } from './problem-reporter.ts';
+import { createRefusalLogger } from './refusal-log.ts';
 import type { Session } from './session.ts';
 
 export interface Agent extends Session {
@@ -28,7 +29,7 @@ export async function runDaemon(
   session: Session,
   { log, signal, services }: { log: Log; signal: AbortSignal; services: readonly StartService[] },
 ): Promise<void> {
-  const { engine, config, events, looks, journal } = session;
+  const { engine, config, events, looks, refusals, journal } = session;
   const loop = createPassLoop({
     clock: systemClock,
     intervalMs: config.policy.intervalMs,
@@ -37,6 +38,7 @@ export async function runDaemon(
   const halt = new AbortController();
   const unsubscribe = [
     events.subscribe(createEventLogger(log)),
+    refusals.subscribe(createRefusalLogger(log, systemClock)),
     events.subscribe((event) => {
       if (event.kind === 'halted') halt.abort(event.error);
       if (event.kind === 'pass') reportProblems();

@@ -23,6 +23,7 @@ import { type Broadcast, createBroadcast } from './broadcast.ts';
 import { createEventHub, type EventHub } from './event-hub.ts';
 import { blindness, type LastLook, rememberLooks, unseenHint } from './last-look.ts';
 import { openForWriting, readLedger } from './open-ledger.ts';
+import type { Refusal } from './refusal-log.ts';
 import { actAsOwner } from './state-owner.ts';
 
 export interface Session extends AsyncDisposable {
@@ -39,6 +40,8 @@ export interface Session extends AsyncDisposable {
   /** Each request to PVE that has ended, and each sync of the journal: for metrics. */
   readonly requests: Broadcast<RequestInfo>;
   readonly syncs: Broadcast<SyncedBatch>;
+  /** Each signed op that was refused, whichever way it came. */
+  readonly refusals: Broadcast<Refusal>;
 }
 
 export async function openSession(
@@ -99,6 +102,7 @@ export async function openSession(
     events,
     requests,
     syncs,
+    refusals: createBroadcast<Refusal>(),
     [Symbol.asyncDispose]: () => stack.disposeAsync(),
   };
 }

@@ -67,7 +67,7 @@ export function createSignedOpsPart(session: Session): SignedOpsPart {
 }
 
 async function connect(
-  { config, journal, engine, events, log }: Agent,
+  { config, journal, engine, events, refusals, log }: Agent,
   own: { readonly key: Awaited<ReturnType<typeof openAgentKey>>; readonly accept: AcceptEnvelope },
 ): Promise<HubService | null> {
   if (config.hub === null || journal === null) return null;
@@ -82,6 +82,7 @@ async function connect(
     history: openReader(config.stateDir),
     engine,
     events,
+    refusals,
     log,
   });
 }

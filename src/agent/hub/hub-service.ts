@@ -8,7 +8,9 @@ import type { TlsTrust } from '../../proxmox/trust.ts';
 import type { Clock, Random } from '../../reconcile/clock.ts';
 import type { Engine } from '../../reconcile/engine.ts';
 import { assertNever } from '../../reconcile/errors.ts';
+import type { Broadcast } from '../daemon/broadcast.ts';
 import type { EventHub } from '../daemon/event-hub.ts';
+import type { Refusal } from '../daemon/refusal-log.ts';
 import type { SigningKey } from './agent-key.ts';
 import { createAgentSigner } from './agent-signer.ts';
 import { envelopeText } from './dsse.ts';
@@ -31,6 +33,7 @@ export interface HubServiceParts {
   readonly engine: Pick<Engine, 'isAtWork'>;
   readonly events: EventHub;
   readonly accept: AcceptEnvelope;
+  readonly refusals: Pick<Broadcast<Refusal>, 'tell'>;
   readonly log: {
     info(fields: object, text: string): void;
     warn(fields: object, text: string): void;
@@ -75,6 +78,7 @@ export async function startHubService(parts: HubServiceParts): Promise<HubServic
     signer,
     cursor,
     keepCursor: (next) => journal.ledger.note({ kind: 'hub_cursor', cursor: next }),
+    onRefused: (refusal) => parts.refusals.tell({ ...refusal, peer: parts.url }),
     onState(next) {
       logState(state, next, log);
       state = next;

@@ -10,7 +10,7 @@ import { assertNever, type Problem } from '../../reconcile/errors.ts';
 import { CLOCK_SKEW_MS, type OpRequest, type SubmitResult } from '../../reconcile/intake.ts';
 import type { EnvelopeResult } from '../control/ports.ts';
 import type { ClockGuard } from './clock-guard.ts';
-import { parseEnvelope } from './dsse.ts';
+import { type Envelope, parseEnvelope } from './dsse.ts';
 import { LIFETIME_MAX_MS, type SignedOp } from './op-payload.ts';
 import type { Signer, SignerRing } from './signers.ts';
 import { verifyEnvelope } from './verify.ts';
@@ -65,6 +65,12 @@ async function accept(bytes: Uint8Array, parts: IntakeParts): Promise<EnvelopeRe
   if (parsed.kind === 'invalid')
     return refused({ code: 'invalid_request', message: parsed.reason });
   const { envelope } = parsed;
+  const result = await decide(envelope, parts);
+  if (result.kind !== 'refused') return result;
+  return { ...result, keyids: envelope.signatures.map(({ keyid }) => keyid) };
+}
+
+async function decide(envelope: Envelope, parts: IntakeParts): Promise<EnvelopeResult> {
   const nowMs = parts.clock.now();
   const verified = verifyEnvelope(envelope, { signers: parts.signers.signers(), nowMs });
   if (verified.kind === 'refused') return refused(verified.problem);

@@ -14,6 +14,7 @@
 import type { Clock, Random } from '../../reconcile/clock.ts';
 import type { ErrorCode, Problem } from '../../reconcile/errors.ts';
 import { EventParser, type ServerEvent } from '../control/server-events.ts';
+import type { Refusal } from '../daemon/refusal-log.ts';
 import type { AgentSigner } from './agent-signer.ts';
 import { backoffMs } from './backoff.ts';
 import { envelopeText } from './dsse.ts';
@@ -71,6 +72,8 @@ export interface StreamParts {
   readonly cursor: string | null;
   /** Resolves when it is durable. */
   readonly keepCursor: (cursor: string) => Promise<void>;
+  /** Told of each op whose refusal the hub has; must not throw. */
+  readonly onRefused: (refusal: Omit<Refusal, 'peer'>) => void;
   /** Told of each change; must not throw. */
   readonly onState: (state: StreamState) => void;
 }
@@ -159,6 +162,8 @@ export class HubStream {
       if (PASSING.has(result.code)) return problem;
       const failure = await this.#refuse(event.id, problem, signal);
       if (failure !== null) return { code: 'service_unavailable', message: failure.message };
+      const { keyids = [] } = result;
+      this.#parts.onRefused({ ...problem, keyids, ids: { event_id: event.id } });
     } else {
       this.#isSound = true;
     }

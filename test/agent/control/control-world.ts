@@ -113,6 +113,7 @@ export async function openControlWorld(setup: WorldSetup = {}): Promise<ControlW
     parts: () => [{ name: 'journal', ok: true, message: 'open' }],
     metrics: async () => ({ type: 'text/plain; version=0.0.4', text: 'up 1\n' }),
     reportError: (error) => errors.push(error),
+    onRefused: () => undefined,
     ...(setup.acceptEnvelope === undefined ? {} : { acceptEnvelope: setup.acceptEnvelope }),
   };
   const addresses = { socket, listen: null, public: null, ...setup.addresses };

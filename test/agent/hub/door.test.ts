@@ -44,6 +44,18 @@ describe('an envelope that is wrong', () => {
     expect(door.errors).toEqual([]);
   });
 
+  test('what the intake refused is told of by what its sender was told', async () => {
+    const { text: body } = await door.post(sealed({ agent: 'pve9' }));
+    const { code, detail, request_id } = JSON.parse(body);
+    expect(door.refusals.at(-1)).toEqual({
+      code,
+      message: detail,
+      keyids: ['hub-1'],
+      peer: '127.0.0.1',
+      ids: { request_id },
+    });
+  });
+
   test('10 MB that do not say how much they are', async () => {
     async function* much() {
       for (let count = 0; count < 160; count += 1) yield Buffer.alloc(64 * 1024, 97);

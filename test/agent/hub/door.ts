@@ -7,6 +7,7 @@ import type { Readable } from 'node:stream';
 import { Pool } from 'undici';
 import { startControlServer } from '../../../src/agent/control/server.ts';
 import { rememberLooks } from '../../../src/agent/daemon/last-look.ts';
+import type { Refusal } from '../../../src/agent/daemon/refusal-log.ts';
 import { JournalReader } from '../../../src/journal/reader.ts';
 import { seededRandom } from '../../support/seeded-random.ts';
 import { VirtualClock } from '../../support/virtual-clock.ts';
@@ -23,6 +24,7 @@ export interface Door extends AsyncDisposable {
   readonly agent: SmallAgent<VirtualClock>;
   /** What nobody foresaw. */
   readonly errors: readonly unknown[];
+  readonly refusals: readonly Refusal[];
   /** Envelopes that came as far as the intake. */
   readonly accepted: () => number;
   post(body: Buffer | Readable): Promise<Answer>;
@@ -35,6 +37,7 @@ export async function openDoor(ring: TestRing): Promise<Door> {
   const agent = await SmallAgent.start(ring, clock);
   const dir = mkdtempSync(join(tmpdir(), 'door-'));
   const errors: unknown[] = [];
+  const refusals: Refusal[] = [];
   let accepted = 0;
   const server = await startControlServer(
     {
@@ -56,6 +59,7 @@ export async function openDoor(ring: TestRing): Promise<Door> {
       metrics: async () => ({ type: 'text/plain', text: '' }),
       lastLogLine: async () => null,
       reportError: (error) => errors.push(error),
+      onRefused: (refusal) => refusals.push(refusal),
       acceptEnvelope: (bytes) => {
         accepted += 1;
         return agent.accept(bytes);
@@ -68,6 +72,7 @@ export async function openDoor(ring: TestRing): Promise<Door> {
   return {
     agent,
     errors,
+    refusals,
     accepted: () => accepted,
     async post(body) {
       const answer = await pool.request({ method: 'POST', path: '/v1/ops', body });

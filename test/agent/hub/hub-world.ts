@@ -55,6 +55,7 @@ export class HubWorld implements AsyncDisposable {
       engine: agent.engine,
       events: agent.events,
       accept: agent.accept,
+      refusals: { tell: () => undefined },
       log: {
         info: () => hub.note(),
         warn: (_fields, text) => {

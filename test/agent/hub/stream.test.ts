@@ -9,10 +9,13 @@ import { VirtualClock } from '../../support/virtual-clock.ts';
 
 const opId = parseOpId('0000000000000001');
 
-/** The cursors that are noted when these events come in one connection, then the end. */
-async function notedAfter(events: readonly EnvelopeResult['kind'][]): Promise<string[]> {
+/** What is noted and told when these events come in one connection, then the end. */
+async function runStream(
+  events: readonly EnvelopeResult['kind'][],
+): Promise<{ readonly noted: readonly string[]; readonly refusals: readonly object[] }> {
   const clock = new VirtualClock();
   const noted: string[] = [];
+  const refusals: object[] = [];
   const stop = new AbortController();
   const left = [...events];
   async function* body(): AsyncGenerator<Uint8Array> {
@@ -28,7 +31,9 @@ async function notedAfter(events: readonly EnvelopeResult['kind'][]): Promise<st
     },
     accept: async () => {
       const kind = left.shift() ?? 'refused';
-      if (kind === 'refused') return { kind, code: 'signature_invalid', message: 'no' };
+      if (kind === 'refused') {
+        return { kind, code: 'signature_invalid', message: 'no', keyids: ['hub-1'] };
+      }
       if (opId === null) throw new Error('no op id');
       return { kind, opId };
     },
@@ -37,20 +42,28 @@ async function notedAfter(events: readonly EnvelopeResult['kind'][]): Promise<st
     },
     cursor: null,
     keepCursor: async (cursor) => void noted.push(cursor),
+    onRefused: (refusal) => refusals.push(refusal),
     onState: () => undefined,
   });
   await clock.until(stream.run(stop.signal), 600_000);
-  return noted;
+  return { noted, refusals };
 }
 
 test.each<['refused' | 'repeat']>([['refused'], ['repeat']])(
   'a flood of what is %s notes its place once a second, and its last when it ends',
   async (kind) => {
-    expect(await notedAfter(Array.from({ length: 5_000 }, () => kind))).toEqual(['1', '5000']);
+    const { noted } = await runStream(Array.from({ length: 5_000 }, () => kind));
+    expect(noted).toEqual(['1', '5000']);
   },
 );
 
 test('an op that was taken in is noted at once', async () => {
   const events = ['refused', 'refused', 'accepted', 'refused', 'accepted'] as const;
-  expect(await notedAfter(events)).toEqual(['1', '3', '5']);
+  expect((await runStream(events)).noted).toEqual(['1', '3', '5']);
+});
+
+test('an op that was refused is told of once the hub has its refusal', async () => {
+  const { refusals } = await runStream(['accepted', 'refused']);
+  const told = { code: 'signature_invalid', message: 'no', keyids: ['hub-1'] };
+  expect(refusals).toEqual([{ ...told, ids: { event_id: '2' } }]);
 });
