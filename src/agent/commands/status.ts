@@ -37,16 +37,19 @@ const AGO_SHOWN_MS = 1_500;
 /** Back to the top left, and everything below it gone. */
 const CLEAR = '\u001B[H\u001B[J';
 
+/** Every code in full: it is what the tables of docs/OPERATING.md go by. */
+const CODE_CHARS = 20;
+
 const COLUMNS: readonly Column[] = [
   { title: 'VMID' },
   { title: 'NAME', isFlexible: true },
-  { title: 'KIND', leftOut: 1 },
-  { title: 'DESIRED', leftOut: 3 },
+  { title: 'KIND', leftOut: 2 },
+  { title: 'DESIRED', leftOut: 4 },
   { title: 'ACTUAL', leftOut: 5 },
   { title: 'DRIFT' },
-  { title: 'PHASE', leftOut: 4 },
-  { title: 'LAST OP', leftOut: 2 },
-  { title: 'CONDITIONS', isFlexible: true },
+  { title: 'PHASE', leftOut: 3 },
+  { title: 'LAST OP', leftOut: 1 },
+  { title: 'CONDITIONS', isFlexible: true, least: CODE_CHARS },
 ];
 const DRIFT_COLUMN = 5;
 

@@ -4,12 +4,17 @@ export interface Column {
   readonly title: string;
   /** Cut first where there is too little room; others keep their width. */
   readonly isFlexible?: boolean;
-  /** Left out where it does not fit even so, the smallest first; others stay whatever happens. */
+  /** A flexible one is not cut below this; others are left out before. */
+  readonly least?: number;
+  /**
+   * Left out where it does not fit even so, empty ones first, then the smallest; others stay
+   * whatever happens.
+   */
   readonly leftOut?: number;
 }
 
 const GAP = 2;
-/** A flexible column is not cut below this: what is left would say nothing. */
+/** What is left of a flexible column below this says nothing. */
 const FLEXIBLE_MIN = 8;
 
 /** Lines without trailing blanks; `paint` may colour a cell and must not change its width. */
@@ -27,8 +32,10 @@ export function formatTable(
   const needed = columns.map((column, i) =>
     rows.reduce((most, row) => Math.max(most, row[i]?.length ?? 0), column.title.length),
   );
-  const shown = choose(needed, columns, width);
-  const widths = fit(needed, columns, { shown, width });
+  const least = needed.map((each, i) => Math.min(each, leastOf(columns[i], each)));
+  const isEmpty = columns.map((_, i) => rows.every((row) => (row[i] ?? '') === ''));
+  const shown = choose(least, columns, { isEmpty, width });
+  const widths = fit(needed, least, { shown, width });
   const line = (cells: readonly string[], row: readonly string[] | null): string =>
     shown
       .map((i) => {
@@ -47,14 +54,22 @@ export function formatTable(
   ];
 }
 
+function leastOf(column: Column | undefined, needed: number): number {
+  return column?.isFlexible === true ? (column.least ?? FLEXIBLE_MIN) : needed;
+}
+
 /** The columns that there is room for, as indexes. */
-function choose(needed: readonly number[], columns: readonly Column[], width: number): number[] {
-  const least = needed.map((each, i) =>
-    columns[i]?.isFlexible === true ? Math.min(each, FLEXIBLE_MIN) : each,
-  );
+function choose(
+  least: readonly number[],
+  columns: readonly Column[],
+  { isEmpty, width }: { readonly isEmpty: readonly boolean[]; readonly width: number },
+): number[] {
   const order = columns
-    .flatMap(({ leftOut }, i) => (leftOut === undefined ? [] : [{ leftOut, i }]))
-    .sort((a, b) => a.leftOut - b.leftOut);
+    .flatMap(({ leftOut }, i) => {
+      if (leftOut === undefined) return [];
+      return [{ rank: isEmpty[i] === true ? 0 : leftOut, i }];
+    })
+    .sort((a, b) => a.rank - b.rank);
   const shown = new Set(columns.keys());
   for (const { i } of order) {
     if (totalWidth([...shown].map((each) => least[each] ?? 0)) <= width) break;
@@ -67,10 +82,10 @@ function totalWidth(widths: readonly number[]): number {
   return widths.reduce((sum, each) => sum + each, 0) + GAP * (widths.length - 1);
 }
 
-/** Takes what is too much from the widest flexible columns. */
+/** Takes what is too much from the widest that are above their least. */
 function fit(
   needed: readonly number[],
-  columns: readonly Column[],
+  least: readonly number[],
   { shown, width }: { readonly shown: readonly number[]; readonly width: number },
 ): readonly number[] {
   const widths = [...needed];
@@ -78,7 +93,7 @@ function fit(
   while (excess > 0) {
     let widest = -1;
     for (const i of shown) {
-      const isCandidate = columns[i]?.isFlexible === true && (widths[i] ?? 0) > FLEXIBLE_MIN;
+      const isCandidate = (widths[i] ?? 0) > (least[i] ?? 0);
       if (isCandidate && (widths[i] ?? 0) > (widths[widest] ?? 0)) widest = i;
     }
     if (widest < 0) break;

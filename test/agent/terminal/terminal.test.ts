@@ -101,6 +101,20 @@ describe('a table', () => {
     expect(titles).toEqual(['ID  KIND  STATE', 'ID  KIND  STATE', 'ID  STATE', 'ID']);
   });
 
+  test('leaves empty columns out first, and cuts no column below its least before that', () => {
+    const some = [
+      { title: 'ID' },
+      { title: 'STATE', leftOut: 1 },
+      { title: 'LAST', leftOut: 2 },
+      { title: 'WHY', isFlexible: true, least: 12 },
+    ];
+    const table = (width: number) =>
+      formatTable(some, [['100', 'up', '', 'locked: by a backup']], { width })[1];
+    expect(table(32)).toBe('100  up           locked: by a …');
+    expect(table(25)).toBe('100  up     locked: by a…');
+    expect(table(18)).toBe('100  locked: by a…');
+  });
+
   test('fits the terminal: what may be cut is cut, the widest first', () => {
     expect(formatTable(columns, rows, { width: 40 })).toEqual(
       [
