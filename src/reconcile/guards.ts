@@ -150,9 +150,12 @@ function holdByTag({ guest: { tags, config } }: Pick<HoldInput, 'guest'>): Verdi
 }
 
 function holdByPerson({ memory: { hold } }: Pick<HoldInput, 'memory'>): Verdict | null {
-  if (hold === null) return null;
-  const code = hold.reason.startsWith('flapping') ? 'flapping' : 'on_hold';
-  return wait(code, `on hold: ${hold.reason}`, until(hold.untilMs));
+  return hold && { kind: 'wait', condition: conditionOfHold(hold) };
+}
+
+export function conditionOfHold({ reason, untilMs }: Hold): Condition {
+  const code = reason.startsWith('flapping') ? 'flapping' : 'on_hold';
+  return { code, message: `on hold: ${reason}`, ...until(untilMs) };
 }
 
 function holdByBackoff({ memory: { backoff } }: HoldInput): Verdict | null {

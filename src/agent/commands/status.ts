@@ -27,6 +27,7 @@ import { desiredProblems, unseenHint } from '../daemon/last-look.ts';
 import { assertSighted, openSession } from '../daemon/session.ts';
 import { EXIT, type ExitCode } from '../errors.ts';
 import { systemClock } from '../system.ts';
+import { whyText } from '../terminal/op-wait.ts';
 import { type Column, formatTable } from '../terminal/table.ts';
 import { type Channel, type Colour, printable } from '../terminal/terminal.ts';
 import { resolveRefs } from './plan.ts';
@@ -176,17 +177,16 @@ function pauseText({ until, reason }: Status['pause']): string {
   return `reconciling is paused ${until === null ? 'until it is resumed' : `until ${until}`}${why}`;
 }
 
-function conditionsText({ waiting_for: waiting, conditions, hold }: GuestView): string {
-  const message = `on hold: ${hold?.reason}`;
-  // The plan does not name it where a tag holds the guest too, or nobody wants anything of it.
-  const isNamed = conditions.some((condition) => condition['message'] === message);
-  const held = hold === null || isNamed ? [] : [{ code: 'on_hold', message, until: hold.until }];
-  return [...(waiting ? [waiting] : []), ...conditions, ...held]
+function conditionsText({ waiting_for: waiting, conditions }: GuestView): string {
+  const isSaid = (condition: GuestView['conditions'][number]): boolean =>
+    condition['code'] === waiting?.code && condition['message'] === waiting?.message;
+  const others = conditions
+    .filter((condition) => !isSaid(condition))
     .map(({ code, message, until }) => {
       const end = typeof until === 'string' ? `, until ${until}` : '';
       return printable(`${String(code)}: ${String(message)}${end}`);
-    })
-    .join('; ');
+    });
+  return [...(waiting === null ? [] : [whyText(waiting)]), ...others].join('; ');
 }
 
 /** In sync or not: what somebody who has a second reads. */

@@ -4,12 +4,13 @@
  */
 import type { DesiredState, Mode } from '../../reconcile/desired.ts';
 import type { Phase, Wait } from '../../reconcile/events.ts';
+import { conditionOfHold } from '../../reconcile/guards.ts';
 import type { ActualState, Guest } from '../../reconcile/guest.ts';
 import { holdsInForce } from '../../reconcile/hold.ts';
 import type { Vmid } from '../../reconcile/ids.ts';
 import type { OpRecord } from '../../reconcile/op.ts';
 import { leadingOps, phaseOf } from '../../reconcile/phase.ts';
-import type { Plan, PlanEntry } from '../../reconcile/plan.ts';
+import type { Condition, Plan, PlanEntry } from '../../reconcile/plan.ts';
 import type { Hold, OpView } from '../../reconcile/ports.ts';
 import { timeText } from '../time-text.ts';
 import { type DescribeWait, describeWaits, type WaitDocument } from './op-document.ts';
@@ -118,6 +119,7 @@ function viewGuest(
   const named = guest ?? input.known.get(vmid);
   const wanted = desired?.guests.get(vmid);
   const last = lastOps.get(vmid);
+  const hold = input.holds.get(vmid) ?? null;
   const status = entry?.status ?? (wanted === undefined ? null : 'unknown');
   return {
     vmid,
@@ -133,8 +135,11 @@ function viewGuest(
     changes: entry === undefined ? [] : planEntryDocument(entry)['changes'],
     // Also of an op that still waits: whoever asked for it sees at once that it was taken.
     phase: leading === undefined ? 'steady' : phaseOf(leading.latest.kind),
-    conditions: (entry?.conditions ?? []).map(conditionDocument),
-    hold: viewHold(input.holds.get(vmid)),
+    conditions: withHold(entry?.conditions ?? [], hold).map(conditionDocument),
+    hold: hold && {
+      until: hold.untilMs === null ? null : timeText(hold.untilMs),
+      reason: hold.reason,
+    },
     waiting_for: leading === undefined ? null : waitOf(leading.opId),
     last_op:
       last === undefined
@@ -147,10 +152,17 @@ function driftOf(status: GuestView['status']): boolean | null {
   return status === null || status === 'unknown' ? null : status === 'drift';
 }
 
-function viewHold(hold: Hold | undefined): GuestView['hold'] {
-  if (hold === undefined) return null;
-  const { untilMs, reason } = hold;
-  return { until: untilMs === null ? null : timeText(untilMs), reason };
+/**
+ * A hold shows before the next pass. No plan names it where a tag holds the guest too, where the
+ * guest could not be read, or where nobody wants anything of it.
+ */
+function withHold(planned: readonly Condition[], hold: Hold | null): readonly Condition[] {
+  if (hold === null) return planned;
+  const held = conditionOfHold(hold);
+  const isHeld = ({ message }: Condition): boolean => message === held.message;
+  return planned.some(isHeld)
+    ? planned.map((condition) => (isHeld(condition) ? held : condition))
+    : [...planned, held];
 }
 
 function viewActual(guest: Guest): ActualView {

@@ -110,10 +110,9 @@ export function driftOf({ status }) {
 }
 
 /** The one thing that matters most. */
-function whyOf({ waiting_for: wait, hold, conditions }) {
+function whyOf({ waiting_for: wait, conditions }) {
   if (wait !== null) return wait.message;
-  if (conditions.length > 0) return conditions.map(({ message }) => message).join('; ');
-  return hold === null ? '' : `on hold: ${hold.reason}`;
+  return conditions.map(({ message }) => message).join('; ');
 }
 
 export function needsLook({ status, phase, conditions, last_op: last }) {

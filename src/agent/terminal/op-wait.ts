@@ -17,7 +17,12 @@ export async function askWhyItWaits(
   return wait;
 }
 
-export function waitText({ code, message, until }: WaitDocument): string {
+export function waitText(wait: WaitDocument): string {
+  return `waits: ${whyText(wait)}`;
+}
+
+/** `until` is no end that is known: what it waits for may be over sooner, or not be over then. */
+export function whyText({ code, message, until }: WaitDocument): string {
   const again = until === undefined ? '' : `; looked at again, or given up, at ${until}`;
-  return `waits: ${code}: ${printable(message)}${again}`;
+  return `${code}: ${printable(message)}${again}`;
 }

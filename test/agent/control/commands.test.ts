@@ -20,6 +20,7 @@ import { runOpsCancel } from '../../../src/agent/commands/ops-cancel.ts';
 import { runOpsWait } from '../../../src/agent/commands/ops-wait.ts';
 import { runStatus } from '../../../src/agent/commands/status.ts';
 import { createTerminal } from '../../../src/agent/terminal/terminal.ts';
+import { parseVmid } from '../../../src/reconcile/ids.ts';
 import {
   type ControlWorld,
   openControlWorld,
@@ -62,7 +63,7 @@ afterEach(() => rm(folder, { recursive: true }));
 
 async function sitDown(
   world: ControlWorld,
-  options: { isJson?: boolean; isTerminal?: boolean } = {},
+  options: { isJson?: boolean; isTerminal?: boolean; columns?: number } = {},
 ): Promise<Desk> {
   const configFile = join(folder, 'config.yaml');
   await writeFile(
@@ -72,6 +73,8 @@ async function sitDown(
   const out = new Recorder();
   const err = new Recorder();
   err.isTTY = options.isTerminal ?? false;
+  out.isTTY = options.columns !== undefined;
+  out.columns = options.columns ?? out.columns;
   const interrupt = new AbortController();
   const terminal = createTerminal({ out, err }, { NO_COLOR: '1', LANG: 'C.UTF-8' });
   const isJson = options.isJson ?? false;
@@ -279,6 +282,53 @@ describe('through the agent', () => {
     expect(rows[1]).toMatch(/^101 .* on_hold: on hold: held by .*, until 2026-11-20T12:30:00/);
     expect(rows[2]).toMatch(/^102 .* on_hold: on hold: held by .*, until 2026-11-20T12:40:00/);
     expect(rows.join('\n').match(/on_hold/g)).toHaveLength(2);
+  });
+
+  test.each([80, 100])('status in %i columns has every condition by its code', async (columns) => {
+    await using world = await setUp({
+      guests: { ...GUESTS, 104: { running: true, config: { name: 'a-rather-long-name' } } },
+      desired: {
+        101: { power: 'running', mode: 'observe' },
+        102: { power: 'running', mode: 'observe' },
+        104: { power: 'running', config: { cores: 4 } },
+      },
+    });
+    world.node.guest(104).lock = 'backup';
+    await world.pass();
+    const { context, out } = await sitDown(world, { columns });
+    await runStatus(context, { refs: [] });
+    const rows = out.text.split('\n');
+    expect(rows.find((row) => row.startsWith('102'))).toMatch(/ observe_only: .*…$/);
+    expect(rows.find((row) => row.startsWith('104'))).toMatch(/ guest_locked: .*…$/);
+    expect(Math.max(...rows.map((row) => row.length))).toBeLessThanOrEqual(columns);
+  });
+
+  test('status names a hold by its kind before the next pass, and where its guest cannot be read', async () => {
+    await using world = await setUp({ desired: { 101: { power: 'running' } } });
+    const reason = 'flapping: it needed too many starts';
+    const vmid = parseVmid(101);
+    if (vmid === null) throw new Error('no vmid');
+    await world.journal.ledger.note({ kind: 'hold', hold: { vmid, untilMs: null, reason } });
+    const { context, out } = await sitDown(world);
+    await runStatus(context, { refs: ['web'] });
+    world.api.views.isBlind = true;
+    await world.pass();
+    await runStatus(context, { refs: ['web'] });
+    expect(out.text.match(/flapping: .*it needed/g)).toHaveLength(2);
+    expect(out.text).not.toContain('on_hold');
+  });
+
+  test('what an op waits for is not said to end when it is looked at again', async () => {
+    await using world = await setUp();
+    world.node.guest(102).lock = 'backup';
+    const { context, out } = await sitDown(world);
+    await untilAnswered(world, runGuestOp(context, { kind: 'start', ref: 'mail' }));
+    await world.clock.advanceTo(world.clock.elapsedMs + 1_000);
+    out.text = '';
+    await runStatus(context, { refs: ['mail'] });
+    expect(out.text).toMatch(
+      /guest_locked: the guest is locked \(backup\); looked at again, or given up, at \d{4}-/,
+    );
   });
 
   test('status does not call in sync what a rejected document wants', async () => {
