@@ -1,14 +1,15 @@
 /** `ops list`: the journal's ops, newest first. Reads the files; needs neither agent nor lock. */
 import { openReader } from '../../journal/reader.ts';
 import { parseDurationMs } from '../../reconcile/desired.ts';
-import { parseVmid, type Vmid } from '../../reconcile/ids.ts';
-import type { OpRecord } from '../../reconcile/op.ts';
+import { type OpId, parseVmid, type Vmid } from '../../reconcile/ids.ts';
+import { isTerminal, type OpRecord } from '../../reconcile/op.ts';
 import { type CommandContext, printJson, usageError } from '../command-line/command.ts';
 import { loadConfig } from '../config/config.ts';
-import { describeOp } from '../control/op-document.ts';
+import { describeOp, type WaitDocument } from '../control/op-document.ts';
 import { EXIT, type ExitCode } from '../errors.ts';
 import { systemClock } from '../system.ts';
 import { actionText, STATE_COLOURS } from '../terminal/op-text.ts';
+import { askWhyOpsWait, whyText } from '../terminal/op-wait.ts';
 import { type Column, formatTable } from '../terminal/table.ts';
 import { printable } from '../terminal/terminal.ts';
 
@@ -40,7 +41,7 @@ export async function runOpsList(
   }
   const since = options.since === undefined ? {} : { sinceMs: parseSince(options.since) };
   const limit = parseLimit(options.limit);
-  const { stateDir } = await loadConfig(context.configFile);
+  const { stateDir, control } = await loadConfig(context.configFile);
   const guest = options.guest === undefined ? {} : { vmid: await findVmid(context, options.guest) };
   const ops = await openReader(stateDir).listOps({
     state: options.inFlight === true ? 'in_flight' : options.failed === true ? 'failed' : 'all',
@@ -49,16 +50,26 @@ export async function runOpsList(
     // One more says whether there are others.
     limit: limit + 1,
   });
-  show(context, ops.slice(0, limit));
+  const shown = ops.slice(0, limit);
+  const isAnyInFlight = shown.some(({ state }) => !isTerminal(state));
+  const waits = isAnyInFlight ? await askWhyOpsWait(control.socket) : NO_WAITS;
+  show(context, shown, waits);
   if (ops.length > limit) {
     context.terminal.err.line(`the newest ${limit}; older ones with --limit N, or see --since`);
   }
   return EXIT.ok;
 }
 
-function show({ terminal: { out }, ...context }: CommandContext, ops: readonly OpRecord[]): void {
+const NO_WAITS: ReadonlyMap<OpId, WaitDocument> = new Map();
+
+function show(
+  { terminal: { out }, ...context }: CommandContext,
+  ops: readonly OpRecord[],
+  waits: ReadonlyMap<OpId, WaitDocument>,
+): void {
+  const waitOf = ({ op_id }: OpRecord): WaitDocument | null => waits.get(op_id) ?? null;
   if (context.isJson) {
-    return printJson({ out, err: out }, { ops: ops.map((op) => describeOp([op], null)) });
+    return printJson({ out, err: out }, { ops: ops.map((op) => describeOp([op], waitOf(op))) });
   }
   if (ops.length === 0) return out.line('no ops');
   const rows = ops.map((op) => [
@@ -68,7 +79,7 @@ function show({ terminal: { out }, ...context }: CommandContext, ops: readonly O
     op.origin,
     op.state,
     op.at.replace(/\.\d+Z$/, 'Z'),
-    op.error === undefined ? '' : printable(`${op.error.code}: ${op.error.message}`),
+    whyOf(op, waitOf(op)),
   ]);
   const states = new Map(ops.map((op) => [op.op_id as string, op.state]));
   const paint = (text: string, column: number, row: readonly string[] | null): string => {
@@ -79,6 +90,12 @@ function show({ terminal: { out }, ...context }: CommandContext, ops: readonly O
       : text;
   };
   for (const line of formatTable(COLUMNS, rows, { width: out.columns, paint })) out.line(line);
+}
+
+/** Of an op in flight why it waits: a failed try of it is in its past. */
+function whyOf({ error, state }: OpRecord, wait: WaitDocument | null): string {
+  if (wait !== null && !isTerminal(state)) return whyText(wait);
+  return error === undefined ? '' : printable(`${error.code}: ${error.message}`);
 }
 
 /** A time (RFC 3339), or how long ago. */

@@ -21,7 +21,7 @@ import { defineRoute, WHO } from './route.ts';
 
 /** What fits a page and a screen; more comes with `after`. */
 const OPS_LIMIT_DEFAULT = 50;
-const OPS_LIMIT_MAX = 1000;
+export const OPS_LIMIT_MAX = 1000;
 /** More guests than a node has; a bound on the work one request may ask for. */
 const REFS_MAX = 1000;
 

@@ -68,3 +68,22 @@ test('plan knows the last good version that a running agent has in force', async
     rejected_documents: [{ source: two, last_good_in_force: false }],
   });
 });
+
+test('ops list has of an op in flight what it waits for, from the agent that runs it', async () => {
+  host.write('desired.yaml', { version: 1, guests: {} });
+  await node.control('PATCH', '/guests/101', { lock: 'backup' });
+  daemon = startDaemon(host.configFile);
+  await daemon.saw(/control API is up/);
+  await runProgram('guest', 'stop', '101', '--config', host.configFile);
+  await daemon.saw(/"code":"guest_locked"/);
+  const args = ['ops', 'list', '--in-flight', '--config', host.configFile];
+  const waits = 'guest_locked: the guest is locked (backup); looked at again, or given up, at 2';
+  expect((await runProgram(...args)).out).toContain(waits);
+  const json = await runProgram(...args, '--json');
+  expect(JSON.parse(json.out)).toMatchObject({
+    ops: [{ vmid: 101, waiting_for: { code: 'guest_locked' } }],
+  });
+  await daemon.end('SIGKILL');
+  expect((await runProgram(...args)).out).not.toContain('guest_locked');
+  await node.control('PATCH', '/guests/101', { lock: null });
+});
