@@ -89,7 +89,7 @@ class Stream {
 
   begin(): void {
     const { response, types } = this.#request;
-    const { ports, feed, passes } = this.#parts;
+    const { ports, passes } = this.#parts;
     response.writeHead(200, {
       'content-type': 'text/event-stream; charset=utf-8',
       'cache-control': 'no-store',
@@ -102,12 +102,8 @@ class Stream {
         if (event.kind === 'op') this.#takeRecord(event.record);
       });
       this.#unsubscribe.push(unsubscribe);
-      void this.#sendMissed();
     }
-    if (types.has('guest')) {
-      this.#unsubscribe.push(feed.subscribe((change) => this.#sendGuest(change)));
-      for (const change of feed.snapshot()) this.#sendGuest(change);
-    }
+    void this.#catchUp();
     if (types.has('pass')) {
       const { lastPass } = passes;
       this.#unsubscribe.push(passes.subscribe((event) => this.#sendPass(event)));
@@ -121,6 +117,16 @@ class Stream {
     this.#closing.abort();
     for (const unsubscribe of this.#unsubscribe) unsubscribe();
     this.#request.response.end();
+  }
+
+  /** What was missed, then the guests as they are: first how an op came to wait, then for what. */
+  async #catchUp(): Promise<void> {
+    const { types } = this.#request;
+    if (types.has('op')) await this.#sendMissed();
+    if (!types.has('guest') || this.#closing.signal.aborted) return;
+    const { feed } = this.#parts;
+    this.#unsubscribe.push(feed.subscribe((change) => this.#sendGuest(change)));
+    for (const change of feed.snapshot()) this.#sendGuest(change);
   }
 
   async #sendMissed(): Promise<void> {

@@ -5,6 +5,7 @@
  * Ops under way when it stops stay in the journal as they are, and the next start takes them up
  * without an attempt charged (J7).
  */
+import { leadingOps } from '../../reconcile/phase.ts';
 import { systemClock } from '../system.ts';
 import { createEventLogger, type Log } from './log.ts';
 import { openingNotes } from './open-ledger.ts';
@@ -29,7 +30,7 @@ export async function runDaemon(
   session: Session,
   { log, signal, services }: { log: Log; signal: AbortSignal; services: readonly StartService[] },
 ): Promise<void> {
-  const { engine, config, events, looks, refusals, journal } = session;
+  const { engine, config, events, looks, ledger, refusals, journal } = session;
   const loop = createPassLoop({
     clock: systemClock,
     intervalMs: config.policy.intervalMs,
@@ -37,7 +38,9 @@ export async function runDaemon(
   });
   const halt = new AbortController();
   const unsubscribe = [
-    events.subscribe(createEventLogger(log)),
+    events.subscribe(
+      createEventLogger(log, (vmid) => leadingOps(ledger.opsInFlight()).get(vmid)?.opId),
+    ),
     refusals.subscribe(createRefusalLogger(log, systemClock)),
     events.subscribe((event) => {
       if (event.kind === 'halted') halt.abort(event.error);

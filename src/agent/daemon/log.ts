@@ -6,11 +6,13 @@
 import { type Logger, pino } from 'pino';
 import { assertNever, type Problem } from '../../reconcile/errors.ts';
 import type { EngineEvent } from '../../reconcile/events.ts';
+import type { OpId, Vmid } from '../../reconcile/ids.ts';
 import type { OpRecord } from '../../reconcile/op.ts';
 import type { Plan } from '../../reconcile/plan.ts';
 import { failureOf } from '../command-line/command.ts';
 import { summarise } from '../control/plan-document.ts';
 import { type Channel, type Colour, printable } from '../terminal/terminal.ts';
+import { WaitNews } from '../terminal/wait-news.ts';
 
 export type Log = Pick<Logger, 'debug' | 'info' | 'warn' | 'error' | 'fatal'>;
 
@@ -50,19 +52,27 @@ function textOf(value: unknown): string {
   return typeof value === 'string' ? value : JSON.stringify(value);
 }
 
-/** What of the engine's events is worth a line; a pass that found nothing new is not. */
-export function createEventLogger(log: Log): (event: EngineEvent) => void {
+/**
+ * What of the engine's events is worth a line; a pass that found nothing new is not, nor a wait
+ * that goes on. `opOf`: the op that a guest's lane is at.
+ */
+export function createEventLogger(
+  log: Log,
+  opOf: (vmid: Vmid) => OpId | undefined,
+): (event: EngineEvent) => void {
+  const waits = new WaitNews();
   let lastSummary = '';
   return (event) => {
     switch (event.kind) {
       case 'op':
+        waits.noteStep(event.record.vmid);
         return logRecord(log, event.record);
-      case 'waiting':
-        if (event.wait !== null) {
-          const { code, message, upid } = event.wait;
-          log.info({ vmid: event.vmid, code, ...(upid === undefined ? {} : { upid }) }, message);
-        }
-        return undefined;
+      case 'waiting': {
+        const { vmid, wait } = event;
+        if (wait === null || !waits.isNew(vmid, wait)) return undefined;
+        const { code, message, upid } = wait;
+        return log.info({ op_id: opOf(vmid), vmid, code, upid }, `waits: ${message}`);
+      }
       case 'pass': {
         const { status, held_back } = summarise(event.plan);
         const summary = passText(event.plan);

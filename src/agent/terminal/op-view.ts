@@ -18,6 +18,7 @@ import {
 import { createProgress } from './progress.ts';
 import { cut } from './table.ts';
 import { type Channel, printable } from './terminal.ts';
+import { WaitNews } from './wait-news.ts';
 
 export interface OpView {
   record(record: OpRecord): void;
@@ -43,16 +44,16 @@ export function createOpView(options: OpViewOptions): OpView {
 
 function createLineView({ err, nameOf }: OpViewOptions): OpView {
   const progress = createProgress(err, nameOf);
-  const shown = new Map<Vmid, string>();
+  const waits = new WaitNews();
   return {
-    record: (record) => progress.record(record),
+    record(record) {
+      waits.noteStep(record.vmid);
+      progress.record(record);
+    },
     wait(vmid, wait) {
-      const text = wait === null ? '' : `${wait.code} ${wait.message}`;
-      if (shown.get(vmid) === text || (wait === null && !shown.has(vmid))) return;
-      shown.set(vmid, text);
-      // That a task runs or an op is queued is in its records already.
+      // That a task runs is in the op's records already.
       if (wait === null || wait.code === 'task_running') return;
-      progress.waiting(vmid, wait);
+      if (waits.isNew(vmid, wait)) progress.waiting(vmid, wait);
     },
     note: (text) => err.line(text),
     close: () => undefined,

@@ -128,6 +128,30 @@ describe('guest', () => {
     expect(err.text).toMatch(/\[conflict\] the guest is not running.*\nhint: `.* guest start 102`/);
   });
 
+  test('start --wait says once what it waits for, after how the op began', async () => {
+    await using world = await setUp();
+    world.node.guest(102).lock = 'backup';
+    const { context, err } = await sitDown(world);
+    const exit = runGuestOp(context, { kind: 'start', ref: 'mail', wait: true });
+    const advance = async (): Promise<void> => {
+      await world.clock.advanceTo(world.clock.elapsedMs + 100);
+      await new Promise((resolve) => setImmediate(resolve));
+    };
+    while (!err.text.includes('guest_locked')) await advance();
+    // Four looks more.
+    for (let i = 0; i < 200; i++) await advance();
+    world.node.guest(102).lock = null;
+    await untilAnswered(world, exit);
+    const steps = err.text.split('\n').map((line) => line.split(' ', 1)[0]);
+    expect(steps.filter((step) => step !== '')).toEqual([
+      'received',
+      'waiting',
+      'started',
+      'task_running',
+      'succeeded',
+    ]);
+  });
+
   test('start --wait does not take a failed try for the end', async () => {
     await using world = await setUp();
     world.api.faults.plan('start', { kind: 'refuse', code: 'guest_locked', message: 'locked' });

@@ -35,7 +35,7 @@ function logTo(isTTY: boolean): { read: () => string; log: ReturnType<typeof cre
 
 test('for machines a line is JSON, with the ids that tie it to the op', () => {
   const { read, log } = logTo(false);
-  createEventLogger(log)({ kind: 'op', record: RECORD });
+  createEventLogger(log, () => undefined)({ kind: 'op', record: RECORD });
   expect(JSON.parse(read())).toEqual({
     level: 'error',
     time: expect.stringMatching(/^\d{4}-.*Z$/),
@@ -52,7 +52,7 @@ test('for machines a line is JSON, with the ids that tie it to the op', () => {
 
 test('for people a line is readable, and nothing in it can move their cursor', () => {
   const { read, log } = logTo(true);
-  createEventLogger(log)({ kind: 'op', record: RECORD });
+  createEventLogger(log, () => undefined)({ kind: 'op', record: RECORD });
   expect(read()).toMatch(
     /^\d\d:\d\d:\d\d\.\d{3} error start failed: no\\x1b\[2J space op_id=0123456789abcdef vmid=101 /,
   );
@@ -60,11 +60,36 @@ test('for people a line is readable, and nothing in it can move their cursor', (
 
 test('a pass that found nothing new is not a line', () => {
   const { read, log } = logTo(false);
-  const logger = createEventLogger(log);
+  const logger = createEventLogger(log, () => undefined);
   const passId = made(parseCorrelationId('pass-1'));
   const pass = { kind: 'pass', passId, plan: { entries: [] }, durationMs: 1 } as const;
   for (let i = 0; i < 3; i++) logger(pass);
   expect(read().trim().split('\n')).toHaveLength(1);
+});
+
+test('what an op waits for is a line when it begins, by the op, and none while it goes on', () => {
+  const { read, log } = logTo(false);
+  const { vmid, op_id } = RECORD;
+  const logger = createEventLogger(log, () => op_id);
+  const wait = (code: string, message: string): void =>
+    logger({ kind: 'waiting', vmid, wait: { code, message, untilMs: 5_000 } });
+  const busy = 'waits for one of the 4 slots of this node';
+  for (let i = 0; i < 3; i++) {
+    wait('guest_locked', 'the guest is locked (backup)');
+    wait('node_busy', busy);
+    logger({ kind: 'waiting', vmid, wait: null });
+  }
+  for (const seconds of [65, 60, 5]) wait('unknown', `not asked again for ${seconds} s: down`);
+  logger({ kind: 'op', record: RECORD });
+  wait('guest_locked', 'the guest is locked (backup)');
+  const lines = read().trim().split('\n');
+  expect(lines.map((line) => JSON.parse(line))).toMatchObject([
+    { op_id, vmid, code: 'guest_locked', message: 'waits: the guest is locked (backup)' },
+    { op_id, vmid, code: 'node_busy' },
+    { op_id, vmid, code: 'unknown', message: 'waits: not asked again for 65 s: down' },
+    { message: expect.stringMatching(/^start failed/) },
+    { op_id, vmid, code: 'guest_locked' },
+  ]);
 });
 
 test('a secret masks itself, whoever logs it', () => {
