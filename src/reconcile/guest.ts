@@ -63,6 +63,13 @@ export interface Guest {
   readonly config: ConfigLook;
 }
 
+/** What the node look knows of HA, put beside a guest whose own look did not read it. */
+export function withHa(guest: Guest, node: NodeLook | null): Guest {
+  const state = node?.managed?.get(guest.vmid);
+  if (state === undefined || guest.ha.kind !== 'not_read') return guest;
+  return { ...guest, ha: { kind: 'managed', state } };
+}
+
 /** The config of a guest whose look was asked to read it, and did. */
 export function configOf({ vmid, config }: Guest): GuestConfig {
   const read = config.kind === 'known' ? config.config : null;

@@ -7,14 +7,9 @@ import { goneProblem } from './conclusion.ts';
 import { ERROR_CODES, type Problem } from './errors.ts';
 import { guardSafety } from './guards.ts';
 import type { GuestRef } from './guest.ts';
-import type { OpId } from './ids.ts';
 import type { OpKind } from './op.ts';
 import type { Condition } from './plan.ts';
-import { waitShown } from './wait.ts';
 import type { Workroom } from './workroom.ts';
-
-/** While an op waits for a guard, how often the guest is looked at again. */
-export const GUARD_LOOK_INTERVAL_MS = 5_000;
 
 export type Clearance =
   | { readonly kind: 'go'; readonly look: LaneLook }
@@ -65,17 +60,6 @@ export async function lookForClearance(
     default:
       return verdict satisfies never;
   }
-}
-
-/** Shows why and until when, and sleeps until then, or until the op is cancelled. */
-export async function waitForGuard(
-  op: { readonly opId: OpId } & Pick<GuestRef, 'vmid'>,
-  condition: Condition,
-  room: Workroom,
-): Promise<void> {
-  const { code, message, upid } = condition;
-  const reason = { code, message, ...(upid === undefined ? {} : { upid }) };
-  await waitShown(op.vmid, reason, GUARD_LOOK_INTERVAL_MS, room, room.cancelSignal(op.opId));
 }
 
 /** A condition as one of the stable error codes; those without one of their own are conflicts. */

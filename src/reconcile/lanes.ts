@@ -35,7 +35,7 @@ export interface Lanes {
   /** Runs with one of the node's slots, handed out in the order of asking. */
   withSlot<Result>(run: () => Promise<Result>): Promise<Result>;
   /** For who has a slot: gives it up for a wait, and takes one again behind those who ask meanwhile. */
-  withoutSlot(wait: () => Promise<void>): Promise<void>;
+  withoutSlot(wait: () => Promise<unknown>): Promise<void>;
   /** Does who asks for a slot now have to wait for it? */
   isBusy(): boolean;
   /** Resolves when no lane, or none of these guests', has work. */
@@ -91,7 +91,7 @@ export function createLanes(options: { readonly maxParallel: number }): Lanes {
   }
 
   /** Its job goes on counting as one at work: that makes room for one more, until it has its turn. */
-  async function withoutSlot(wait: () => Promise<void>): Promise<void> {
+  async function withoutSlot(wait: () => Promise<unknown>): Promise<void> {
     slots.concurrency += 1;
     try {
       await wait();

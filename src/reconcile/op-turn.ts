@@ -9,9 +9,10 @@ import { type Attempt, type AttemptEnd, endFailed, recordEnd } from './conclusio
 import { NOTHING_KNOWN, resumeAttempt } from './cut-off.ts';
 import type { Problem } from './errors.ts';
 import { classifyAction, judge } from './gate.ts';
+import { waitForGuard } from './guard-wait.ts';
 import { configOf, type Guest } from './guest.ts';
 import { CLOCK_SKEW_MS } from './intake.ts';
-import { lookForClearance, problemOfCondition, waitForGuard } from './lane-look.ts';
+import { lookForClearance, problemOfCondition } from './lane-look.ts';
 import { guestOf, type Op, opFromRecord } from './op-shape.ts';
 import type { Condition } from './plan.ts';
 import type { OpView } from './ports.ts';
@@ -24,11 +25,13 @@ import {
 } from './restart.ts';
 import { findReplacement } from './same-guest.ts';
 import { isUnchanged } from './settle.ts';
-import { withSlot } from './wait.ts';
+import { waitShown, withSlot } from './wait.ts';
 import type { Workroom } from './workroom.ts';
 
 /** A few honest tries; after that a person or the hub decides. */
 export const OP_ATTEMPTS_MAX = 3;
+/** Between two tries: what stood in the way of the first may pass by itself. */
+const RETRY_PAUSE_MS = 5_000;
 
 export const CANCELLED: Problem = { code: 'cancelled', message: 'cancelled before it began' };
 
@@ -52,11 +55,16 @@ export async function runOpTurn(view: OpView, room: Workroom): Promise<AttemptEn
   let waiting: Condition | null = null;
   for (;;) {
     const { last, unsent } = standing;
-    if (last !== null) {
+    if (waiting === null && last !== null) {
       waiting = describeRetry(last, room);
       if (waiting === null) return recordEnd(last, room);
-    } else if (waiting !== null && !room.isPatient()) return null;
-    if (waiting !== null) await waitForGuard(op, waiting, room);
+      await waitShown(op.vmid, waiting, RETRY_PAUSE_MS, room, room.cancelSignal(op.opId));
+    } else if (waiting !== null) {
+      if (!room.isPatient()) return last === null ? null : recordEnd(last, room);
+      const { kind } = op.action;
+      const leftMs = (): number => leftOf(view, room);
+      waiting = await waitForGuard({ op, kind, condition: waiting, leftMs }, room);
+    }
     const step: Step = await takeStep(view, op, standing, room);
     // That is on record already, and it is its end, whatever the step has found.
     if (room.cancelSignal(view.opId).aborted) return null;
@@ -65,8 +73,10 @@ export async function runOpTurn(view: OpView, room: Workroom): Promise<AttemptEn
       return recordEnd(last ?? endFailed(unsent ?? unbegun(op), problem), room);
     }
     if (step.kind === 'left') return null;
-    if (step.kind === 'ended') standing = { last: step.end, unsent: null };
-    else waiting = step.condition;
+    if (step.kind === 'ended') {
+      standing = { last: step.end, unsent: null };
+      waiting = null;
+    } else waiting = step.condition;
   }
 }
 
@@ -144,12 +154,23 @@ function takeStep(view: OpView, op: Op, standing: Standing, room: Workroom): Pro
   });
 }
 
+/** How long it may wait: cancelled, revoked or expired it is over, and `findObjection` says why. */
+function leftOf(view: OpView, room: Workroom): number {
+  if (findObjection(view, room) !== null) return 0;
+  return (expiryOf(view) ?? Number.POSITIVE_INFINITY) + 1 - room.clock.now();
+}
+
+/** Wall clock. */
+function expiryOf({ first: { expires_at_ms: atMs, origin } }: OpView): number | null {
+  if (atMs === undefined) return null;
+  // A signed time is the signer's: what the intake has taken must not be too late at once.
+  return origin === 'hub' ? atMs + CLOCK_SKEW_MS : atMs;
+}
+
 function findObjection(view: OpView, room: Workroom): Problem | null {
   if (room.cancelSignal(view.opId).aborted) return CANCELLED;
-  const { expires_at_ms: expiresAtMs, origin } = view.first;
-  // A signed time is the signer's: what the intake has taken must not be too late at once.
-  const skewMs = origin === 'hub' ? CLOCK_SKEW_MS : 0;
-  if (expiresAtMs !== undefined && room.clock.now() > expiresAtMs + skewMs) {
+  const expiresAtMs = expiryOf(view);
+  if (expiresAtMs !== null && room.clock.now() > expiresAtMs) {
     return { code: 'expired', message: 'it expired before it could begin' };
   }
   return room.authority.objection(view);

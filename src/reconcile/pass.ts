@@ -4,7 +4,7 @@ import type { AttemptEnd } from './conclusion.ts';
 import type { DesiredGuest, DesiredState } from './desired.ts';
 import { NO_DESIRED_STATE } from './desired.ts';
 import type { Problem } from './errors.ts';
-import type { ActualState, Guest, NodeLook, RunningTask } from './guest.ts';
+import { type ActualState, type Guest, type NodeLook, type RunningTask, withHa } from './guest.ts';
 import { type CorrelationId, makeCorrelationId, type Vmid } from './ids.ts';
 import { FULL_LOOK_INTERVAL_MS, type NodeLookNeed } from './node-look.ts';
 import type { Picture } from './picture.ts';
@@ -164,7 +164,7 @@ export class Passes {
 
   #planNow(actual: ActualState, options: Pick<PassOptions, 'only'>, node: NodeLook | null): Plan {
     const tasks = this.#ports.withoutOwn(actual.tasks);
-    const seen = { ...actual, tasks, guests: withHa(actual.guests, node) };
+    const seen = { ...actual, tasks, guests: withHaOfAll(actual.guests, node) };
     return planGuests(select(this.#desired, options.only), seen, node, this.#ports.context());
   }
 
@@ -203,14 +203,15 @@ function select(desired: DesiredState, only: ReadonlySet<Vmid> | undefined): Des
   return { ...desired, guests: keep(desired.guests), claimedTwice: keep(desired.claimedTwice) };
 }
 
-/** What the node look knows of HA, put beside each guest. */
-function withHa(guests: ReadonlyMap<Vmid, Guest>, node: NodeLook | null): ReadonlyMap<Vmid, Guest> {
-  const managed = node?.managed;
-  if (managed === null || managed === undefined || managed.size === 0) return guests;
+function withHaOfAll(
+  guests: ReadonlyMap<Vmid, Guest>,
+  node: NodeLook | null,
+): ReadonlyMap<Vmid, Guest> {
+  if (node === null || node.managed === null || node.managed.size === 0) return guests;
   const seen = new Map(guests);
-  for (const [vmid, state] of managed) {
+  for (const vmid of node.managed.keys()) {
     const guest = seen.get(vmid);
-    if (guest?.ha.kind === 'not_read') seen.set(vmid, { ...guest, ha: { kind: 'managed', state } });
+    if (guest !== undefined) seen.set(vmid, withHa(guest, node));
   }
   return seen;
 }

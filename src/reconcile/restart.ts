@@ -18,17 +18,19 @@ import {
 } from './conclusion.ts';
 import { latestAttempt, resumeAttempt } from './cut-off.ts';
 import type { Problem } from './errors.ts';
+import { waitForGuard } from './guard-wait.ts';
 import { makeOpId, type OpId } from './ids.ts';
-import { type Clearance, lookForClearance, problemOfCondition, waitForGuard } from './lane-look.ts';
+import { type Clearance, lookForClearance, problemOfCondition } from './lane-look.ts';
 import { isTerminal, type RestartAction, type SentAction } from './op.ts';
 import { describeBefore, guestOf, type Op, opFromRecord, recordBase } from './op-shape.ts';
-import type { Condition } from './plan.ts';
 import type { OpView } from './ports.ts';
 import { findReplacement } from './same-guest.ts';
+import { waitShown } from './wait.ts';
 import type { Workroom } from './workroom.ts';
 
 /** A guest that was stopped for a restart is worth a few tries to get it up again. */
 export const RESTART_STARTS_MAX = 3;
+const START_PAUSE_MS = 5_000;
 /** A backup that took the stopped guest's lock is waited for, not for ever. */
 export const RESTART_START_WAIT_MS = 10 * 60_000;
 
@@ -130,7 +132,8 @@ async function startAgain(
     const isOver = number > RESTART_STARTS_MAX || error.code === 'conflict';
     if (isOver) return failStart(attempt, error, failed.seen);
     const message = `stopped, the start failed (${error.message}); it is tried again`;
-    await waitAtRest(attempt, { code: 'backing_off', message }, room);
+    const wait = { code: 'backing_off', message };
+    await atRest(attempt, room, () => waitShown(op.vmid, wait, START_PAUSE_MS, room));
   }
   const cleared = await awaitClearance(attempt, failed !== null, room);
   if (cleared.kind === 'wait') return { kind: 'left' };
@@ -166,7 +169,7 @@ async function awaitClearance(
   isRetry: boolean,
   room: Workroom,
 ): Promise<Clearance> {
-  const giveUpMs = room.clock.monotonicMs() + RESTART_START_WAIT_MS;
+  const sinceMs = room.clock.monotonicMs();
   for (;;) {
     const request = {
       guest: guestOf(attempt.op),
@@ -180,21 +183,21 @@ async function awaitClearance(
     const cleared = replaced ?? look;
     if (cleared.kind !== 'wait' || !room.isPatient()) return cleared;
     const { condition } = cleared;
-    const isOver = room.clock.monotonicMs() >= giveUpMs;
-    if (isOver) return { kind: 'refused', problem: problemOfCondition(condition) };
-    const message = `stopped; ${condition.message}`;
-    await waitAtRest(attempt, { ...condition, message }, room);
+    const leftMs = (): number => sinceMs + RESTART_START_WAIT_MS - room.clock.monotonicMs();
+    if (leftMs() <= 0) return { kind: 'refused', problem: problemOfCondition(condition) };
+    const prefix = 'stopped; ';
+    const wait = { op: attempt.op, kind: 'start', condition, leftMs, prefix } as const;
+    await atRest(attempt, room, () => waitForGuard(wait, room));
   }
 }
 
 /** Somebody's backup may take minutes: other guests' ops go on meanwhile. */
-function waitAtRest(
-  { op, hasSlot }: RestartAttempt,
-  condition: Condition,
+async function atRest(
+  { hasSlot }: RestartAttempt,
   room: Workroom,
+  wait: () => Promise<unknown>,
 ): Promise<void> {
-  const wait = (): Promise<void> => waitForGuard(op, condition, room);
-  return hasSlot ? room.lanes.withoutSlot(wait) : wait();
+  await (hasSlot ? room.lanes.withoutSlot(wait) : wait());
 }
 
 /** The end of a part, waited for and settled where it was cut off. */
