@@ -138,10 +138,10 @@ export class Looks {
     listed: Result<readonly TaskRow[]>,
     lookedAtMs: number,
     signal: AbortSignal,
-  ): Promise<Pick<ActualState, 'tasks' | 'tasksKnown' | 'bulkTasks'>> {
+  ): Promise<Pick<ActualState, 'tasks' | 'tasksKnown' | 'endedTasks' | 'bulkTasks'>> {
     if (listed.kind === 'failure') {
       const tasksKnown: Completeness = { kind: 'unknown', problem: listed.problem };
-      return { tasks: [], tasksKnown, bulkTasks: [] };
+      return { tasks: [], tasksKnown, endedTasks: [], bulkTasks: [] };
     }
     if (listed.value.length > 0) await this.#nodeClock.offsetMs(signal);
     const sinceMs = this.#observedAtMs;
@@ -150,6 +150,7 @@ export class Looks {
     return {
       tasks: this.#tasks.toRunning(listed.value),
       tasksKnown: await this.#access.tasks(signal),
+      endedTasks: this.#tasks.toEnded(listed.value),
       bulkTasks: this.#tasks.toBulk(rows, sinceMs),
     };
   }

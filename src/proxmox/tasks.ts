@@ -3,7 +3,7 @@
  */
 import type * as z from 'zod';
 import { assertNever, type Problem } from '../reconcile/errors.ts';
-import type { BulkTask, RunningTask } from '../reconcile/guest.ts';
+import type { BulkTask, EndedTask, RunningTask } from '../reconcile/guest.ts';
 import { parseVmid, type Upid } from '../reconcile/ids.ts';
 import type {
   FoundTask,
@@ -186,6 +186,16 @@ export class TaskReader {
       const startedAtMs = this.#nodeClock.toAgentMs(startedS);
       const isOurs = user === this.#user;
       return [{ upid, type, vmid: parseVmid(id), user, startedAtMs, isOurs }];
+    });
+  }
+
+  /** Of others: what our own ops have done to a guest, they have looked at. */
+  toEnded(rows: readonly TaskRow[]): readonly EndedTask[] {
+    return rows.flatMap((row) => {
+      const fields = readUpid(row.upid);
+      const vmid = upidVmid(fields);
+      const isOther = fields.user !== this.#user && !isConsole(fields.type);
+      return vmid === null || isRunning(row) || !isOther ? [] : [{ upid: row.upid, vmid }];
     });
   }
 

@@ -89,6 +89,9 @@ export interface RunningTask {
   readonly isOurs: boolean;
 }
 
+/** A task on a guest that is over. */
+export type EndedTask = Pick<RunningTask, 'upid'> & { readonly vmid: Vmid };
+
 /** What a list answer is worth: an empty list without privileges is not absence (PVE-FACTS 10). */
 export type Completeness =
   | { readonly kind: 'complete' }
@@ -130,6 +133,8 @@ export interface ActualState {
   /** Running tasks, also those of others as far as the token may see them. */
   readonly tasks: readonly RunningTask[];
   readonly tasksKnown: Completeness;
+  /** The newest of those tasks of others that have ended, whether the look before showed it or not. */
+  readonly endedTasks: readonly EndedTask[];
   /** Bulk tasks running, or begun since the look before this one; at the first look all known. */
   readonly bulkTasks: readonly BulkTask[];
   /** Guests known to be on another node of the cluster. */

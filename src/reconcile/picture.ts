@@ -5,7 +5,7 @@
  */
 import type { DesiredState } from './desired.ts';
 import type { ActualState, Completeness, Guest, GuestConfig, Power } from './guest.ts';
-import type { Vmid } from './ids.ts';
+import type { Upid, Vmid } from './ids.ts';
 
 interface KeptConfig {
   readonly config: GuestConfig;
@@ -30,6 +30,7 @@ const NOTHING_SEEN: ActualState = {
   lxc: NOT_LOOKED,
   tasks: [],
   tasksKnown: NOT_LOOKED,
+  endedTasks: [],
   bulkTasks: [],
   elsewhere: new Map(),
 };
@@ -60,6 +61,8 @@ export function createPicture(): Picture {
   /** When guests that were seen by themselves were; a look begun before that is older. */
   const seenMs = new Map<Vmid, number>();
   let actual = NOTHING_SEEN;
+  /** Tasks that were over at the last look that showed any. */
+  let ended: ReadonlySet<Upid> = new Set();
 
   function withConfig(guest: Guest, nowMs: number): Guest {
     const hint = hintOf(guest);
@@ -79,12 +82,23 @@ export function createPicture(): Picture {
     return { ...guest, config: { kind: 'known', config: kept.config } };
   }
 
+  /** A guest's config may be another one since somebody's task on it has ended. */
+  function heedEnded({ endedTasks, guests }: ActualState): void {
+    if (endedTasks.length === 0) return;
+    for (const { upid, vmid } of endedTasks) {
+      const isRead = guests.get(vmid)?.config.kind === 'known';
+      if (!ended.has(upid) && !isRead) configs.delete(vmid);
+    }
+    ended = new Set(endedTasks.map(({ upid }) => upid));
+  }
+
   return {
     get actual() {
       return actual;
     },
     update(look, nowMs) {
       const guests = new Map<Vmid, Guest>();
+      heedEnded(look);
       for (const [vmid, ms] of seenMs) if (ms <= nowMs) seenMs.delete(vmid);
       for (const [vmid, guest] of look.guests) {
         if (!seenMs.has(vmid)) guests.set(vmid, withConfig(guest, nowMs));
@@ -106,7 +120,7 @@ export function createPicture(): Picture {
       else guests.set(vmid, withConfig(guest, nowMs));
       actual = { ...actual, guests };
     },
-    configsDue: (desired, due) => configsDue(desired, due, configs, actual),
+    configsDue: (desired, due) => configsDue(desired, due, configs),
     unread(desired) {
       return [...actual.guests.values()].filter(({ vmid, config }) => {
         return config.kind === 'not_read' && (desired.guests.get(vmid)?.config.size ?? 0) > 0;
@@ -133,7 +147,6 @@ function configsDue(
   desired: DesiredState,
   due: DueRule,
   configs: ReadonlyMap<Vmid, KeptConfig>,
-  actual: ActualState,
 ): Set<Vmid> {
   const managed = [...desired.guests.values()].filter(({ config }) => config.size > 0);
   const chosen = new Set<Vmid>();
@@ -142,9 +155,6 @@ function configsDue(
     const kept = configs.get(vmid);
     if (due.isFull || kept === undefined) chosen.add(vmid);
     else ages.push({ vmid, readMs: kept.readMs });
-  }
-  for (const task of actual.tasks) {
-    if (task.vmid !== null && configs.has(task.vmid)) chosen.add(task.vmid);
   }
   for (const vmid of oldestInTurn(ages, managed.length, due)) chosen.add(vmid);
   return chosen;

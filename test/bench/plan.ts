@@ -117,6 +117,7 @@ function makeWorld(): World {
     lxc: complete,
     tasks: [],
     tasksKnown: complete,
+    endedTasks: [],
     bulkTasks: [],
     elsewhere: new Map(),
   };

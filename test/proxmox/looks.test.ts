@@ -3,7 +3,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import type { Proxmox } from '../../src/proxmox/node.ts';
 import type { Simulator } from '../simulator/start.ts';
 import { going, nodeFor } from '../support/pve-client.ts';
-import { askedOf, look, lxc, NOTHING, qemu, startGuestWorld, vmid } from './guest-world.ts';
+import { askedOf, look, lxc, NOTHING, qemu, startGuestWorld, upidOf, vmid } from './guest-world.ts';
 
 let pve: Simulator;
 let proxmox: Proxmox;
@@ -140,6 +140,26 @@ describe('observe', () => {
     const seen = await look(auditor, qemu(102), { tasksSinceMs: performance.now() });
     await auditor.close();
     expect(seen).toMatchObject({ tasks: [{ type: 'qmsnapshot' }] });
+  });
+
+  it('tasks of others that have ended are told: not consoles, and not our own', async () => {
+    await pve.control('PATCH', '/guests/202', { running: false });
+    const auditor = nodeFor(pve, 'auditor');
+    const own = upidOf(await auditor.guests.start(lxc(202), going));
+    await auditor.guests.awaitTask(own, going);
+    for (const type of ['vncproxy', 'qmconfig']) {
+      await pve.control('POST', '/tasks', { type, id: '104', user: 'eva@pam', duration_ms: 10 });
+    }
+    const request = { configs: NOTHING, wanted: NOTHING };
+    const ended = async (): Promise<readonly string[]> => {
+      const { endedTasks } = await auditor.guests.observe(request, going);
+      return endedTasks.map(({ upid }) => upid);
+    };
+    await expect.poll(ended).toContainEqual(expect.stringContaining(':qmconfig:104:eva@pam:'));
+    expect(await ended()).not.toContainEqual(expect.stringContaining(':vncproxy:104:'));
+    expect(await ended()).not.toContain(own);
+    await auditor.close();
+    await pve.control('PATCH', '/guests/202', { running: false });
   });
 
   it('a bulk task that began and ended since the last look is still told', async () => {

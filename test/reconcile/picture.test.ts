@@ -1,11 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import type { Guest } from '../../src/reconcile/guest.ts';
+import type { ActualState, Guest } from '../../src/reconcile/guest.ts';
 import { createPicture, type DueRule } from '../../src/reconcile/picture.ts';
 import {
   actualState,
   desiredState,
   guestConfig,
   seenGuest,
+  upidOf,
   vmidOf,
   wantedGuest,
 } from './plan-inputs.ts';
@@ -106,6 +107,23 @@ describe('a config that was read', () => {
     const problem = { code: 'timeout', message: 'no answer' } as const;
     picture.update({ ...actualState(), qemu: { kind: 'unknown', problem } }, 1);
     picture.update(actualState(listed()), 2);
+    expect(configOf(picture)).toBe('known');
+  });
+
+  it('is not believed any more once a task on the guest has ended, and then again', () => {
+    const picture = createPicture();
+    const ended = (...types: readonly string[]): ActualState => ({
+      ...actualState(listed()),
+      endedTasks: types.map((type) => ({ upid: upidOf(type, '101'), vmid: vmidOf(101) })),
+    });
+    picture.update({ ...ended('qmconfig'), guests: actualState(read()).guests }, 0);
+    picture.update(ended('qmconfig'), 1);
+    expect(configOf(picture)).toBe('known');
+    picture.update(ended('qmsnapshot', 'qmconfig'), 2);
+    expect(configOf(picture)).toBe('not_read');
+    picture.remember(vmidOf(101), read(), 3);
+    picture.update(ended(), 4);
+    picture.update(ended('qmsnapshot', 'qmconfig'), 5);
     expect(configOf(picture)).toBe('known');
   });
 

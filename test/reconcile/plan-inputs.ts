@@ -91,6 +91,7 @@ export function actualState(...guests: readonly Guest[]): ActualState {
     lxc: { kind: 'complete' },
     tasks: [],
     tasksKnown: { kind: 'complete' },
+    endedTasks: [],
     bulkTasks: [],
     elsewhere: new Map(),
   };

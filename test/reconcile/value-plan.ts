@@ -67,6 +67,7 @@ function actualOf(guest: Guest): ActualState {
     lxc: { kind: 'complete' },
     tasks: [],
     tasksKnown: { kind: 'complete' },
+    endedTasks: [],
     bulkTasks: [],
     elsewhere: new Map(),
   };

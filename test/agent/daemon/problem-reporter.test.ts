@@ -17,6 +17,7 @@ function look(qemu: Completeness): ActualState {
     lxc: qemu,
     tasks: [],
     tasksKnown: SEEN,
+    endedTasks: [],
     bulkTasks: [],
     elsewhere: new Map(),
   };

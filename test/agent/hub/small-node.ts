@@ -65,6 +65,7 @@ export class SmallNode {
       lxc: { kind: 'complete' },
       tasks: [],
       tasksKnown: { kind: 'complete' },
+      endedTasks: [],
       bulkTasks: [],
       elsewhere: new Map(),
     };

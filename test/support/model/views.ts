@@ -6,6 +6,7 @@ import type {
   BulkTask,
   Completeness,
   ConfigLook,
+  EndedTask,
   Guest,
   GuestKind,
   GuestRef,
@@ -21,6 +22,8 @@ import type { Answer, Wire } from './wire.ts';
 
 type GuestMap = ReadonlyMap<Vmid, Guest>;
 
+/** The newest that a list of PVE shows. */
+const RECENT_TASKS = 50;
 const NEVER = new AbortController().signal;
 const LACKS_AUDIT: Problem = { code: 'forbidden', message: 'the token lacks VM.Audit on /vms' };
 
@@ -80,6 +83,7 @@ export class NodeViews {
       lxc: this.#completeness(lxc),
       tasks: this.#running(rows),
       tasksKnown: this.#completeness(tasks),
+      endedTasks: this.#ended(rows),
       bulkTasks,
       elsewhere: new Map(
         [...this.#node.elsewhere].filter(([vmid]) => request.wanted.has(vmid) && !guests.has(vmid)),
@@ -163,6 +167,13 @@ export class NodeViews {
       .map(({ upid, type, vmid, user, startedAtMs }) => {
         return { upid, type, vmid, user, startedAtMs, isOurs: user === this.#user };
       });
+  }
+
+  #ended(rows: readonly ModelTask[]): readonly EndedTask[] {
+    return rows.slice(-RECENT_TASKS).flatMap(({ upid, type, vmid, user, end }) => {
+      const isOther = user !== this.#user && !isConsole(type);
+      return vmid === null || end === null || !isOther ? [] : [{ upid, vmid }];
+    });
   }
 
   #bulk(rows: readonly ModelTask[], sinceMs: number | null): readonly BulkTask[] {
