@@ -1,4 +1,5 @@
 /** One pass of verifying over the lines of one segment; the checks between segments are verify.ts. */
+import { assertNever } from '../reconcile/errors.ts';
 import { type Live, liveBody, parseRecord, type SegmentHeader } from './records.ts';
 import type { ScanEnd, ScannedLine } from './scan.ts';
 import { type Fault, SegmentFold } from './segment-fold.ts';
@@ -7,7 +8,8 @@ import { type Fault, SegmentFold } from './segment-fold.ts';
 export class SegmentPass {
   readonly number: number;
   readonly fold: SegmentFold;
-  readonly #restated = new Set<string>();
+  /** What it restates: whose fact by the fact. */
+  readonly #restated = new Map<string, string>();
   records = 0;
   /** The last line before the first faulty one. */
   #lastSound: ScannedLine | null = null;
@@ -30,7 +32,7 @@ export class SegmentPass {
     }
     if (!this.#hasFaulty) this.#lastSound = line;
     const record = parseRecord(text);
-    if (record.kind === 'live') this.#restated.add(textOf(record.live));
+    if (record.kind === 'live') this.#restated.set(textOf(record.live), ownerOf(record.live));
     if ('seq' in record) this.records += 1;
     const wrong = this.fold.apply(record);
     if (wrong !== null) this.#onFault(number, wrong);
@@ -39,11 +41,10 @@ export class SegmentPass {
   /** Null where it restates exactly what was live at the end of the segment before. */
   describeRestated(before: SegmentFold, header: SegmentHeader): string | null {
     const live = before.ledger.restate(Date.parse(header.at));
-    const expected = new Set(live.map(textOf));
-    const missing = [...expected].find((fact) => !this.#restated.has(fact));
-    const example = missing ?? [...this.#restated].find((fact) => !expected.has(fact));
-    if (example === undefined) return null;
-    return `it restates other than what was live: ${example.slice(0, 200)}`;
+    const expected = new Map(live.map((fact) => [textOf(fact), ownerOf(fact)]));
+    const missing = [...expected].find(([fact]) => !this.#restated.has(fact));
+    const example = missing ?? [...this.#restated].find(([fact]) => !expected.has(fact));
+    return example === undefined ? null : `it restates other than what was live: ${example[1]}`;
   }
 
   /** From the first faulty line on, as opening would see it; null where all lines are sound. */
@@ -51,6 +52,21 @@ export class SegmentPass {
     if (!this.#hasFaulty) return null;
     const { endOffset = 0, sum: lastSum = '', number: lines = 0 } = this.#lastSound ?? {};
     return { endOffset, lastSum, lines, restBytes: end.endOffset + end.restBytes - endOffset };
+  }
+}
+
+function ownerOf(live: Live): string {
+  switch (live.kind) {
+    case 'op':
+      return `op ${live.records[0].op_id} of guest ${live.records[0].vmid}`;
+    case 'guest':
+      return `guest ${live.guest.vmid}`;
+    case 'pause':
+      return 'the pause';
+    case 'hub':
+      return 'the place in what the hub sent';
+    default:
+      return assertNever(live);
   }
 }
 

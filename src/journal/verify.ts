@@ -143,7 +143,10 @@ class Verifier {
       add('seq', `its first seq is ${header.first_seq}, not ${before.nextSeq}`);
     }
     const difference = header.repaired === true ? null : pass.describeRestated(before, header);
-    if (difference !== null) add('J10', difference);
+    if (difference === null) return;
+    // A record that could not be read is one that the state before is without.
+    const hasCause = this.#problems.length > 0;
+    add('J10', hasCause ? `${difference}; that may follow from the finding before` : difference);
   }
 
   async checkMarker(newest: number): Promise<void> {

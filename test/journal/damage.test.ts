@@ -44,15 +44,22 @@ test('the journal of these tests is sound and has several segments', async () =>
 });
 
 describe.each(segments)('a flipped bit in %s', (name) => {
-  test('is found by verifying, whichever byte it is in', async () => {
+  test('is found by verifying, whichever byte it is in, and what follows from it says so', async () => {
     const missed: number[] = [];
+    const restated = new Set<string>();
     for (let index = 0; index < bytesOf(name).length; index++) {
       const bytes = bytesOf(name);
       bytes[index] = (bytes[index] ?? 0) ^ (1 << (index % 8));
-      const { ok } = await verifyJournal(new JournalReader(withFile(name, bytes)));
+      const { ok, problems } = await verifyJournal(new JournalReader(withFile(name, bytes)));
       if (ok) missed.push(index);
+      const [, ...others] = problems.map(({ message }) => message);
+      for (const each of others) if (each.includes('restates')) restated.add(each);
     }
     expect(missed).toEqual([]);
+    const one =
+      /: (op \w+ of guest \d+|guest \d+|the pause); that may follow from the finding before$/;
+    for (const message of restated) expect(message).toMatch(one);
+    expect(restated.size).toBeGreaterThan(0);
   });
 });
 
