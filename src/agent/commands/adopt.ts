@@ -17,6 +17,7 @@ import { assertSighted, openSession, type Session } from '../daemon/session.ts';
 import { actAsCaller } from '../daemon/state-owner.ts';
 import { documentProblem, readDesiredFile } from '../desired/document.ts';
 import { EXIT, type ExitCode } from '../errors.ts';
+import { counted } from '../terminal/counted.ts';
 import { printable } from '../terminal/terminal.ts';
 import { resolveRefs } from './plan.ts';
 
@@ -152,7 +153,7 @@ function show(
     return;
   }
   if (to === null) terminal.out.line(text.trimEnd());
-  else terminal.out.line(`${adopted.length} guests written to ${printable(to)}`);
+  else terminal.out.line(`${counted(adopted.length, 'guest')} written to ${printable(to)}`);
   for (const { vmid, key, why } of leftOut) {
     terminal.err.line(`left out: ${vmid} ${printable(key)}: ${printable(why)}`);
   }

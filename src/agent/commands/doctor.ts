@@ -3,6 +3,7 @@ import { type CommandContext, printJson } from '../command-line/command.ts';
 import { examine } from '../doctor/examine.ts';
 import type { Finding, Level } from '../doctor/finding.ts';
 import { EXIT, type ExitCode } from '../errors.ts';
+import { counted } from '../terminal/counted.ts';
 import { type Channel, type Colour, printable } from '../terminal/terminal.ts';
 
 const COLOURS: Readonly<Record<Level, Colour>> = { ok: 'green', warning: 'yellow', error: 'red' };
@@ -19,7 +20,8 @@ export async function runDoctor(context: CommandContext): Promise<ExitCode> {
     printJson(terminal, { healthy: errors === 0, ...counts, findings });
   } else {
     for (const finding of findings) printFinding(terminal.out, finding);
-    terminal.out.line(`${errors} errors, ${count('warning')} warnings, ${count('ok')} ok`);
+    const worse = [counted(errors, 'error'), counted(count('warning'), 'warning')];
+    terminal.out.line([...worse, `${count('ok')} ok`].join(', '));
   }
   return errors === 0 ? EXIT.ok : EXIT.failed;
 }

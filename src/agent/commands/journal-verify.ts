@@ -4,6 +4,7 @@ import { type JournalProblem, verifyJournal } from '../../journal/verify.ts';
 import { type CommandContext, printFailure, printJson } from '../command-line/command.ts';
 import { loadConfig } from '../config/config.ts';
 import { EXIT, type ExitCode } from '../errors.ts';
+import { counted } from '../terminal/counted.ts';
 import { printable } from '../terminal/terminal.ts';
 
 export async function runJournalVerify({
@@ -18,7 +19,7 @@ export async function runJournalVerify({
   } else {
     for (const notice of report.notices) terminal.err.line(`note: ${printable(text(notice))}`);
     const { segments, records } = report;
-    const what = `${records} records in ${segments} ${segments === 1 ? 'segment' : 'segments'}`;
+    const what = `${counted(records, 'record')} in ${counted(segments, 'segment')}`;
     if (report.ok) terminal.out.line(segments === 0 ? 'no journal yet' : `sound: ${what}`);
   }
   if (report.ok) return EXIT.ok;

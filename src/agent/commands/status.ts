@@ -195,10 +195,15 @@ function summaryLine(guests: readonly GuestView[], hasErrors: boolean, out: Chan
     guests.filter((guest) => guest.status === status).length;
   const wanted = guests.length - count(null);
   if (wanted === count('in_sync') && !hasErrors) {
-    return out.paint('green', `in sync: all ${wanted} wanted guests are as they should be`);
+    return out.paint(
+      'green',
+      wanted === 1
+        ? 'in sync: the one wanted guest is as it should be'
+        : `in sync: all ${wanted} wanted guests are as they should be`,
+    );
   }
   const parts = [
-    [count('drift'), 'differ'],
+    [count('drift'), count('drift') === 1 ? 'differs' : 'differ'],
     [count('unknown'), 'could not be read'],
     [count('skipped'), 'left alone'],
     [count('in_sync'), 'in sync'],

@@ -21,6 +21,7 @@ import type { KeyPath } from '../config/schema-issue.ts';
 import { readDesiredFile } from '../desired/document.ts';
 import { listDocuments } from '../desired/file.ts';
 import { EXIT, type ExitCode } from '../errors.ts';
+import { counted } from '../terminal/counted.ts';
 import { printable } from '../terminal/terminal.ts';
 
 interface CheckedFile {
@@ -107,7 +108,7 @@ function report(
   } else {
     for (const { file, guests, findings } of checked) {
       if (findings.length > 0) continue;
-      terminal.out.line(`${printable(file)}: ok, ${guests} ${guests === 1 ? 'guest' : 'guests'}`);
+      terminal.out.line(`${printable(file)}: ok, ${counted(guests, 'guest')}`);
     }
     for (const path of empty) {
       terminal.out.line(`${printable(path)}: ok, no *.yaml, *.yml or *.json in it`);

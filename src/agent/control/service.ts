@@ -7,6 +7,7 @@ import { blindness, desiredProblems } from '../daemon/last-look.ts';
 import { createMetrics, type HubState } from '../daemon/metrics.ts';
 import { createTaskLog } from '../daemon/task-log.ts';
 import { systemClock, systemRandom } from '../system.ts';
+import { counted } from '../terminal/counted.ts';
 import type { ControlPorts, PartHealth, ReadinessReason } from './ports.ts';
 import { startControlServer } from './server.ts';
 
@@ -113,7 +114,7 @@ function partsOf(agent: Agent, { hubHealth }: ControlServiceOptions): PartHealth
     {
       name: 'desired',
       ok: problems.length === 0,
-      message: problems.length === 0 ? `${guests} guests` : problems.join('; '),
+      message: problems.length === 0 ? counted(guests, 'guest') : problems.join('; '),
     },
     ...hub,
   ];

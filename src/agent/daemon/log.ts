@@ -11,6 +11,7 @@ import type { OpRecord } from '../../reconcile/op.ts';
 import type { Plan } from '../../reconcile/plan.ts';
 import { failureOf } from '../command-line/command.ts';
 import { summarise } from '../control/plan-document.ts';
+import { counted } from '../terminal/counted.ts';
 import { type Channel, type Colour, printable } from '../terminal/terminal.ts';
 import { WaitNews } from '../terminal/wait-news.ts';
 
@@ -124,6 +125,9 @@ function logRecord(log: Log, record: OpRecord): void {
 
 function passText({ entries }: Plan): string {
   const open = entries.filter(({ status }) => status !== 'in_sync').map(({ vmid }) => vmid);
-  if (open.length === 0) return `all ${entries.length} guests are in sync`;
-  return `${open.length} of ${entries.length} guests are not in sync: ${open.slice(0, 20).join(', ')}`;
+  const all = counted(entries.length, 'guest');
+  if (open.length === 0)
+    return entries.length === 1 ? `${all} is in sync` : `all ${all} are in sync`;
+  const are = open.length === 1 ? 'is' : 'are';
+  return `${open.length} of ${all} ${are} not in sync: ${open.slice(0, 20).join(', ')}`;
 }

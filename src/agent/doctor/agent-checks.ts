@@ -8,6 +8,7 @@ import { API } from '../control/api.ts';
 import { findAgent } from '../control/find-agent.ts';
 import { desiredProblems } from '../daemon/last-look.ts';
 import { loadSigners } from '../hub/signers.ts';
+import { counted } from '../terminal/counted.ts';
 import { expiryFinding, fetchCertificate } from './certificate.ts';
 import { type Finding, failure, fromError, ok, warning } from './finding.ts';
 
@@ -37,7 +38,7 @@ export function desiredFindings(
   );
   const findings = [...problems, ...missing];
   if (findings.length > 0) return findings;
-  return [ok('desired', `${desired.guests.size} guests are desired`)];
+  return [ok('desired', `${counted(desired.guests.size, 'guest is', 'guests are')} desired`)];
 }
 
 export async function signerFindings(config: Config): Promise<readonly Finding[]> {

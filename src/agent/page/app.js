@@ -32,19 +32,19 @@ const drawSummary = drawnSoon(() => {
   const counts = { drift: 0, unknown: 0, skipped: 0, in_sync: 0 };
   for (const { status } of wanted) counts[status] += 1;
   const parts = [
-    [counts.drift, 'differ'],
+    [counts.drift, counts.drift === 1 ? 'differs' : 'differ'],
     [counts.unknown, 'unknown'],
     [counts.skipped, 'left alone'],
   ].filter(([count]) => count > 0);
   const isInSync = parts.length === 0;
   const summary = byId('summary');
   summary.textContent = isInSync
-    ? `In sync: all ${wanted.length} wanted guests`
+    ? `In sync: ${wanted.length === 1 ? 'the one wanted guest' : `all ${wanted.length} wanted guests`}`
     : `Not in sync: ${parts.map(([count, what]) => `${count} ${what}`).join(', ')}`;
   summary.className = isInSync ? 'good' : 'warn';
   document.title = isInSync
     ? 'in sync · pve-reconciler'
-    : `${counts.drift} differ · pve-reconciler`;
+    : `${counts.drift} ${counts.drift === 1 ? 'differs' : 'differ'} · pve-reconciler`;
 });
 
 async function showAgent() {

@@ -3,6 +3,7 @@ import { assertNever } from '../../reconcile/errors.ts';
 import type { Change, Plan, PlanEntry, PlannedAction } from '../../reconcile/plan.ts';
 import { summarise } from '../control/plan-document.ts';
 import { timeText } from '../time-text.ts';
+import { counted } from './counted.ts';
 import { type Channel, type Colour, printable } from './terminal.ts';
 
 const NOT_SET = '(not set)';
@@ -118,12 +119,12 @@ function summaryLine(plan: Plan): string {
     .map(([kind, count]) => `${count} ${kind}`);
   const parts = [
     ...(status.in_sync > 0 ? [`${status.in_sync} in sync`] : []),
-    ...(status.drift > 0 ? [`${status.drift} differ`] : []),
+    ...(status.drift > 0 ? [counted(status.drift, 'differs', 'differ')] : []),
     ...(status.skipped > 0 ? [`${status.skipped} skipped`] : []),
     ...(status.unknown > 0 ? [`${status.unknown} unknown`] : []),
     ...(held_back > 0 ? [`${held_back} held back`] : []),
   ];
   const todo = work.length === 0 ? 'nothing to do' : `to do: ${work.join(', ')}`;
   const all = parts.length === 0 ? '' : `: ${parts.join(', ')}`;
-  return `${guests} ${guests === 1 ? 'guest' : 'guests'}${all}; ${todo}`;
+  return `${counted(guests, 'guest')}${all}; ${todo}`;
 }

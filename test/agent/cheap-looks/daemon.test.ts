@@ -57,7 +57,7 @@ test('a guest that ends and a config that is changed are noticed in seconds, a m
   });
   const daemon = startDaemon(config);
   await daemon.saw(/cheap looks are in use/);
-  await daemon.saw(/all 1 guests are in sync/);
+  await daemon.saw(/1 guest is in sync/);
   const ended = performance.now();
   await pve.control('PATCH', '/guests/100', { running: false });
   await daemon.saw(/start started/);

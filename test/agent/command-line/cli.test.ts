@@ -273,7 +273,7 @@ describe('the daemon', () => {
   test('closes drift as it comes, holds the journal, and ends on SIGTERM with 0', async () => {
     host.write('desired.yaml', { version: 1, guests: { 103: { power: 'running' } } });
     daemon = startDaemon(host.configFile);
-    await daemon.saw(/all 1 guests are in sync/);
+    await daemon.saw(/1 guest is in sync/);
     const second = await runProgram('agent', '--once', '--config', host.configFile);
     expect(second.exit).toBe(75);
     expect(second.err).toMatch(new RegExp(`^error \\[journal_locked\\] .*${daemon.pid}`));

@@ -284,7 +284,7 @@ describe('through the agent', () => {
     const { context, out } = await sitDown(world);
     expect(await runStatus(context, { refs: [] })).toBe(0);
     expect(out.text.trim().split('\n').at(-1)).toBe(
-      'in sync: all 1 wanted guests are as they should be',
+      'in sync: the one wanted guest is as it should be',
     );
     const json = await sitDown(world, { isJson: true });
     await runStatus(json.context, { refs: ['web'] });

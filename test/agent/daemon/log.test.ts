@@ -5,6 +5,7 @@ import { createTerminal } from '../../../src/agent/terminal/terminal.ts';
 import { PveToken } from '../../../src/proxmox/token.ts';
 import { parseCorrelationId, parseOpId, parseUpid, parseVmid } from '../../../src/reconcile/ids.ts';
 import type { OpRecord } from '../../../src/reconcile/op.ts';
+import type { PlanEntry } from '../../../src/reconcile/plan.ts';
 
 function made<Value>(value: Value | null): Value {
   if (value === null) throw new Error('not what its parser takes');
@@ -91,6 +92,35 @@ test('what an op waits for is a line when it begins, by the op, and none while i
     { op_id, vmid, code: 'guest_locked' },
   ]);
 });
+
+test.each([
+  [0, 1, '1 guest is in sync'],
+  [0, 2, 'all 2 guests are in sync'],
+  [1, 2, '1 of 2 guests is not in sync: 101'],
+  [2, 2, '2 of 2 guests are not in sync: 101, 101'],
+])('a pass with %i of %i guests open says so', (open, all, text) => {
+  const { read, log } = logTo(false);
+  const entries = Array.from({ length: all }, (_, i) => entryOf(i < open ? 'unknown' : 'in_sync'));
+  const passId = made(parseCorrelationId('pass-1'));
+  const event = { kind: 'pass', passId, plan: { entries }, durationMs: 1 } as const;
+  createEventLogger(log, () => undefined)(event);
+  expect(JSON.parse(read()).message).toBe(text);
+});
+
+function entryOf(status: PlanEntry['status']): PlanEntry {
+  return {
+    vmid: RECORD.vmid,
+    kind: 'qemu',
+    name: 'web',
+    mode: 'enforce',
+    status,
+    power: { desired: 'running', actual: 'running' },
+    changes: [],
+    actions: [],
+    verdict: { kind: 'go' },
+    conditions: [],
+  };
+}
 
 test('a secret masks itself, whoever logs it', () => {
   const { read, log } = logTo(false);
