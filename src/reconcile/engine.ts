@@ -77,7 +77,6 @@ export class Engine {
     });
     this.#intake = new Intake({
       room,
-      wantedOf: (vmid) => this.#passes.wantedOf(vmid),
       findGuest: (vmid) => this.#passes.findGuest(vmid),
       enqueue: (vmid, opId, received) => this.#queue.enqueue(vmid, opId, received),
     });
@@ -174,6 +173,8 @@ export class Engine {
       signal: this.#controller.signal,
       isPatient: () => this.#isPatient,
       surroundings: this.#surroundings.bind(this),
+      findWanted: (vmid) => this.#passes.findWanted(vmid),
+      planContext: () => this.#memory.context(),
       showWait: this.#showWait.bind(this),
       cancelSignal: (opId) => this.#queue.cancelSignal(opId),
       record: this.#record.bind(this),

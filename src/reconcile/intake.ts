@@ -6,11 +6,10 @@
  * A key is reserved in memory from the first check to its durable record, so that two senders at
  * the same moment are one op (J6).
  */
-import type { DesiredGuest } from './desired.ts';
+import { findContradiction } from './contradiction.ts';
 import { type Problem, ReconcilerError, toProblem } from './errors.ts';
 import { classifyAction, judge } from './gate.ts';
 import type { Guest, GuestKind } from './guest.ts';
-import { findHold } from './hold.ts';
 import { type CorrelationId, makeCorrelationId, makeOpId, type OpId, type Vmid } from './ids.ts';
 import type { Action, OpOrigin, OpRecord, OpRecordDraft, OpSigner } from './op.ts';
 import type { Workroom } from './workroom.ts';
@@ -51,7 +50,6 @@ export type SubmitResult =
 
 export interface IntakePorts {
   readonly room: Workroom;
-  wantedOf(vmid: Vmid): DesiredGuest | null;
   /** The guest as last seen, or looked for now if it was not. */
   findGuest(vmid: Vmid): Promise<Guest | Problem>;
   /** Gives the op its place in its lane; it runs when it is known to be durable. */
@@ -128,14 +126,16 @@ async function admit(request: OpRequest, ports: IntakePorts): Promise<SubmitResu
   // Before the guest is known: refused is what is too much for a guest of either kind.
   const gate = checkGate(request, 'qemu', room) && checkGate(request, 'lxc', room);
   if (gate !== null) return { kind: 'refused', problem: gate };
-  const guest = await ports.findGuest(request.vmid);
+  // Both for every op: of those that come in one breath none overtakes another.
+  const { vmid } = request;
+  const [guest, wanted] = await Promise.all([ports.findGuest(vmid), room.findWanted(vmid)]);
   if ('code' in guest) return { kind: 'refused', problem: guest };
   const problem =
     checkGate(request, guest.kind, room) ??
     checkParams(request, guest.kind, room) ??
-    checkDesired(request, guest, ports);
+    findContradiction(request, wanted, guest, room);
   if (problem !== null) return { kind: 'refused', problem };
-  if (!room.lanes.hasRoom(request.vmid) || room.ledger.inFlightCount() >= OPS_IN_FLIGHT_MAX) {
+  if (!room.lanes.hasRoom(vmid) || room.ledger.inFlightCount() >= OPS_IN_FLIGHT_MAX) {
     return refused('queue_full', 'too many ops wait already; try again when some have ended');
   }
   try {
@@ -172,45 +172,6 @@ function checkParams({ action }: OpRequest, kind: GuestKind, room: Workroom): Pr
   for (const [key, value] of Object.entries(params.set)) {
     const why = room.semantics.refusal(kind, key, value);
     if (why !== null) return { code: 'invalid_request', message: `${key}: ${why}` };
-  }
-  return null;
-}
-
-/** What the next pass would undo needs a hold, or is refused. */
-function checkDesired(request: OpRequest, guest: Guest, ports: IntakePorts): Problem | null {
-  if (request.holdMs !== undefined || findHold(request.vmid, ports.room) !== null) return null;
-  const wanted = ports.wantedOf(request.vmid);
-  if (wanted === null) return null;
-  const against = contradiction(request.action, wanted, guest, ports.room);
-  if (against === null) return null;
-  const message = `desired state (${wanted.source}) says ${against}; ask with a hold to keep it so`;
-  return { code: 'conflict', message };
-}
-
-function contradiction(
-  action: Action,
-  wanted: DesiredGuest,
-  guest: Guest,
-  { semantics, ledger }: Workroom,
-): string | null {
-  const { kind } = guest;
-  if (action.kind === 'start') return wanted.power === 'stopped' ? 'power: stopped' : null;
-  if (action.kind === 'restart') return wanted.power === 'stopped' ? 'power: stopped' : null;
-  if (action.kind === 'stop') {
-    const isWanted =
-      wanted.power === 'running' ||
-      (wanted.power === 'initial' && !ledger.isInitialDone(wanted.vmid));
-    return isWanted ? `power: ${wanted.power}` : null;
-  }
-  for (const [key, desired] of wanted.config) {
-    const value = action.params.set[key];
-    const isDeleted = action.params.delete.includes(key);
-    if (value === undefined && !isDeleted) continue;
-    const isSame =
-      value === undefined
-        ? desired === null
-        : desired !== null && semantics.isSatisfied({ kind, key, desired, actual: value });
-    if (!isSame) return `${key} = ${desired ?? '(not set)'}`;
   }
   return null;
 }

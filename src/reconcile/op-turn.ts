@@ -6,6 +6,7 @@
 import { runAttempt } from './attempt.ts';
 import { effectiveValue } from './completion.ts';
 import { type Attempt, type AttemptEnd, endFailed, recordEnd } from './conclusion.ts';
+import { findContradiction } from './contradiction.ts';
 import { NOTHING_KNOWN, resumeAttempt } from './cut-off.ts';
 import type { Problem } from './errors.ts';
 import { classifyAction, judge } from './gate.ts';
@@ -127,12 +128,16 @@ function takeStep(view: OpView, op: Op, standing: Standing, room: Workroom): Pro
     const replaced = await findReplacement(op, view.startedAtMs ?? view.latestAtMs, room);
     if (replaced !== null) return replaced;
     const { look } = cleared;
+    // It may be another thing by now than it was when the op was accepted.
+    const wanted = await room.findWanted(op.vmid);
+    const asked = { action, holdMs: view.first.hold_ms };
     // Last word before the attempt: from here to its `started` record no op can be cancelled.
     const problem =
       findObjection(view, room) ??
       findGateObjection(view, op, look.guest, room) ??
       findRefusal(op, look.guest, room) ??
-      findChange(view, standing, look.guest);
+      findChange(view, standing, look.guest) ??
+      findContradiction(asked, wanted, look.guest, room);
     if (problem !== null) return { kind: 'refused', problem };
     room.signal.throwIfAborted();
     room.showWait(op.vmid, null);

@@ -75,6 +75,17 @@ export class Passes {
     return this.#desired.guests.get(vmid) ?? null;
   }
 
+  /** As last read, or read now if it was not: ops come in, and are taken up, before the first pass. */
+  async findWanted(vmid: Vmid): Promise<DesiredGuest | null> {
+    const { room } = this.#ports;
+    if (this.#desired === NO_DESIRED_STATE) {
+      const desired = await room.desired.read(room.signal);
+      // A pass that has read it meanwhile has read it later.
+      if (this.#desired === NO_DESIRED_STATE) this.#desired = desired;
+    }
+    return this.wantedOf(vmid);
+  }
+
   /** The guest as last seen, or looked for now if it was not. */
   async findGuest(vmid: Vmid): Promise<Guest | Problem> {
     const { picture, room } = this.#ports;

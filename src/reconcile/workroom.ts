@@ -1,10 +1,11 @@
 /** What every turn of a lane has at hand: the ports, the lanes, and where waits are shown. */
+import type { DesiredGuest } from './desired.ts';
 import type { Wait } from './events.ts';
 import type { OpId, Vmid } from './ids.ts';
 import type { Lanes } from './lanes.ts';
 import type { NodeLookNeed } from './node-look.ts';
 import type { OpRecord, OpRecordDraft } from './op.ts';
-import type { Surroundings } from './planner.ts';
+import type { PlanContext, Surroundings } from './planner.ts';
 import type { CorePorts, LookResult } from './ports.ts';
 import type { UnsettledRequests } from './unsettled.ts';
 
@@ -18,6 +19,10 @@ export interface Workroom extends CorePorts {
   isPatient(): boolean;
   /** What stands around a guest that was just looked at. */
   surroundings(look: Found, need: NodeLookNeed): Promise<Surroundings>;
+  /** What is wanted of the guest as last read, or read now if it was not. */
+  findWanted(vmid: Vmid): Promise<DesiredGuest | null>;
+  /** What the planner is to know, as of now. */
+  planContext(): PlanContext;
   /** Why this guest's lane waits, or null when it goes on. */
   showWait(vmid: Vmid, wait: Wait | null): void;
   /** Aborted when the op is cancelled while it waits. */

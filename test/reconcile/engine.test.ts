@@ -138,13 +138,39 @@ describe('an op against desired state needs a hold', () => {
     [{ config: { cores: 4 } }, config({}, 'cores'), 'conflict'],
     [{ config: { description: null } }, config({}, 'description'), 'accepted'],
     [{ config: { description: null } }, config({ description: 'x' }), 'conflict'],
+    [{ power: 'running', mode: 'observe' }, STOP, 'accepted'],
+    [{ power: 'running', mode: 'paused' }, STOP, 'accepted'],
+    [{ power: 'running', kind: 'lxc' }, STOP, 'accepted'],
+    [{ power: 'running', name: 'another' }, STOP, 'accepted'],
+    [{ config: { cores: 4 }, ignore: ['cores'] }, config({ cores: '2' }), 'accepted'],
+    [{ config: { tags: 'a' } }, config({ tags: 'a;reconcile-hold' }), 'accepted'],
+    [{ config: { tags: 'a' } }, config({ tags: 'b;reconcile-hold' }), 'accepted'],
+    [{ config: { tags: 'a' } }, config({ tags: 'b' }), 'conflict'],
+    // What policy does not let desired state do undoes nothing.
+    [{ power: 'stopped', stop: { mode: 'stop' } }, START, 'accepted'],
   ])('desired %j, asked %j: %s', async (wanted, action, answer) => {
-    world.desired.put('desired.yaml', { 101: { mode: 'observe', ...wanted } });
+    world.desired.put('desired.yaml', { 101: wanted });
     await pass();
     const result = await submit(action);
     expect(result.kind === 'refused' ? result.problem.code : result.kind).toBe(answer);
     const held = await submit(action, { holdMs: 60_000 });
     expect(held.kind).toBe('accepted');
+  });
+
+  it('and while the agent is paused nothing is against it', async () => {
+    world.desired.put('desired.yaml', { 101: { power: 'stopped' } });
+    await pass();
+    const { ledger } = world.ports;
+    await ledger.note({ kind: 'pause', pause: { untilMs: null, reason: 'maintenance' } });
+    expect((await submit(START)).kind).toBe('accepted');
+  });
+
+  it('also while a pause after a failure puts off what would undo it', async () => {
+    world.node.guest(101).behaviour.startEnds.push('start failed: no space left');
+    world.desired.put('desired.yaml', { 101: { power: 'running' } });
+    await pass();
+    await world.clock.until(world.life.engine.idle(), 60_000);
+    expect(await submit(STOP)).toMatchObject({ problem: { code: 'conflict' } });
   });
 
   it('and a guest with `power: initial` that has had its start may be stopped', async () => {
