@@ -13,7 +13,7 @@ import { recoverUnsettled } from './cut-off.ts';
 import { type Problem, ReconcilerError } from './errors.ts';
 import type { Wait } from './events.ts';
 import { type Guest, type RunningTask, runningBulkTasks } from './guest.ts';
-import { noteHoldOf } from './hold.ts';
+import { noteHoldOf, putOnHold } from './hold.ts';
 import type { OpId, Upid, Vmid } from './ids.ts';
 import { Intake, type OpRequest, type SubmitResult } from './intake.ts';
 import { createLanes, type Lanes } from './lanes.ts';
@@ -25,7 +25,7 @@ import { Passes, type PassOptions } from './pass.ts';
 import { createPicture, type Picture } from './picture.ts';
 import type { Plan, PlanEntry } from './plan.ts';
 import type { Surroundings } from './planner.ts';
-import type { CorePorts } from './ports.ts';
+import type { CorePorts, Pause } from './ports.ts';
 import { UnsettledRequests } from './unsettled.ts';
 import { strangers, Upkeep } from './upkeep.ts';
 import type { Found, Workroom } from './workroom.ts';
@@ -143,6 +143,11 @@ export class Engine {
   /** Why each waiting lane waits. */
   waits(): ReadonlyMap<Vmid, Wait> {
     return this.#waits;
+  }
+
+  /** As a person asks: reconciling leaves the guest alone. */
+  hold(vmid: Vmid, pause: Pause): Promise<void> {
+    return putOnHold(vmid, pause, this.#ports);
   }
 
   /** Forgets the failures of a guest: somebody has looked. */

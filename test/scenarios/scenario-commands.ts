@@ -133,8 +133,7 @@ async function cancel(which: number, run: ScenarioRun): Promise<void> {
 
 function hold(vmid: string, forMs: number | null, run: ScenarioRun): Promise<void> {
   const until = forMs === null ? null : run.world.clock.now() + forMs;
-  const one = { vmid: vmidOf(vmid), untilMs: until, reason: 'by hand' };
-  return run.world.ports.ledger.note({ kind: 'hold', hold: one });
+  return run.world.life.engine.hold(vmidOf(vmid), { untilMs: until, reason: 'by hand' });
 }
 
 async function resume(vmid: string, run: ScenarioRun): Promise<void> {

@@ -113,7 +113,7 @@ function guestOps(parts: HandlerParts): ServedRoute[] {
       describeGuest(vmid, parts);
       const untilMs = body.for === undefined ? null : ports.clock.now() + body.for;
       const reason = askedBy('held', body.actor);
-      await ports.ledger.note({ kind: 'hold', hold: { vmid, untilMs, reason } });
+      await ports.engine.hold(vmid, { untilMs, reason });
       feed.touch(vmid);
       return { body: describeGuest(vmid, parts) };
     }),

@@ -38,7 +38,7 @@ export interface ControlPorts {
   readonly random: Random;
   readonly engine: Pick<
     Engine,
-    'submit' | 'cancel' | 'waits' | 'plan' | 'pass' | 'idle' | 'forgive' | 'lastSeen'
+    'submit' | 'cancel' | 'waits' | 'plan' | 'pass' | 'idle' | 'hold' | 'forgive' | 'lastSeen'
   >;
   readonly ledger: OpLedger;
   /** The journal, read beside its writer. */
