@@ -98,6 +98,20 @@ describe('the page', () => {
     await shoot(page, 'page-light');
   });
 
+  test('fits a phone, whatever is wrong and however long its words are', async () => {
+    const upid = `UPID:pve1:${'0'.repeat(60)}:qmshutdown:101:agent@pve!agent:`;
+    const message = `GET /api2/json/nodes/pve1/tasks/${encodeURIComponent(upid)}/status: no answer`;
+    await using opened = await openPage({
+      guests: GUESTS,
+      desired: DESIRED,
+      parts: [{ name: 'pve', ok: false, message }],
+    });
+    const { page } = opened;
+    await page.setViewportSize({ width: 390, height: 844 });
+    await expect.poll(() => page.locator('#health .bad').innerText()).toContain('no answer');
+    expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(390);
+  });
+
   test('follows an op step by step, with the reason it waits', async () => {
     await using opened = await openPage(undefined, 'dark');
     const { page, world, complaints } = opened;

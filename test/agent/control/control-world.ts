@@ -7,7 +7,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ListenAddress } from '../../../src/agent/config/config-schema.ts';
 import { type ControlClient, connectToAgent } from '../../../src/agent/control/client.ts';
-import type { ControlPorts, ReadinessReason } from '../../../src/agent/control/ports.ts';
+import type {
+  ControlPorts,
+  PartHealth,
+  ReadinessReason,
+} from '../../../src/agent/control/ports.ts';
 import {
   type ControlAddresses,
   type ControlServer,
@@ -34,6 +38,7 @@ export interface WorldSetup {
   readonly policy?: Partial<EnginePolicy>;
   readonly addresses?: Partial<ControlAddresses>;
   readonly acceptEnvelope?: NonNullable<ControlPorts['acceptEnvelope']>;
+  readonly parts?: readonly PartHealth[];
   /** Without a first pass, nothing has been seen yet. */
   readonly isBlind?: boolean;
 }
@@ -110,7 +115,7 @@ export async function openControlWorld(setup: WorldSetup = {}): Promise<ControlW
     events,
     wake: () => undefined,
     readiness: () => reasons,
-    parts: () => [{ name: 'journal', ok: true, message: 'open' }],
+    parts: () => setup.parts ?? [{ name: 'journal', ok: true, message: 'open' }],
     metrics: async () => ({ type: 'text/plain; version=0.0.4', text: 'up 1\n' }),
     reportError: (error) => errors.push(error),
     onRefused: () => undefined,
