@@ -82,23 +82,14 @@ export function createPicture(): Picture {
     return { ...guest, config: { kind: 'known', config: kept.config } };
   }
 
-  /** A guest's config may be another one since somebody's task on it has ended. */
-  function heedEnded({ endedTasks, guests }: ActualState): void {
-    if (endedTasks.length === 0) return;
-    for (const { upid, vmid } of endedTasks) {
-      const isRead = guests.get(vmid)?.config.kind === 'known';
-      if (!ended.has(upid) && !isRead) configs.delete(vmid);
-    }
-    ended = new Set(endedTasks.map(({ upid }) => upid));
-  }
-
   return {
     get actual() {
       return actual;
     },
     update(look, nowMs) {
       const guests = new Map<Vmid, Guest>();
-      heedEnded(look);
+      for (const vmid of touchedGuests(look, ended)) configs.delete(vmid);
+      if (look.endedTasks.length > 0) ended = new Set(look.endedTasks.map(({ upid }) => upid));
       for (const [vmid, ms] of seenMs) if (ms <= nowMs) seenMs.delete(vmid);
       for (const [vmid, guest] of look.guests) {
         if (!seenMs.has(vmid)) guests.set(vmid, withConfig(guest, nowMs));
@@ -127,6 +118,13 @@ export function createPicture(): Picture {
       });
     },
   };
+}
+
+/** Whose config is not in the look, and may be another one: somebody's task on them has ended. */
+function touchedGuests({ endedTasks, guests }: ActualState, before: ReadonlySet<Upid>): Vmid[] {
+  return endedTasks
+    .filter(({ upid, vmid }) => !before.has(upid) && guests.get(vmid)?.config.kind !== 'known')
+    .map(({ vmid }) => vmid);
 }
 
 /**
