@@ -1,13 +1,20 @@
 /** What the journal remembers of one guest beside its ops. Bounded; no clock of its own. */
 import type { Upid, Vmid } from '../reconcile/ids.ts';
 import type { Hold } from '../reconcile/ports.ts';
-import { isText } from './op-record.ts';
+import { isText, type SealedOp } from './op-record.ts';
 import type { LiveGuest } from './records.ts';
 
 /** How far back starts count (flapping). */
 const STARTS_WINDOW_MS = 10 * 60_000;
 /** Flapping is decided by a handful. */
 const STARTS_MAX = 16;
+
+interface Start {
+  /** Wall clock ms, or `at` as a record has it: turned into a number when somebody asks. */
+  readonly at: number | string;
+  /** By an operator or a hub: the guest did not need it. */
+  readonly isAsked: boolean;
+}
 
 export class GuestFacts {
   readonly #vmid: Vmid;
@@ -16,8 +23,7 @@ export class GuestFacts {
   #lastUpid: Upid | null = null;
   /** When the newest UPID's task began, seconds since 1970. */
   #lastStartS = 0;
-  /** Wall clock ms, or `at` as a record has it: turned into a number when somebody asks. */
-  #starts: (number | string)[] = [];
+  #starts: Start[] = [];
 
   constructor(vmid: Vmid) {
     this.#vmid = vmid;
@@ -27,7 +33,8 @@ export class GuestFacts {
     const facts = new GuestFacts(live.vmid);
     facts.isInitialDone = live.isInitialDone;
     if (live.lastUpid !== null) facts.sawUpid(live.lastUpid);
-    facts.#starts = [...live.startsMs];
+    const asked = new Set(live.askedStartsMs);
+    facts.#starts = live.startsMs.map((at) => ({ at, isAsked: asked.has(at) }));
     for (const [key, hash] of Object.entries(live.secrets)) facts.secrets.set(key, hash);
     return facts;
   }
@@ -48,8 +55,8 @@ export class GuestFacts {
     this.#lastStartS = startS;
   }
 
-  sawStart(at: string): void {
-    this.#starts.push(at);
+  sawStart({ at, origin }: Pick<SealedOp, 'at' | 'origin'>): void {
+    this.#starts.push({ at, isAsked: origin !== 'reconcile' });
     if (this.#starts.length > STARTS_MAX) this.#starts.shift();
   }
 
@@ -64,23 +71,28 @@ export class GuestFacts {
     this.secrets.clear();
   }
 
-  startsSince(nowMs: number): readonly number[] {
-    const startsMs = this.#starts.map((start) => (isText(start) ? Date.parse(start) : start));
-    return startsMs.filter((startMs) => startMs > nowMs - STARTS_WINDOW_MS);
+  /** Of the last ten minutes. */
+  recentStarts(nowMs: number): readonly (Start & { readonly at: number })[] {
+    const starts = this.#starts.map(({ at, isAsked }) => ({
+      at: isText(at) ? Date.parse(at) : at,
+      isAsked,
+    }));
+    return starts.filter(({ at }) => at > nowMs - STARTS_WINDOW_MS);
   }
 
   /** What a new segment restates; null where there is nothing to say. */
   describe(hold: Hold | null, nowMs: number): LiveGuest | null {
-    const startsMs = this.startsSince(nowMs);
+    const starts = this.recentStarts(nowMs);
     // What is not restated is forgotten here, too: a clock set back must not bring it back.
-    this.#starts = [...startsMs];
-    const isBlank = startsMs.length === 0 && this.#lastUpid === null && this.secrets.size === 0;
+    this.#starts = [...starts];
+    const isBlank = starts.length === 0 && this.#lastUpid === null && this.secrets.size === 0;
     if (isBlank && hold === null && !this.isInitialDone) return null;
     return {
       vmid: this.#vmid,
       hold,
       lastUpid: this.#lastUpid,
-      startsMs,
+      startsMs: starts.map(({ at }) => at),
+      askedStartsMs: starts.filter(({ isAsked }) => isAsked).map(({ at }) => at),
       isInitialDone: this.isInitialDone,
       secrets: Object.fromEntries(this.secrets),
     };

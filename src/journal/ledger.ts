@@ -37,7 +37,7 @@ export class Ledger {
     if (record.upid === undefined) return;
     const guest = this.#guest(record.vmid);
     guest.sawUpid(record.upid);
-    if (record.kind === 'start' && record.state === 'succeeded') guest.sawStart(record.at);
+    if (record.kind === 'start' && record.state === 'succeeded') guest.sawStart(record);
   }
 
   /** A secret that is being written is neither the old one for sure nor the new one. */
@@ -164,7 +164,12 @@ export class Ledger {
   }
 
   recentStarts(vmid: Vmid, nowMs: number): readonly number[] {
-    return this.#guests.get(vmid)?.startsSince(nowMs) ?? [];
+    const starts = this.#guests.get(vmid)?.recentStarts(nowMs) ?? [];
+    return starts.filter(({ isAsked }) => !isAsked).map(({ at }) => at);
+  }
+
+  wasStartedLately(vmid: Vmid, nowMs: number): boolean {
+    return (this.#guests.get(vmid)?.recentStarts(nowMs) ?? []).length > 0;
   }
 
   holds(): ReadonlyMap<Vmid, Hold> {

@@ -99,6 +99,10 @@ export class JournalLedger implements OpLedger {
     return this.#ledger.recentStarts(vmid, this.#clock.now());
   }
 
+  wasStartedLately(vmid: Vmid): boolean {
+    return this.#ledger.wasStartedLately(vmid, this.#clock.now());
+  }
+
   holds(): ReadonlyMap<Vmid, Hold> {
     return this.#ledger.holds();
   }

@@ -82,6 +82,8 @@ export interface LiveGuest {
   readonly lastUpid: Upid | null;
   /** Wall clock ms. */
   readonly startsMs: readonly number[];
+  /** Those of them that somebody asked for. */
+  readonly askedStartsMs: readonly number[];
   readonly isInitialDone: boolean;
   readonly secrets: Readonly<Record<string, string>>;
 }
@@ -226,12 +228,13 @@ function readLiveOp(records: unknown): JournalRecord | null {
 }
 
 function writeGuest(guest: LiveGuest): Body {
-  const { vmid, hold, lastUpid, startsMs, isInitialDone, secrets } = guest;
+  const { vmid, hold, lastUpid, startsMs, askedStartsMs, isInitialDone, secrets } = guest;
   return {
     vmid,
     ...(hold === null ? {} : { hold: writeHold(hold) }),
     ...(lastUpid === null ? {} : { last_upid: lastUpid }),
     ...(startsMs.length === 0 ? {} : { starts_ms: startsMs }),
+    ...(askedStartsMs.length === 0 ? {} : { asked_starts_ms: askedStartsMs }),
     ...(isInitialDone ? { initial_done: true } : {}),
     ...(Object.keys(secrets).length === 0 ? {} : { secrets }),
   };
@@ -239,8 +242,10 @@ function writeGuest(guest: LiveGuest): Body {
 
 function readGuest(body: Body): LiveGuest | null {
   const vmid = parseVmid(body['vmid']);
-  const { hold: held, starts_ms: starts = [], secrets = {} } = body;
-  if (vmid === null || !Array.isArray(starts) || !isObject(secrets)) return null;
+  const { hold: held, starts_ms: starts = [], asked_starts_ms: asked = [], secrets = {} } = body;
+  if (vmid === null || !Array.isArray(starts) || !Array.isArray(asked) || !isObject(secrets)) {
+    return null;
+  }
   const hold = isObject(held) ? readHold({ ...held, vmid }) : null;
   if (held !== undefined && hold === null) return null;
   return {
@@ -248,6 +253,7 @@ function readGuest(body: Body): LiveGuest | null {
     hold,
     lastUpid: parseUpid(body['last_upid']),
     startsMs: starts.filter(isMs),
+    askedStartsMs: asked.filter(isMs),
     isInitialDone: body['initial_done'] === true,
     secrets: Object.fromEntries(
       Object.entries(secrets).flatMap(([key, hash]) => (isText(hash) ? [[key, hash]] : [])),

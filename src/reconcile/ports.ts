@@ -269,8 +269,10 @@ export interface OpLedger {
   childrenOf(opId: OpId): readonly OpView[];
   findKey(idempKey: string): KeptKey | null;
   lastUpid(vmid: Vmid): Upid | null;
-  /** When we started this guest in the last 10 minutes, wall clock ms. */
+  /** When reconciling started this guest in the last 10 minutes, wall clock ms. */
   recentStarts(vmid: Vmid): readonly number[];
+  /** Have we started it in the last 10 minutes, whoever asked for it? */
+  wasStartedLately(vmid: Vmid): boolean;
   holds(): ReadonlyMap<Vmid, Hold>;
   pause(): Pause | null;
   isInitialDone(vmid: Vmid): boolean;

@@ -13,7 +13,7 @@ const ENDED_LOOKS_MAX = 3;
 
 type UpkeepLedger = Pick<
   OpLedger,
-  'holds' | 'isInitialDone' | 'lastUpid' | 'opsInFlight' | 'recentStarts'
+  'holds' | 'isInitialDone' | 'lastUpid' | 'opsInFlight' | 'wasStartedLately'
 >;
 
 /** Watches looks go by. Notes are made at passes; what other looks saw meanwhile is not lost. */
@@ -110,7 +110,7 @@ export class Upkeep {
     for (const { vmid, power } of desired.guests.values()) {
       if (power !== 'initial' || ledger.isInitialDone(vmid)) continue;
       const isUp = actual.guests.get(vmid)?.power === 'running';
-      const wasUp = this.#isFirst && ledger.recentStarts(vmid).length > 0;
+      const wasUp = this.#isFirst && ledger.wasStartedLately(vmid);
       if (isUp || wasUp) notes.push({ kind: 'initial_done', vmid });
     }
     return notes;

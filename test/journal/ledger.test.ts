@@ -102,6 +102,7 @@ function told(ledger: OpLedger): unknown {
     guests: guests.map((id) => ({
       lastUpid: ledger.lastUpid(id),
       starts: ledger.recentStarts(id),
+      wasStarted: ledger.wasStartedLately(id),
       isInitialDone: ledger.isInitialDone(id),
       secret: ledger.appliedSecret(id, 'cipassword'),
     })),
@@ -340,6 +341,21 @@ test('the newest UPID is the one that began last, in whatever order they are fou
   }
   expect(journal.ledger.lastUpid(vmid(101))).toBe(upid(9));
   await journal.close();
+});
+
+test('a start that somebody asked for is remembered as one, and is none that the guest needed', async () => {
+  const disk = new MemoryDisk();
+  const clock = tickingClock();
+  const journal = await startOn(disk, { clock });
+  for (const record of opStory(1, { origin: 'hub' })) await journal.ledger.append(record);
+  await journal.close();
+  // A segment that only restates it.
+  const reopened = await startOn(disk, { clock, isTakeover: true });
+  expect(reopened.ledger.recentStarts(vmid(101))).toEqual([]);
+  expect(reopened.ledger.wasStartedLately(vmid(101))).toBe(true);
+  clock.advance(10 * MINUTE_MS);
+  expect(reopened.ledger.wasStartedLately(vmid(101))).toBe(false);
+  await reopened.close();
 });
 
 test('starts count for ten minutes, and no longer once somebody has looked', async () => {

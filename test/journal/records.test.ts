@@ -199,11 +199,18 @@ test('what a segment restates of a guest that nothing is known of is its number'
     hold: null,
     lastUpid: null,
     startsMs: [],
+    askedStartsMs: [],
     isInitialDone: false,
     secrets: {},
   };
   expect(liveBody({ kind: 'guest', guest })).toEqual({ type: 'live_guest', vmid: 101 });
-  const full = { ...guest, lastUpid: upid(1), startsMs: [1], isInitialDone: true };
+  const full = {
+    ...guest,
+    lastUpid: upid(1),
+    startsMs: [1, 2],
+    askedStartsMs: [2],
+    isInitialDone: true,
+  };
   const body = liveBody({ kind: 'guest', guest: { ...full, secrets: { a: HMAC } } });
   expect(read(body)).toMatchObject({ live: { guest: { ...full, secrets: { a: HMAC } } } });
 });

@@ -20,7 +20,7 @@ const LEDGER = {
   isInitialDone: () => false,
   lastUpid: () => null,
   opsInFlight: () => [],
-  recentStarts: () => [],
+  wasStartedLately: () => false,
 };
 
 const UP = actualState(seenGuest({ power: 'running' }));
@@ -52,7 +52,7 @@ describe('of two bulk tasks the one begun last counts, whichever is listed first
 
 it('a guest that was started right before this life began has had its one start', () => {
   const desired = desiredState(wantedGuest({ power: 'initial' }));
-  const started = { ...LEDGER, recentStarts: () => [NOW_MS] };
+  const started = { ...LEDGER, wasStartedLately: () => true };
   const upkeep = new Upkeep();
   expect(upkeep.heed(desired, DOWN, LEDGER)).toEqual([]);
   expect(upkeep.heed(desired, DOWN, started)).toEqual([]);

@@ -74,6 +74,7 @@ export async function readLedger({ stateDir }: Config): Promise<OpLedger> {
     findKey: (key) => ledger.findKey(key, systemClock.now()),
     lastUpid: (vmid) => ledger.lastUpid(vmid),
     recentStarts: (vmid) => ledger.recentStarts(vmid, systemClock.now()),
+    wasStartedLately: (vmid) => ledger.wasStartedLately(vmid, systemClock.now()),
     holds: () => ledger.holds(),
     pause: () => ledger.pause(),
     isInitialDone: (vmid) => ledger.isInitialDone(vmid),
