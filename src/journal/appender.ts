@@ -124,6 +124,7 @@ export class Appender {
 
   /** What `work` appends before it returns is one write: neither a batch nor a segment ends in it. */
   together<Result>(work: () => Result): Result {
+    if (this.#group !== 'none') return work();
     this.#group = 'begins';
     try {
       return work();

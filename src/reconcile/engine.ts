@@ -197,8 +197,10 @@ export class Engine {
 
   async #record(draft: OpRecordDraft): Promise<OpRecord> {
     this.#steps += 1;
-    const held = noteHoldOf(draft, this.#ports);
-    const [record] = await Promise.all([this.#ports.ledger.append(draft), held]);
+    const { ledger } = this.#ports;
+    const [, record] = await Promise.all(
+      ledger.together(() => [noteHoldOf(draft, this.#ports), ledger.append(draft)] as const),
+    );
     if (isTerminal(record.state) && record.upid !== undefined) {
       this.#endedTasks.set(record.vmid, record.upid);
     }

@@ -154,7 +154,8 @@ describe('at a change of segment,', () => {
     for (const pad of PADS) {
       const { disk, clock, journal, failed, again } = await openBefore(pad);
       const { ledger } = journal;
-      const [first, second] = ledger.together(() => [ledger.append(failed), ledger.append(again)]);
+      const one = () => ledger.together(() => ledger.append(failed));
+      const [first, second] = ledger.together(() => [one(), ledger.append(again)]);
       await first;
       const left = await startOn(disk.afterKill(), { clock });
       expect(left.ledger.opsInFlight()).toMatchObject([
