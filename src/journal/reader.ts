@@ -51,7 +51,7 @@ export class JournalReader {
 
   /** Latest record of each op, newest first. */
   async listOps(query: OpQuery = {}): Promise<readonly SealedOp[]> {
-    const { limit = Number.POSITIVE_INFINITY, after, state } = query;
+    const { limit = Number.POSITIVE_INFINITY, after } = query;
     const seen = new Set<OpId>();
     const found: SealedOp[] = [];
     let isPast = after === undefined;
@@ -62,33 +62,40 @@ export class JournalReader {
       if (op.op_id === after) isPast = true;
       return found.length >= limit ? 'stop' : undefined;
     };
-    // The newest segment restates all ops in flight.
-    await this.#eachOpBack(take, { newestOnly: state === 'in_flight' });
+    await this.#eachOpBack(take, query);
     return found.sort((a, b) => b.seq - a.seq);
   }
 
-  /** Visits the records of ops, newest first; those only restated at the very last. */
+  /**
+   * Visits the records of ops, newest first, no further back than the query may want; those only
+   * restated at the very last.
+   */
   async #eachOpBack(
     visit: (op: SealedOp) => 'stop' | undefined,
-    { newestOnly }: { readonly newestOnly: boolean },
+    { state, sinceMs = Number.NEGATIVE_INFINITY }: OpQuery,
   ): Promise<void> {
     // By the oldest segment that is still there when its turn comes.
     let restated: readonly SealedOp[] = [];
     for (const number of (await this.segments()).toReversed()) {
       const live: SealedOp[] = [];
+      let youngest = '';
       const end = await readSegment(this.disk, number, ({ counted }) =>
         scanBack(counted, ({ text }) => {
           const record = parseRecord(text);
-          if (record.kind === 'op') return visit(record.op);
-          if (record.kind === 'live' && record.live.kind === 'op')
-            live.push(...record.live.records);
-          return undefined;
+          const isLive = record.kind === 'live' && record.live.kind === 'op';
+          if (isLive) live.push(...record.live.records);
+          if (record.kind !== 'op') return undefined;
+          if (record.op.at > youngest) youngest = record.op.at;
+          return visit(record.op);
         }),
       );
       if (end === 'stop') return;
       if (end === null) break;
       restated = live;
-      if (newestOnly) break;
+      // The newest segment restates all ops in flight.
+      if (state === 'in_flight') break;
+      // Not at the first old record: its time may be that of a clock which was not yet set.
+      if (Date.parse(youngest) < sinceMs) break;
     }
     for (const op of restated.toSorted((a, b) => b.seq - a.seq)) if (visit(op) === 'stop') return;
   }

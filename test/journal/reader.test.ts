@@ -295,3 +295,55 @@ function segmentsOf(disk: MemoryDisk): string[][] {
     .sort(([a], [b]) => (a < b ? -1 : 1))
     .map(([, bytes]) => bytes.toString().trimEnd().split('\n'));
 }
+
+describe('a list since a time', () => {
+  const HOUR_MS = 3_600_000;
+
+  async function hourly(segmentCount: number, clock: ReturnType<typeof tickingClock>) {
+    const disk = new MemoryDisk();
+    const journal = await startOn(disk, { segmentBytes: 2048, clock });
+    let op = 0;
+    while (journal.stats().segment < segmentCount) {
+      op += 1;
+      for (const record of opStory(op)) await journal.ledger.append(record);
+      clock.advance(HOUR_MS);
+    }
+    await journal.close();
+    return { disk, ops: op };
+  }
+
+  async function list(disk: MemoryDisk, sinceMs: number) {
+    const opened = new Set<string>();
+    const openRead = disk.openRead.bind(disk);
+    disk.openRead = (name) => {
+      opened.add(name);
+      return openRead(name);
+    };
+    const ops = numbersOf(await new JournalReader(disk).listOps({ sinceMs }));
+    return { ops, opened: opened.size };
+  }
+
+  test('reads no further back than to a segment with nothing as young', async () => {
+    const clock = tickingClock();
+    const { disk, ops } = await hourly(20, clock);
+    const sinceMs = clock.now() - 2.5 * HOUR_MS;
+    const listed = await list(disk, sinceMs);
+    expect(listed.ops).toEqual([ops, ops - 1]);
+    expect(listed.opened).toBeLessThan(6);
+  });
+
+  test('finds what was written before a start with a clock that was far behind', async () => {
+    const clock = tickingClock();
+    const { disk, ops } = await hourly(5, clock);
+    const sinceMs = clock.now() - 3.5 * HOUR_MS;
+    // A dead battery: the next start believes that it is long ago, for a while.
+    const behind = await startOn(disk, { clock: tickingClock(0), isTakeover: true });
+    for (const record of opStory(98)) await behind.ledger.append(record);
+    await behind.close();
+    const journal = await startOn(disk, { clock });
+    for (const record of opStory(99)) await journal.ledger.append(record);
+    await journal.close();
+    const listed = await list(disk, sinceMs);
+    expect(listed.ops).toEqual([99, ops, ops - 1, ops - 2]);
+  });
+});
