@@ -112,7 +112,8 @@ export type JournalRecord =
   | { readonly kind: 'op'; readonly seq: number; readonly op: SealedOp }
   | { readonly kind: 'note'; readonly seq: number; readonly at: string; readonly note: Note }
   | { readonly kind: 'lost'; readonly seq: number; readonly at: string }
-  | { readonly kind: 'unreadable'; readonly reason: string };
+  /** `isNewer`: of a type that, if the line is sound, a newer version has written. */
+  | { readonly kind: 'unreadable'; readonly reason: string; readonly isNewer?: boolean };
 
 export function liveBody(live: Live): Body {
   switch (live.kind) {
@@ -139,15 +140,22 @@ export function parseRecord(text: string): JournalRecord {
   }
   if (!isObject(body)) return { kind: 'unreadable', reason: 'it is not a JSON object' };
   if (isSealedOp(body)) return { kind: 'op', seq: body.seq, op: body };
-  return readOther(body) ?? { kind: 'unreadable', reason: whyUnreadable(body) };
+  return readOther(body) ?? describeUnreadable(body);
 }
 
-function whyUnreadable(body: Body): string {
+function describeUnreadable(body: Body): JournalRecord {
   const type = body['type'];
-  if (type === 'op') return `its field ${wrongOpField(body) ?? 'type'} is missing or not valid`;
-  return isText(type) && (isNoteKind(type) || OTHER_TYPES.has(type))
-    ? `a record of type ${type} whose fields are not valid`
-    : `a record of unknown type ${JSON.stringify(type)}`;
+  if (type === 'op') {
+    const field = wrongOpField(body) ?? 'type';
+    return { kind: 'unreadable', reason: `its field ${field} is missing or not valid` };
+  }
+  if (isText(type) && (isNoteKind(type) || OTHER_TYPES.has(type))) {
+    return { kind: 'unreadable', reason: `a record of type ${type} whose fields are not valid` };
+  }
+  const reason = `a record of unknown type ${JSON.stringify(type)}`;
+  return isText(type)
+    ? { kind: 'unreadable', reason, isNewer: true }
+    : { kind: 'unreadable', reason };
 }
 
 const OTHER_TYPES: ReadonlySet<string> = new Set([

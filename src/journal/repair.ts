@@ -1,6 +1,6 @@
 /**
  * `journal repair`: puts a repaired copy in the place of the journal and keeps the original beside
- * it, as `journal.damaged-N`. Only with the lock, and only where verifying finds something.
+ * it, as `journal.damaged-N`. Only with the lock, and only where verifying finds damage.
  *
  * The copy is whole and durable before anything is moved. A crash between the two renames leaves no
  * folder `journal` but a whole `journal.repaired`: `finishRepair`, on the next opening, moves it in.
@@ -13,8 +13,9 @@ import { NodeDisk, syncFolder } from './node-disk.ts';
 import { JournalReader } from './reader.ts';
 import { openingFailed } from './recover.ts';
 import { type SalvageReport, salvage } from './salvage.ts';
+import { corrupt, NEWER_RULE, segmentNumbers } from './segments.ts';
 import { JOURNAL_FOLDER, prepareStateDir } from './state-dir.ts';
-import { verifyJournal } from './verify.ts';
+import { type JournalProblem, verifyJournal } from './verify.ts';
 
 const REPAIRED_FOLDER = `${JOURNAL_FOLDER}.repaired`;
 
@@ -26,7 +27,10 @@ export type RepairReport =
       readonly original: string;
     } & SalvageReport);
 
-/** Throws `journal_locked`, `config_invalid`, `forbidden`, `journal_poisoned`. */
+/**
+ * Throws `journal_locked`, `config_invalid`, `forbidden`, `journal_poisoned`, and `journal_corrupt`
+ * for a journal of a newer version.
+ */
 export async function repairJournal(stateDir: string, clock: Clock): Promise<RepairReport> {
   try {
     await prepareStateDir(stateDir);
@@ -52,8 +56,9 @@ async function repair(
 ): Promise<RepairReport> {
   const folder = join(stateDir, JOURNAL_FOLDER);
   const source = new NodeDisk(folder);
-  const { ok } = await verifyJournal(new JournalReader(source));
+  const { ok, problems } = await verifyJournal(new JournalReader(source));
   if (ok) return { kind: 'sound' };
+  refuseNewer(problems);
   const repaired = join(stateDir, REPAIRED_FOLDER);
   await fs.promises.rm(repaired, { recursive: true, force: true });
   await fs.promises.mkdir(repaired, { mode: 0o700 });
@@ -66,6 +71,15 @@ async function repair(
   await fs.promises.rename(repaired, folder);
   await syncFolder(stateDir);
   return { kind: 'repaired', original, ...report };
+}
+
+/** What a newer version has written is no damage, and a copy would be without it. */
+function refuseNewer(problems: readonly JournalProblem[]): void {
+  const newer = problems.find(({ rule }) => rule === NEWER_RULE);
+  if (newer === undefined) return;
+  const { segment, line, rule, message } = newer;
+  const [number = 0] = segmentNumbers([segment]);
+  throw corrupt({ segment: number, line, rule }, message);
 }
 
 function freeName(folder: string): string {

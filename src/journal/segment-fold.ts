@@ -5,7 +5,7 @@
  */
 import { Ledger } from './ledger.ts';
 import { FORMAT, type JournalRecord, type SegmentHeader } from './records.ts';
-import { segmentName } from './segments.ts';
+import { NEWER_RULE, segmentName } from './segments.ts';
 
 export interface Fault {
   /** J2, J4, J6, J9, J10 of CONTRACT 5, `seq`, `format` or `limit`. */
@@ -29,7 +29,9 @@ export class SegmentFold {
 
   /** Folds the record; says what is wrong with it. */
   apply(record: JournalRecord): Fault | null {
-    if (record.kind === 'unreadable') return { rule: 'J4', message: record.reason };
+    if (record.kind === 'unreadable') {
+      return { rule: record.isNewer === true ? NEWER_RULE : 'J4', message: record.reason };
+    }
     if (this.header === null) return this.#begin(record);
     if (this.isRestating) return this.#restate(record);
     switch (record.kind) {
@@ -63,7 +65,7 @@ export class SegmentFold {
     const { header } = record;
     if (header.format > FORMAT) {
       const message = `format ${header.format} was written by a newer version of this program`;
-      return { rule: 'format', message };
+      return { rule: NEWER_RULE, message };
     }
     this.header = header;
     this.nextSeq = header.first_seq;

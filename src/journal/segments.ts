@@ -36,6 +36,9 @@ export function segmentNumbers(names: readonly string[]): readonly number[] {
   return numbers.sort((a, b) => a - b);
 }
 
+/** The rule of what a newer version has written: sound, but not for this one to read or to repair. */
+export const NEWER_RULE = 'format';
+
 /** What refuses a journal, with where and by which rule. */
 export function corrupt(
   where: { readonly segment: number; readonly line?: number; readonly rule: string },
@@ -46,8 +49,10 @@ export function corrupt(
   return new ReconcilerError('journal_corrupt', `${place}: ${message} (${rule})`, {
     disposition: 'halt',
     hint:
-      'Nothing was changed. Look with `pve-reconciler journal verify`; ' +
-      '`pve-reconciler journal repair` writes a repaired copy and keeps the original.',
+      rule === NEWER_RULE
+        ? 'Nothing was changed. Install the version that wrote it, or a newer one.'
+        : 'Nothing was changed. Look with `pve-reconciler journal verify`; ' +
+          '`pve-reconciler journal repair` writes a repaired copy and keeps the original.',
     context: { segment, rule, ...(line === undefined ? {} : { line }) },
   });
 }

@@ -10,7 +10,7 @@ import { type ScanEnd, scanLines } from './scan.ts';
 import { readSegment, type SegmentFile } from './segment-file.ts';
 import type { Fault, SegmentFold } from './segment-fold.ts';
 import { SegmentPass } from './segment-pass.ts';
-import { readMarker, segmentName } from './segments.ts';
+import { NEWER_RULE, readMarker, segmentName } from './segments.ts';
 
 export interface JournalProblem {
   /** File name. */
@@ -31,7 +31,7 @@ export interface VerifyReport {
   readonly notices: readonly JournalProblem[];
 }
 
-/** More tell nothing new. */
+/** More tell nothing new, but for the first of a newer version. */
 const PROBLEMS_MAX = 1000;
 
 export async function verifyJournal(reader: JournalReader): Promise<VerifyReport> {
@@ -160,7 +160,9 @@ class Verifier {
   }
 
   #add(segment: number, line: number, fault: Fault): void {
-    if (this.#problems.length >= PROBLEMS_MAX) return;
+    const { rule } = fault;
+    const isFirstNewer = rule === NEWER_RULE && !this.#problems.some((each) => each.rule === rule);
+    if (this.#problems.length >= PROBLEMS_MAX && !isFirstNewer) return;
     this.#problems.push({ segment: segmentName(segment), line, ...fault });
   }
 

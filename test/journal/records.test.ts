@@ -183,6 +183,7 @@ describe('a record of another type', () => {
     expect(read({ type: 'new_kind', seq: 1 })).toEqual({
       kind: 'unreadable',
       reason: 'a record of unknown type "new_kind"',
+      isNewer: true,
     });
     expect(read({ seq: 1 })).toMatchObject({ reason: 'a record of unknown type undefined' });
   });

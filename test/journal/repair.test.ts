@@ -2,6 +2,7 @@ import * as fs from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { sealLine, ZERO_SUM } from '../../src/journal/line.ts';
 import { JournalReader, openReader } from '../../src/journal/reader.ts';
 import { repairJournal } from '../../src/journal/repair.ts';
 import { type SalvageReport, salvage } from '../../src/journal/salvage.ts';
@@ -198,6 +199,20 @@ function findLine(matches: (text: string) => boolean): { name: string; line: num
   throw new TypeError('no such line');
 }
 
+/** The lines of a first segment, sealed anew. */
+function resealText(text: string): string {
+  const lines = text.split('\n').slice(0, -1);
+  const bodies = lines.map((line) => `${line.slice(0, -42)}}`);
+  let sum = ZERO_SUM;
+  return bodies
+    .map((body) => {
+      const sealed = sealLine(body, sum);
+      sum = sealed.sum;
+      return sealed.text;
+    })
+    .join('');
+}
+
 function isNumbered(text: string): boolean {
   return /^\{"type":"\w+","seq":/.test(text);
 }
@@ -255,6 +270,22 @@ describe('on a real disk', () => {
       'journal.damaged-2',
       'journal.key',
     ]);
+  });
+
+  test.each([
+    ['a newer format', '"format":1', '"format":2'],
+    ['a type of record that nobody knows', '"type":"opened"', '"type":"fenced"'],
+  ])('one with %s is left as it is', async (_, from, to) => {
+    const path = join(stateDir, 'journal', '00000001.jsonl');
+    const segment = fs.readFileSync(path, 'utf8').replace(from, to);
+    // Its last line is damaged, too.
+    const newer = resealText(segment).replace(/.{9}\n$/, 'damaged!\n');
+    fs.writeFileSync(path, newer);
+    const hint = expect.stringContaining('Install the version that wrote it');
+    const refusal = { code: 'journal_corrupt', hint, context: { rule: 'format' } };
+    await expect(repairJournal(stateDir, realClock)).rejects.toMatchObject(refusal);
+    expect(fs.readFileSync(path, 'utf8')).toBe(newer);
+    expect(fs.readdirSync(stateDir)).not.toContain('journal.damaged-1');
   });
 
   test('a running writer keeps it from being repaired', async () => {

@@ -48,7 +48,7 @@ interface Wrong {
 const WRONG: readonly Wrong[] = [
   {
     what: 'a record of a type nobody knows',
-    rule: 'J4',
+    rule: 'format',
     message: /unknown type "new"/,
     change: (lines) => lines.get(FIRST)?.push({ type: 'new', seq: 99 }),
   },
