@@ -24,6 +24,7 @@ export class Ledger {
   #pause: Pause | null = null;
   #hubCursor: string | null = null;
   #hubAckedSeq: number | null = null;
+  #keysLostToMs = 0;
 
   /** Why this record may not follow, and by which rule, or null. */
   refuse(next: OpRecordDraft, atMs: number): Refusal | null {
@@ -92,7 +93,8 @@ export class Ledger {
     this.#dropExpired(nowMs);
     const live: Live[] = this.#pause === null ? [] : [{ kind: 'pause', pause: this.#pause }];
     const hub = this.hub();
-    if (hub.cursor !== null || hub.ackedSeq !== null || hub.forgottenToMs > 0) {
+    const { cursor, ackedSeq, forgottenToMs, keysLostToMs } = hub;
+    if (cursor !== null || ackedSeq !== null || forgottenToMs > 0 || keysLostToMs > 0) {
       live.push({ kind: 'hub', hub });
     }
     for (const vmid of new Set([...this.#guests.keys(), ...this.#holds.keys()])) {
@@ -127,6 +129,7 @@ export class Ledger {
         this.#hubCursor = live.hub.cursor;
         this.#hubAckedSeq = live.hub.ackedSeq;
         this.#ops.forgottenToMs = live.hub.forgottenToMs;
+        this.#keysLostToMs = live.hub.keysLostToMs;
         return;
       default:
         assertNever(live);
@@ -182,7 +185,13 @@ export class Ledger {
 
   hub(): HubPlace {
     const { forgottenToMs } = this.#ops;
-    return { cursor: this.#hubCursor, ackedSeq: this.#hubAckedSeq, forgottenToMs };
+    const [cursor, ackedSeq] = [this.#hubCursor, this.#hubAckedSeq];
+    return { cursor, ackedSeq, forgottenToMs, keysLostToMs: this.#keysLostToMs };
+  }
+
+  /** Of ops signed up to then keys may be lost. */
+  loseKeys(toMs: number): void {
+    this.#keysLostToMs = Math.max(this.#keysLostToMs, toMs);
   }
 
   isInitialDone(vmid: Vmid): boolean {

@@ -102,6 +102,8 @@ export interface HubPlace {
   readonly ackedSeq: number | null;
   /** Keys of ops that expired up to then are forgotten, wall clock ms; 0: none is. */
   readonly forgottenToMs: number;
+  /** Of ops signed up to then keys may be lost (`journal repair`), wall clock ms; 0: of none. */
+  readonly keysLostToMs: number;
 }
 
 export type JournalRecord =
@@ -269,12 +271,21 @@ function readGuest(body: Body): LiveGuest | null {
   };
 }
 
-function writeHub({ cursor, ackedSeq, forgottenToMs }: HubPlace): Body {
-  return { cursor, acked_seq: ackedSeq, forgotten_to_ms: forgottenToMs };
+function writeHub({ cursor, ackedSeq, forgottenToMs, keysLostToMs }: HubPlace): Body {
+  return {
+    cursor,
+    acked_seq: ackedSeq,
+    forgotten_to_ms: forgottenToMs,
+    ...(keysLostToMs === 0 ? {} : { keys_lost_to_ms: keysLostToMs }),
+  };
 }
 
 function readHub(body: Body): HubPlace | null {
   const { cursor, acked_seq: ackedSeq, forgotten_to_ms: forgottenToMs } = body;
-  if (!(cursor === null || isText(cursor)) || !isMs(forgottenToMs)) return null;
-  return ackedSeq === null || isCount(ackedSeq) ? { cursor, ackedSeq, forgottenToMs } : null;
+  const { keys_lost_to_ms: keysLostToMs = 0 } = body;
+  if (!(cursor === null || isText(cursor)) || !isMs(forgottenToMs) || !isMs(keysLostToMs)) {
+    return null;
+  }
+  if (ackedSeq !== null && !isCount(ackedSeq)) return null;
+  return { cursor, ackedSeq, forgottenToMs, keysLostToMs };
 }

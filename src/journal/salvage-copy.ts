@@ -2,20 +2,65 @@
  * The copy that `journal repair` writes: segments in order, numbers without gaps, a chain of its
  * own from the first changed line on. It holds two ledgers: what is known, and what the copy tells
  * (which is what verifying it will fold).
+ *
+ * Invariant: a number that may have been given out is not given again. Where more may have been
+ * than anybody can write down as `lost`, they stay free between two segments.
  */
 import type { OpId } from '../reconcile/ids.ts';
+import { CLOCK_SKEW_MS } from '../reconcile/intake.ts';
 import type { OpRecordDraft } from '../reconcile/op.ts';
-import type { OpView } from '../reconcile/ports.ts';
+import type { Note, OpView, Pause } from '../reconcile/ports.ts';
 import { Ledger } from './ledger.ts';
 import { sealLine, ZERO_SUM } from './line.ts';
+import { GAP_MAX, Losses, type LostFact } from './losses.ts';
+import { writePause } from './note-records.ts';
 import { isAt, type OpRecords, type SealedOp } from './op-record.ts';
 import { FORMAT, type JournalRecord, type Live, liveBody, type SegmentHeader } from './records.ts';
 import type { SegmentDraft } from './segments.ts';
 
-/** More missing numbers than this are no gap that a few lost lines leave. */
-const GAP_MAX = 100_000;
+/** Where what is lost may have kept the agent from acting, it does not act until somebody has looked. */
+const LOOKED_AT: readonly LostFact[] = ['hold', 'pause', 'initial_done'];
+/** More than the largest segment holds: 256 MiB, or twice what it restates. */
+const SEGMENT_NUMBERS_MAX = 10_000_000;
 
-type Numbered = Extract<JournalRecord, { seq: number }>;
+export type Numbered = Extract<JournalRecord, { seq: number }>;
+
+function seqOf({ seq }: SealedOp): number {
+  return seq;
+}
+
+/** `at` as the record states it. */
+export function timeOf(record: Numbered): string {
+  if (record.kind === 'op') return record.op.at;
+  return record.kind === 'opened' ? record.opened.at : record.at;
+}
+
+/** What is known of a segment's beginning. */
+export interface Beginning {
+  readonly segment: number;
+  /** As read; null where it is lost. */
+  readonly header: SegmentHeader | null;
+  /** What was readable of its live set. */
+  readonly restated: readonly Live[];
+  /** Whether that was all of it. */
+  readonly isWhole: boolean;
+  /** Its first number, or the first one that is left; null where none is. */
+  readonly firstSeq: number | null;
+  /** Time of its header, or of its first record; null where neither is left. */
+  readonly at: string | null;
+}
+
+/** What `journal repair` has concluded from what is lost. */
+export interface Conclusion {
+  /** Received ops that may have been started: ended as `interrupted`. */
+  readonly ended: readonly OpId[];
+  /** What the lost records may have told. */
+  readonly mayBeLost: readonly LostFact[];
+  /** In force from now on; null where no hold, pause or initial start can be among what is lost. */
+  readonly pause: Pause | null;
+  /** Ops signed up to then whose key is not known are refused; null where no key can be lost. */
+  readonly keysLostToMs: number | null;
+}
 
 export class SalvageCopy {
   #known = new Ledger();
@@ -24,11 +69,12 @@ export class SalvageCopy {
   #text = '';
   #sum = ZERO_SUM;
   #nextSeq = 1;
+  /** Of a record that has no place where its number stands. */
+  #seenSeq = 0;
   #at = new Date(0).toISOString();
+  #newestMs = 0;
   #epoch = 1;
-  /** Nothing before this number is sure to be all there was. */
-  #lossSeq = 0;
-  readonly #lost = new Set<number>();
+  readonly #losses = new Losses();
   readonly #journal: string;
   kept = 0;
 
@@ -37,32 +83,54 @@ export class SalvageCopy {
     this.#journal = journal;
   }
 
-  /** What was lost here may have been about any op that began before. */
-  markLoss(): void {
-    this.#lossSeq = this.#nextSeq;
+  /** A line that is left out, whatever it was. */
+  addDamaged(text: string): void {
+    this.#losses.addLine(text);
+  }
+
+  /** What was damaged up to here are no numbered records. */
+  dropDamaged(): void {
+    this.#losses.dropLines();
+  }
+
+  /** A line without an end. */
+  addDamagedBytes(bytes: number): void {
+    this.#losses.addBytes(bytes);
+  }
+
+  /** The end of the journal is missing: part of a segment, or `count` of them. */
+  loseSegments(count: number): void {
+    this.#losses.addUnknown(this.#nextSeq);
+    this.#nextSeq += count * SEGMENT_NUMBERS_MAX;
   }
 
   /**
-   * Begins a segment. `header` as read, or null where it is lost; `restated` what was readable of
-   * its live set, `isWhole` whether that was all of it.
+   * Begins a segment. What is restated as a whole makes good whatever was lost before; a damaged
+   * restated part loses nothing where all that came before it is there.
    */
-  begin(
-    segment: number,
-    from: {
-      readonly header: SegmentHeader | null;
-      readonly restated: readonly Live[];
-      readonly isWhole: boolean;
-    },
-  ): void {
-    if (from.isWhole) this.#known = new Ledger();
-    for (const live of from.restated) this.#known.restore(live);
-    if (!this.#hasBegun && from.header !== null) {
-      this.#sum = from.header.prev_sum;
-      this.#nextSeq = from.header.first_seq;
+  begin(from: Beginning): void {
+    const { segment, header, restated, isWhole, firstSeq } = from;
+    const isFirst = !this.#hasBegun;
+    // Where no number is left, those of the segments before are only known to be fewer than this.
+    const unknownSeq = 1 + Math.max(0, segment - 1) * SEGMENT_NUMBERS_MAX;
+    if (isFirst) this.#nextSeq = firstSeq ?? unknownSeq;
+    if (isWhole) {
+      this.#known = new Ledger();
+      this.#losses.clear();
+    } else if (isFirst || firstSeq === null) {
+      // A line may be gone altogether: the chain shows that, and not what it said.
+      this.#losses.addUnknown(header === null ? this.#nextSeq - 1 : 0);
     }
-    if (from.header !== null) this.#fillTo(from.header.first_seq);
-    const { at, epoch } = from.header ?? { at: this.#at, epoch: 1 };
-    this.#epoch = Math.max(this.#epoch, epoch);
+    for (const live of restated) {
+      this.#known.restore(live);
+      if (live.kind === 'op') this.#seenSeq = Math.max(this.#seenSeq, ...live.records.map(seqOf));
+    }
+    if (isFirst && header !== null) this.#sum = header.prev_sum;
+    this.#epoch = Math.max(this.#epoch, header?.epoch ?? 1);
+    this.#open(segment, from.at ?? this.#at);
+  }
+
+  #open(segment: number, at: string): void {
     this.#hasBegun = true;
     const header: SegmentHeader = {
       type: 'segment',
@@ -92,43 +160,46 @@ export class SalvageCopy {
     this.#sum = sum;
   }
 
-  /** Lost records for the numbers up to `seq`; they belong to the segment under way. */
+  /** The numbers before `seq` are lost, in the segment under way. */
   #fillTo(seq: number): void {
-    const isGap = seq > this.#nextSeq && seq - this.#nextSeq <= GAP_MAX && this.#hasBegun;
-    if (!isGap) {
-      this.#nextSeq = Math.max(this.#nextSeq, seq);
+    if (seq - this.#nextSeq > GAP_MAX) {
+      this.#losses.addUnknown(this.#nextSeq);
+      this.#nextSeq = seq;
       return;
     }
-    this.markLoss();
+    this.#losses.addNumbers(this.#nextSeq, seq);
     while (this.#nextSeq < seq) this.#lose();
   }
 
   #lose(): void {
     this.#add({ type: 'lost', seq: this.#nextSeq, at: this.#at });
-    this.#lost.add(this.#nextSeq);
     this.#nextSeq += 1;
   }
 
   /** Takes a sound line; says why it could not be kept, or null. */
   take(record: Numbered, text: string): string | null {
-    if (record.seq < this.#nextSeq || record.seq - this.#nextSeq > GAP_MAX) {
-      return `its seq ${record.seq} does not follow ${this.#nextSeq - 1}`;
+    const { seq } = record;
+    if (seq < this.#nextSeq || seq - this.#nextSeq > GAP_MAX) {
+      this.#losses.addSound(this.#nextSeq, text);
+      this.#seenSeq = Math.max(this.#seenSeq, seq);
+      return `its seq ${seq} does not follow ${this.#nextSeq - 1}`;
     }
-    const at = record.kind === 'op' ? record.op.at : this.#atOf(record);
-    if (!isAt(at)) return 'its time is none';
-    this.#fillTo(record.seq);
+    const at = timeOf(record);
+    if (!isAt(at)) {
+      this.#losses.addLine(text);
+      return 'its time is none';
+    }
+    this.#fillTo(seq);
+    this.#losses.dropLines();
     this.#at = at;
+    this.#newestMs = Math.max(this.#newestMs, Date.parse(at));
     const refusal = record.kind === 'op' ? this.#refuse(record.op) : null;
     if (refusal !== null) {
-      this.markLoss();
       this.#lose();
       return refusal;
     }
     if (record.kind === 'opened') this.#epoch = Math.max(this.#epoch, record.opened.epoch);
-    if (record.kind === 'note') {
-      this.#known.applyNote(record.note);
-      this.#told.applyNote(record.note);
-    }
+    if (record.kind === 'note') this.#takeNote(record.note, seq);
     // The text without its own sum: kept to the letter, chained anew.
     const { text: line, sum } = sealLine(
       `${text.slice(0, text.lastIndexOf(',"sum":"'))}}`,
@@ -141,8 +212,10 @@ export class SalvageCopy {
     return null;
   }
 
-  #atOf(record: Exclude<Numbered, { kind: 'op' }>): string {
-    return record.kind === 'opened' ? record.opened.at : record.at;
+  #takeNote(note: Note, seq: number): void {
+    this.#known.applyNote(note);
+    this.#told.applyNote(note);
+    if (note.kind === 'pause' || note.kind === 'resume') this.#losses.settlePause(seq);
   }
 
   #refuse(op: SealedOp): string | null {
@@ -163,9 +236,13 @@ export class SalvageCopy {
     return isSealed ? [{ ...first, sum: String(first.sum) }, op] : [op];
   }
 
-  /** The segment begun last; lost numbers up to the next one's first are filled in. */
+  /** The segment begun last; `nextFirstSeq`: the next one's, null where that is not known. */
   finish(number: number, nextFirstSeq: number | null): SegmentDraft {
-    if (nextFirstSeq !== null) this.#fillTo(nextFirstSeq);
+    const ackedSeq = this.#known.hub().ackedSeq ?? 0;
+    const usedSeq = Math.max(this.#seenSeq, ackedSeq);
+    const tail = this.#nextSeq + this.#losses.countTail(this.#nextSeq);
+    this.#fillTo(nextFirstSeq ?? Math.max(tail, usedSeq + 1));
+    this.#losses.dropLines();
     const bytes = Buffer.byteLength(this.#text);
     return { number, epoch: this.#epoch, text: this.#text, lastSum: this.#sum, bytes };
   }
@@ -173,14 +250,17 @@ export class SalvageCopy {
   /**
    * The last segment: restates what is known, ends what may have been started unseen, and takes up
    * again what may have been tried again unseen: the one is settled by looking, and neither is sent.
+   * What may have been told to let alone is let alone.
    */
-  finishWith(segment: number, at: string): { draft: SegmentDraft; ended: readonly OpId[] } {
-    this.#at = at;
-    const retried = this.#failedBeforeLoss(Date.parse(at));
-    this.begin(segment, { header: null, restated: [], isWhole: false });
-    const unsure = this.#known
-      .opsInFlight()
-      .filter(({ first, latest }) => latest.state === 'received' && first.seq < this.#lossSeq);
+  finishWith(segment: number, at: string): { draft: SegmentDraft } & Conclusion {
+    const nowMs = Date.parse(at);
+    const mayBeLost = this.#losses.facts();
+    const retried = this.#failedBeforeLoss(nowMs);
+    const keysLostToMs = mayBeLost.includes('key') ? this.#loseKeys(nowMs) : null;
+    this.#open(segment, at);
+    const unsure = this.#known.opsInFlight().filter(({ opId, first, latest }) => {
+      return latest.state === 'received' && this.#mayHaveStep(opId, first.seq, false);
+    });
     const message = 'records are lost: it may have been started, so it is not sent again';
     for (const { latest } of unsure) {
       this.#addStep(latest, {
@@ -190,7 +270,33 @@ export class SalvageCopy {
       });
     }
     for (const op of retried) this.#addStep(op, { state: 'started', attempt: op.attempt + 1 });
-    return { draft: this.finish(segment, null), ended: unsure.map(({ opId }) => opId) };
+    const isToBeLookedAt = mayBeLost.some((fact) => LOOKED_AT.includes(fact));
+    const pause = isToBeLookedAt ? this.#addPause(at) : null;
+    const draft = this.finish(segment, this.#nextSeq);
+    return { draft, ended: unsure.map(({ opId }) => opId), mayBeLost, pause, keysLostToMs };
+  }
+
+  /** Whoever signed an op that is lost may have had a clock ahead of ours. */
+  #loseKeys(nowMs: number): number {
+    const toMs = Math.max(nowMs, this.#newestMs) + CLOCK_SKEW_MS;
+    this.#known.loseKeys(toMs);
+    return toMs;
+  }
+
+  /** In the place of the one in force, whose reason it keeps. */
+  #addPause(at: string): Pause {
+    const before = this.#known.pause();
+    const others = before === null ? '' : `; before: ${before.reason}`;
+    const reason = `journal repair of ${at} lost records that may have held guests or paused all: look, then resume${others}`;
+    const pause: Pause = { untilMs: null, reason };
+    this.#add({ type: 'pause', seq: this.#nextSeq, at, ...writePause(pause) });
+    this.#nextSeq += 1;
+    return pause;
+  }
+
+  #mayHaveStep(opId: OpId, afterSeq: number, isNext: boolean): boolean {
+    const isKnown = (id: OpId): boolean => this.#known.findOp(id) !== null;
+    return this.#losses.mayBeOf(opId, { afterSeq, isNext }, isKnown);
   }
 
   /** A failed attempt and the next one's `started` are one write: the record behind it is lost. */
@@ -198,10 +304,9 @@ export class SalvageCopy {
     const latest = this.#known
       .restate(nowMs)
       .flatMap((live) => (live.kind === 'op' ? live.records.slice(-1) : []));
-    return latest.filter(({ state, attempt, origin, parent_op_id: parent, seq }) => {
-      const isTail = seq + 1 === this.#nextSeq && this.#lossSeq === this.#nextSeq;
-      const mayGoOn = state === 'failed' && attempt > 0;
-      return mayGoOn && origin !== 'reconcile' && !parent && (this.#lost.has(seq + 1) || isTail);
+    return latest.filter(({ op_id: opId, state, attempt, origin, parent_op_id: parent, seq }) => {
+      const mayGoOn = state === 'failed' && attempt > 0 && origin !== 'reconcile' && !parent;
+      return mayGoOn && this.#mayHaveStep(opId, seq, true);
     });
   }
 

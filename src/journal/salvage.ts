@@ -2,148 +2,158 @@
  * Makes a sound journal of a damaged one: every line that can be vouched for is kept under its
  * number, every other leaves a `lost` record in its place. Reads one folder, writes another.
  *
- * What is lost may have been anything, so nothing is concluded from its absence:
+ * Nothing is concluded from the absence of what is lost, and no more is feared than the evidence
+ * leaves open (losses.ts). What a later segment restates as a whole was not lost:
  * - an op whose next record is lost stays in flight: recovery looks at the guest;
  * - a record that cannot follow because the one before it is lost becomes a `lost` record too, but
  *   what it says is restated in the next segment;
- * - an op that was received and not seen again may have been started in a lost record: it is ended
- *   as `interrupted`, never sent.
+ * - an op that was received, and may have been started in a lost record, is ended as `interrupted`,
+ *   never sent;
+ * - where a key may be lost, ops signed before the repair are refused unless their key is known;
+ * - where a hold, a pause or an initial start may be lost, all is paused until somebody has looked.
  */
-import type { OpId } from '../reconcile/ids.ts';
 import type { Disk } from './disk.ts';
-import { type Live, parseRecord, type SegmentHeader } from './records.ts';
-import { SalvageCopy } from './salvage-copy.ts';
-import { type ScannedLine, scanLines } from './scan.ts';
-import { readHeader } from './segment-header.ts';
-import { createSegment, readMarker, segmentName, segmentNumbers } from './segments.ts';
+import { describeDamaged, parseObject } from './losses.ts';
+import { type Live, parseRecord } from './records.ts';
+import { judgeTail } from './replay.ts';
+import { type Conclusion, type Numbered, SalvageCopy } from './salvage-copy.ts';
+import { findPlaces, type LeftOut, type Place } from './salvage-sources.ts';
+import { type ScanEnd, type ScannedLine, scanLines } from './scan.ts';
+import { createSegment, readMarker, segmentName } from './segments.ts';
 
-export interface LeftOut {
-  /** File name. */
-  readonly segment: string;
-  /** From 1; 0 for the segment as a whole. */
-  readonly line: number;
-  readonly why: string;
-}
-
-export interface SalvageReport {
+export interface SalvageReport extends Conclusion {
   readonly kept: number;
   readonly leftOut: readonly LeftOut[];
-  /** Received ops that may have been started: ended as `interrupted`. */
-  readonly ended: readonly OpId[];
-}
-
-/** A segment's file, and which one it says it is. */
-interface Source {
-  readonly name: string;
-  readonly number: number;
-  readonly header: SegmentHeader | null;
 }
 
 /** Copies what is sound of `source` into the empty folder `target`. `at`: RFC 3339 with ms. */
 export async function salvage(source: Disk, target: Disk, at: string): Promise<SalvageReport> {
   const leftOut: LeftOut[] = [];
-  const sources = await findSources(source, leftOut);
-  const journal = sources.find(({ header }) => header !== null)?.header?.journal;
+  const places = await findPlaces(source, leftOut);
+  const journal = places.find(({ header }) => header !== null)?.header?.journal;
   const copy = new SalvageCopy(journal ?? 'repaired');
-  const marked = await readMarker(source);
-  for (const [index, from] of sources.entries()) {
-    await copySegment(source, from, copy, leftOut);
-    const nextFirstSeq = sources[index + 1]?.header?.first_seq ?? null;
-    await createSegment(target, copy.finish(from.number, nextFirstSeq));
+  for (const place of places) {
+    const { isCut } = await new SegmentSalvage(place, copy, leftOut).run(source);
+    await createSegment(target, copy.finish(place.number, place.next?.firstSeq ?? null));
+    if (isCut && place.next === null) copy.loseSegments(1);
   }
-  const last = sources.at(-1)?.number ?? 0;
+  const marked = await readMarker(source);
+  const last = places.at(-1)?.number ?? 0;
   if (typeof marked === 'number' && marked > last) {
     leftOut.push({ segment: segmentName(marked), line: 0, why: 'the segment is missing' });
-    copy.markLoss();
+    // The file `newest` may lag by one.
+    copy.loseSegments(marked - last + 1);
   }
-  const { draft, ended } = copy.finishWith(last + 1, at);
+  const { draft, ...conclusion } = copy.finishWith(last + 1, at);
   await createSegment(target, draft);
-  return { kept: copy.kept, leftOut, ended };
+  return { kept: copy.kept, leftOut, ...conclusion };
 }
 
-/**
- * The segments to copy, by the numbers in their headers: from the newest back as far as none is
- * missing. Those of another journal, and those before a gap, are history that is left out.
- */
-async function findSources(disk: Disk, leftOut: LeftOut[]): Promise<readonly Source[]> {
-  const found: Source[] = [];
-  for (const number of segmentNumbers(await disk.list())) {
-    const name = segmentName(number);
-    const header = await readHeader(disk, name);
-    found.push({ name, number: header?.segment ?? number, header });
-  }
-  const journal = mostFrequent(found.flatMap(({ header }) => header?.journal ?? []));
-  const byNumber = new Map<number, Source>();
-  for (const source of found) {
-    const isOurs = source.header === null || source.header.journal === journal;
-    if (isOurs && !byNumber.has(source.number)) byNumber.set(source.number, source);
-    else leftOut.push({ segment: source.name, line: 0, why: 'it is not of this journal' });
-  }
-  const sources: Source[] = [];
-  const descending = [...byNumber.values()].sort((a, b) => b.number - a.number);
-  for (const source of descending) {
-    const next = sources[0];
-    if (next === undefined || next.number === source.number + 1) sources.unshift(source);
-    else leftOut.push({ segment: source.name, line: 0, why: 'segments behind it are missing' });
-  }
-  return sources;
-}
-
-function mostFrequent(values: readonly string[]): string | null {
-  const counts = new Map<string, number>();
-  for (const value of values) counts.set(value, (counts.get(value) ?? 0) + 1);
-  const [most] = [...counts].sort(([, a], [, b]) => b - a);
-  return most?.[0] ?? null;
-}
-
+/** Whether its end may be what a crash left, which nobody was told of (J4). */
 async function eachLine(
   disk: Disk,
   name: string,
   visit: (line: ScannedLine) => 'stop' | undefined,
-): Promise<{ readonly lines: number; readonly restBytes: number }> {
+): Promise<ScanEnd & { readonly isTorn: boolean }> {
   const file = await disk.openRead(name);
   try {
-    return await scanLines(file, null, visit);
+    const end = await scanLines(file, null, visit);
+    return { ...end, isTorn: end.restBytes > 0 && (await judgeTail(file, end)) === null };
   } finally {
     await file.close();
   }
 }
 
-/** The restated part first, as a whole: it says what is known at the segment's beginning. */
-async function copySegment(
-  disk: Disk,
-  { name, number, header }: Source,
-  copy: SalvageCopy,
-  leftOut: LeftOut[],
-): Promise<void> {
-  const restated: Live[] = [];
-  let isRestating = true;
-  let isWhole = header !== null;
-  const begin = (): void => {
-    copy.begin(number, { header, restated, isWhole });
-    isRestating = false;
-  };
-  const leave = (line: number, why: string): void => {
-    leftOut.push({ segment: name, line, why });
-    if (isRestating) isWhole = false;
-    else copy.markLoss();
-  };
-  const { lines, restBytes } = await eachLine(disk, name, (line) => {
-    const record = parseRecord(line.text);
-    if (line.fault !== null) leave(line.number, `the line does not match its sum`);
-    else if (record.kind === 'unreadable') leave(line.number, record.reason);
-    else if (record.kind === 'live' && isRestating) restated.push(record.live);
-    else if (record.kind === 'live_end' && isRestating) begin();
-    else if ('seq' in record) {
-      if (isRestating) begin();
-      const why = copy.take(record, line.text);
-      if (why !== null) leave(line.number, why);
-    }
-    return undefined;
-  });
-  if (isRestating) {
-    isWhole = false;
-    begin();
+/** Of one segment: the restated part first, as a whole; it says what is known at the beginning. */
+class SegmentSalvage {
+  readonly #place: Place;
+  readonly #copy: SalvageCopy;
+  readonly #leftOut: LeftOut[];
+  readonly #restated: Live[] = [];
+  #isWhole = true;
+  #hasEnd = false;
+  #hasBegun = false;
+  /** Behind the line that the next segment follows from: a stale writer's, which does not count. */
+  #isLate = false;
+
+  constructor(place: Place, copy: SalvageCopy, leftOut: LeftOut[]) {
+    this.#place = place;
+    this.#copy = copy;
+    this.#leftOut = leftOut;
   }
-  if (restBytes > 0) leave(lines + 1, `the line is incomplete`);
+
+  /** `isCut`: it ends within its restated part, and nobody knows what came behind. */
+  async run(disk: Disk): Promise<{ readonly isCut: boolean }> {
+    const { name, next } = this.#place;
+    const end = await eachLine(disk, name, (line) => {
+      this.#visit(line);
+      this.#isLate ||= line.sum !== '' && line.sum === next?.prevSum;
+      return undefined;
+    });
+    const isCut = !this.#hasBegun && !this.#hasEnd;
+    if (isCut) this.#isWhole = false;
+    if (!this.#hasBegun) this.#begin();
+    if (end.restBytes > 0) {
+      this.#leave(end.lines + 1, 'the line is incomplete');
+      const isTorn = this.#isLate || (next === null && end.isTorn);
+      if (!isTorn) this.#copy.addDamagedBytes(end.restBytes);
+    }
+    return { isCut };
+  }
+
+  #begin(): void {
+    const { number: segment, header, firstSeq, at } = this.#place;
+    const [restated, isWhole] = [this.#restated, this.#isWhole && this.#hasEnd];
+    this.#copy.begin({ segment, header, restated, isWhole, firstSeq, at });
+    this.#hasBegun = true;
+  }
+
+  #visit(line: ScannedLine): void {
+    if (this.#isLate) {
+      this.#leave(line.number, 'a late line of a stale writer, which does not count');
+      return;
+    }
+    const record = parseRecord(line.text);
+    if (line.fault !== null) this.#damaged(line, 'the line does not match its sum');
+    else if (record.kind === 'unreadable') this.#damaged(line, record.reason);
+    else if ('seq' in record) this.#take(record, line);
+    else if (record.kind === 'live_end' && !this.#hasEnd && !this.#hasBegun) this.#endRestated();
+    else if (record.kind === 'live' && !this.#hasEnd && !this.#hasBegun)
+      this.#restated.push(record.live);
+    else if (record.kind !== 'segment' || line.number > 1)
+      this.#leave(line.number, `a record of type ${record.kind} where none may stand`);
+  }
+
+  #endRestated(): void {
+    this.#hasEnd = true;
+    // Without its header the number of the first record is what the next line tells.
+    if (this.#place.header !== null) this.#begin();
+    this.#copy.dropDamaged();
+  }
+
+  #take(record: Numbered, { number, text }: ScannedLine): void {
+    const nextFirstSeq = this.#place.next?.firstSeq ?? null;
+    if (nextFirstSeq !== null && record.seq >= nextFirstSeq) {
+      this.#leave(number, `its seq ${record.seq} is one of the next segment's`);
+      return;
+    }
+    if (!this.#hasBegun) this.#begin();
+    const why = this.#copy.take(record, text);
+    if (why !== null) this.#leave(number, why);
+  }
+
+  #damaged({ number, text }: ScannedLine, why: string): void {
+    this.#leave(number, `${why}${describeDamaged(text)}`);
+    if (!this.#hasBegun) this.#isWhole &&= number === 1 && isHeaderText(text);
+    this.#copy.addDamaged(text);
+  }
+
+  #leave(line: number, why: string): void {
+    this.#leftOut.push({ segment: this.#place.name, line, why });
+  }
+}
+
+/** One line and a header, though a damaged one: what it says itself is all that is lost. */
+function isHeaderText(text: string): boolean {
+  return parseObject(text)?.['type'] === 'segment';
 }

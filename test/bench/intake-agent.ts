@@ -5,7 +5,7 @@ import { createEventHub } from '../../src/agent/daemon/event-hub.ts';
 import { rememberLooks } from '../../src/agent/daemon/last-look.ts';
 import { createAuthority } from '../../src/agent/hub/authority.ts';
 import { createClockGuard } from '../../src/agent/hub/clock-guard.ts';
-import { boundSenders, createIntake } from '../../src/agent/hub/intake.ts';
+import { boundSenders, createIntake, keyMemoryOf } from '../../src/agent/hub/intake.ts';
 import type { Signer } from '../../src/agent/hub/signers.ts';
 import { openReader } from '../../src/journal/reader.ts';
 import { Engine } from '../../src/reconcile/engine.ts';
@@ -80,7 +80,7 @@ export async function startIntakeAgent(
           clockGuard,
           signers: ring,
           hashPayload: (text) => journal.ledger.hashSecret(text),
-          forgottenToMs: () => journal.hub().forgottenToMs,
+          keys: keyMemoryOf(journal),
           submit: (request) => engine.submit(request),
         }),
       ),

@@ -5,6 +5,7 @@
  *
  * The same bytes any number of times are one op.
  */
+import type { Journal } from '../../journal/journal.ts';
 import type { Clock } from '../../reconcile/clock.ts';
 import { assertNever, type Problem } from '../../reconcile/errors.ts';
 import { CLOCK_SKEW_MS, type OpRequest, type SubmitResult } from '../../reconcile/intake.ts';
@@ -21,6 +22,23 @@ import { verifyEnvelope } from './verify.ts';
  */
 export type AcceptEnvelope = (bytes: Uint8Array) => Promise<EnvelopeResult>;
 
+/** What the journal still knows of keys. */
+export interface KeyMemory {
+  hasKey(idempKey: string): boolean;
+  /** Of ops that expired up to then they are forgotten, whatever the clock says now. */
+  forgottenToMs(): number;
+  /** Of ops signed up to then they may be lost: `journal repair`. */
+  lostToMs(): number;
+}
+
+export function keyMemoryOf(journal: Pick<Journal, 'hub' | 'ledger'>): KeyMemory {
+  return {
+    hasKey: (idempKey) => journal.ledger.findKey(idempKey) !== null,
+    forgottenToMs: () => journal.hub().forgottenToMs,
+    lostToMs: () => journal.hub().keysLostToMs,
+  };
+}
+
 export interface IntakeParts {
   /** This agent's id, the audience of its ops. */
   readonly agent: string;
@@ -29,8 +47,7 @@ export interface IntakeParts {
   readonly signers: SignerRing;
   /** HMAC under the state folder's key (`OpLedger.hashSecret`). */
   readonly hashPayload: (text: string) => string;
-  /** Keys of ops that expired up to then are forgotten, whatever the clock says now. */
-  readonly forgottenToMs: () => number;
+  readonly keys: KeyMemory;
   readonly submit: (request: OpRequest) => Promise<SubmitResult>;
 }
 
@@ -78,7 +95,8 @@ async function decide(envelope: Envelope, parts: IntakeParts): Promise<EnvelopeR
   const problem =
     checkAudience(op, parts.agent) ??
     parts.clockGuard.objection() ??
-    checkTime(op, nowMs, parts.forgottenToMs());
+    checkTime(op, nowMs, parts.keys.forgottenToMs()) ??
+    checkKeyLoss(op, parts.keys);
   if (problem !== null) return refused(problem);
   const payloadHmac = parts.hashPayload(envelope.payload.toString());
   return toResult(await parts.submit(toRequest(op, signers, payloadHmac)));
@@ -125,6 +143,16 @@ function checkTime(
     return { code: 'invalid_request', message };
   }
   return null;
+}
+
+/** It may have been done, and the record of it been lost: a repeat must not do it again. */
+function checkKeyLoss({ idempKey, issuedAtMs }: SignedOp, keys: KeyMemory): Problem | null {
+  const lostToMs = keys.lostToMs();
+  if (issuedAtMs > lostToMs || keys.hasKey(idempKey)) return null;
+  const message =
+    `it was signed before ${new Date(lostToMs).toISOString()}, and the journal has lost records ` +
+    'of then: it may have been done. Look at the guest; sign it anew if it is still wanted';
+  return { code: 'expired', message };
 }
 
 function toRequest(op: SignedOp, signers: readonly Signer[], payloadHmac: string): OpRequest {

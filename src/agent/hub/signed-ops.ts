@@ -11,7 +11,7 @@ import type { Authority, ValueSemantics } from '../../reconcile/ports.ts';
 import { type Config, changedSettings, loadConfig } from '../config/config.ts';
 import { createAuthority } from './authority.ts';
 import { createClockGuard } from './clock-guard.ts';
-import { type AcceptEnvelope, createIntake } from './intake.ts';
+import { type AcceptEnvelope, createIntake, keyMemoryOf } from './intake.ts';
 import { loadSigners, ReloadableSigners } from './signers.ts';
 
 export interface SignedOps {
@@ -54,7 +54,7 @@ export async function openSignedOps({
         clockGuard,
         signers,
         hashPayload: (text) => journal.ledger.hashSecret(text),
-        forgottenToMs: () => journal.hub().forgottenToMs,
+        keys: keyMemoryOf(journal),
         submit: (request) => engine.submit(request),
       }),
     async reload() {

@@ -2,6 +2,8 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { boundSenders, INTAKE_CONCURRENCY_MAX } from '../../../src/agent/hub/intake.ts';
 import { parseOpPayload } from '../../../src/agent/hub/op-payload.ts';
+import { salvage } from '../../../src/journal/salvage.ts';
+import { MemoryDisk } from '../../support/memory-disk.ts';
 import { VIRTUAL_EPOCH_MS, VirtualClock } from '../../support/virtual-clock.ts';
 import { bytesOf, makeKey, signBody, signerOf, TestRing } from './signing.ts';
 import { AGENT, SmallAgent } from './small-agent.ts';
@@ -31,7 +33,7 @@ const sealed = (fields: object, keys = [hub]): Buffer =>
 /** The op's text with something in it that JSON.stringify would not write. */
 const sealedText = (text: string): Buffer => bytesOf(signBody(text, [hub]));
 
-let agent: SmallAgent;
+let agent: SmallAgent<VirtualClock>;
 beforeEach(async () => {
   const ring = new TestRing([
     signerOf(hub),
@@ -140,6 +142,51 @@ describe('one key is one op', () => {
   test('what was refused leaves its key free', async () => {
     expect(await codeOf(sealed(DISK))).toBe('gate_denied');
     expect(await codeOf(sealed(DISK, [hub, second]))).toBe('accepted');
+  });
+});
+
+/** As `journal repair` leaves it, once what has this text in it is damaged. */
+async function repairWithout(text: string): Promise<void> {
+  agent.kill();
+  const lines = [...agent.disk.afterKill().files()].map(([name, bytes]) => {
+    const damaged = bytes.toString().split('\n');
+    return [name, Buffer.from(damaged.map((line) => hit(line, text)).join('\n'))] as const;
+  });
+  const copy = new MemoryDisk();
+  await salvage(MemoryDisk.of(lines), copy, new Date(agent.clock.now()).toISOString());
+  await agent.restart(() => copy);
+  await agent.engine.pass({ isFull: true });
+}
+
+function hit(line: string, text: string): string {
+  return line.includes(text) && line.includes('"received"') ? line.replace('"at"', '"AT"') : line;
+}
+
+describe('where a repair has lost a key', () => {
+  test('its op is not done again; what is known, and what is signed later, is as always', async () => {
+    expect(await codeOf(sealed({}))).toBe('accepted');
+    expect(await codeOf(sealed({ idemp_key: 'key-2', vmid: 102 }))).toBe('accepted');
+    await agent.engine.idle();
+    expect(agent.node.sent).toEqual(['start 101', 'start 102']);
+    await repairWithout('key-1');
+    const refused = await agent.accept(sealed({}));
+    expect(refused).toMatchObject({
+      code: 'expired',
+      message: expect.stringContaining('lost records'),
+    });
+    expect(await codeOf(sealed({ idemp_key: 'key-2', vmid: 102 }))).toBe('repeat');
+    agent.clock.stepWall(2 * MINUTE_MS);
+    const later = { issued_at: at(2 * MINUTE_MS), idemp_key: 'key-3', vmid: 103 };
+    expect(await codeOf(sealed(later))).toBe('accepted');
+    await agent.engine.idle();
+    expect(agent.node.sent).toEqual(['start 101', 'start 102', 'start 103']);
+  });
+
+  test('that is not so where no key is lost', async () => {
+    expect(await codeOf(sealed({ kind: 'stop' }))).toBe('accepted');
+    await agent.engine.idle();
+    await repairWithout('nothing');
+    expect(await codeOf(sealed({ idemp_key: 'key-2', vmid: 102 }))).toBe('accepted');
   });
 });
 

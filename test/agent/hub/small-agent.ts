@@ -6,7 +6,7 @@ import { createHmac } from 'node:crypto';
 import { createEventHub } from '../../../src/agent/daemon/event-hub.ts';
 import { createAuthority } from '../../../src/agent/hub/authority.ts';
 import { createClockGuard } from '../../../src/agent/hub/clock-guard.ts';
-import { type AcceptEnvelope, createIntake } from '../../../src/agent/hub/intake.ts';
+import { type AcceptEnvelope, createIntake, keyMemoryOf } from '../../../src/agent/hub/intake.ts';
 import { type Journal, startJournal } from '../../../src/journal/journal.ts';
 import type { Clock } from '../../../src/reconcile/clock.ts';
 import type { Engine } from '../../../src/reconcile/engine.ts';
@@ -137,7 +137,7 @@ export class SmallAgent<Time extends Clock = Clock> {
       clockGuard,
       signers: ring,
       hashPayload: hashSecret,
-      forgottenToMs: () => journal.hub().forgottenToMs,
+      keys: keyMemoryOf(journal),
       submit: (request) => engine.submit(request),
     });
   }

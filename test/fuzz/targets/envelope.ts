@@ -45,7 +45,7 @@ const accept = createIntake({
   clockGuard: createClockGuard({ clock, lastRecordAtMs: 0 }),
   signers: new TestRing([signerOf(key)]),
   hashPayload: (text) => text,
-  forgottenToMs: () => 0,
+  keys: { hasKey: () => false, forgottenToMs: () => 0, lostToMs: () => 0 },
   submit: async (request) => {
     submitted.push(request);
     return { kind: 'refused', problem: { code: 'not_found', message: 'no guest here' } };
