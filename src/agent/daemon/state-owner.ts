@@ -5,6 +5,7 @@
  */
 import { statSync } from 'node:fs';
 import { sep } from 'node:path';
+import { AGENT_ACCOUNT } from '../setup/names.ts';
 
 /** As whom we act, as long as that is not who called. Of the whole process, as its uid is. */
 let acting: { readonly uid: number; readonly stateDir: string } | null = null;
@@ -38,7 +39,11 @@ export function permissionHint(path: string): string {
   if (acting === null) return 'run it as root, or as the user whose files these are';
   const { uid, stateDir } = acting;
   if (path.startsWith(stateDir + sep)) return `chown -R --reference=${stateDir} ${stateDir}`;
-  return `let uid ${uid} read ${path}, and pass through the folders above it: it is the agent's`;
+  const others = `if it is not, \`chown -R ${AGENT_ACCOUNT}: ${stateDir}\``;
+  return (
+    `if uid ${uid} is the agent's account, let it read ${path} and pass through the folders above; ` +
+    others
+  );
 }
 
 /** Acting as its owner, we were refused what somebody else owns in the state folder. */

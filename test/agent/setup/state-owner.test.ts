@@ -69,7 +69,11 @@ test.runIf(process.geteuid?.() === 0)(
     const { err, exit } = await runProgram('status', '--config', config);
     expect(err).toContain(`permission denied (acting as uid ${ACCOUNT}, the owner of`);
     expect(err).toMatch(/^error \[forbidden\] .*proxmox\.token_file: /m);
-    expect(err).toContain(`hint: let uid ${ACCOUNT} read ${token_file}`);
+    const state = join(host.dir, 'state');
+    expect(err).toContain(
+      `hint: if uid ${ACCOUNT} is the agent's account, let it read ${token_file}`,
+    );
+    expect(err).toContain(`if it is not, \`chown -R pve-reconciler: ${state}\``);
     expect(exit).toBe(77);
   },
 );
