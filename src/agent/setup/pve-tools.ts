@@ -3,6 +3,8 @@
  * no name can turn into a command. What they print is read as JSON and checked.
  */
 import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
 import { z } from 'zod';
 import { ReconcilerError } from '../../reconcile/errors.ts';
@@ -12,6 +14,12 @@ const run = promisify(execFile);
 const TIMEOUT_MS = 60_000;
 
 export type Argv = readonly [program: string, ...args: string[]];
+
+/** Are PVE's tools here? Nothing is run. */
+export function isOnPve(): boolean {
+  const folders = (process.env['PATH'] ?? '').split(delimiter);
+  return folders.some((folder) => existsSync(join(folder, 'pveum')));
+}
 
 /** Standard output. Throws `service_unavailable` where the tool is missing, `task_failed` else. */
 export async function runTool([program, ...args]: Argv): Promise<string> {

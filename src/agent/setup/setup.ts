@@ -24,6 +24,7 @@ import {
   type Argv,
   addToken,
   type Found,
+  isOnPve,
   NOTHING_FOUND,
   readFound,
   readNodes,
@@ -75,6 +76,9 @@ function placesOf({
 /** Resolves with the document to adopt the guests into. */
 export async function setUp(options: SetupOptions): Promise<string> {
   const places = placesOf(options);
+  if (options.isPrintOnly && !isOnPve()) {
+    options.say('# this is no Proxmox VE host (there is no pveum): on one it would run');
+  }
   const policy = readPolicy(options);
   const needs = [...privilegeNeeds(policy), ...(options.startupOrder ? [STARTUP_ORDER] : [])];
   const [found] = await Promise.all([lookAround(options), requireNode(options)]);

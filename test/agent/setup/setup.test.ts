@@ -177,6 +177,7 @@ describe('what cannot be is refused and said', () => {
     rmSync(join(dir, 'bin'), { recursive: true });
     const { exit, out } = await setup('--print');
     expect(exit).toBe(0);
+    expect(out).toMatch(/^# this is no Proxmox VE host /);
     expect(out).toContain('pveum role add ReconcilerNode --privs Sys.Audit\n');
     expect(out).toContain('pveum user token add pve-reconciler@pve agent-pve1 --privsep 1\n');
     expect(out).toMatch(/^pveum acl modify \/ --users .* --propagate 0$/m);
@@ -190,6 +191,7 @@ describe('what cannot be is refused and said', () => {
     writeFileSync(at('config.yaml'), text);
     const printed = await runProgram('setup', '--print', '--config', at('config.yaml'));
     expect(printed.out).toContain('pveum user token add pve-reconciler@pve agent-pve2 ');
+    expect(printed.out).not.toContain('no Proxmox VE host');
     expect(printed.out).toContain(`# its secret into ${token}, mode 0600\n`);
     expect(printed.exit).toBe(0);
     mkdirSync(join(dir, 'elsewhere'));
