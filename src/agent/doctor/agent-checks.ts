@@ -64,7 +64,7 @@ export async function signerFindings(config: Config): Promise<readonly Finding[]
         ? []
         : [
             warning('signers', {
-              message: `${signers.length} signers, and what is irreversible takes ${needed}`,
+              message: `${counted(signers.length, 'signer')}, and what is irreversible takes ${needed}`,
               means: 'no irreversible op can ever pass',
               fix: 'add signers, if such ops are wanted at all',
             }),

@@ -5,6 +5,7 @@
 import { X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
 import * as tls from 'node:tls';
+import { counted } from '../terminal/counted.ts';
 import { type Check, type Finding, failure, ok, warning } from './finding.ts';
 
 const CONNECT_TIMEOUT_MS = 5_000;
@@ -76,7 +77,7 @@ export function expiryFinding(input: ExpiryInput): Finding {
     return ok(check, `${what} is valid until ${day}${isPinned ? ', and pinned' : ''}`);
   }
   return warning(check, {
-    message: `${what} ends on ${day}, in ${days} days`,
+    message: `${what} ends on ${day}, in ${counted(days, 'day')}`,
     means: isPinned
       ? 'the node will show another one, and the pinned fingerprint will not fit it'
       : 'without a new one no connection is made from then on',

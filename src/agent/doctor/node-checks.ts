@@ -11,6 +11,7 @@ import type { NodeLook } from '../../reconcile/guest.ts';
 import type { Config } from '../config/config.ts';
 import { unseenHint } from '../daemon/last-look.ts';
 import { ERROR_TABLE } from '../errors.ts';
+import { counted } from '../terminal/counted.ts';
 import { expiryFinding, fetchCertificate, readCertificates } from './certificate.ts';
 import { type Check, type Finding, failure, ok, warning } from './finding.ts';
 
@@ -149,5 +150,10 @@ export function haFinding(look: NodeLook): Finding {
       fix: 'grant Sys.Audit on / (above)',
     });
   }
-  return ok('ha', count === 0 ? 'no guest is managed by HA' : `${count} guests are managed by HA`);
+  return ok(
+    'ha',
+    count === 0
+      ? 'no guest is managed by HA'
+      : counted(count, 'guest is managed by HA', 'guests are managed by HA'),
+  );
 }

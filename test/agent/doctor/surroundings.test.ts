@@ -57,6 +57,7 @@ function isComplete({ level, means, fix }: Finding): boolean {
 test.each([
   ['31 days before its end', 31, false, 'ok', /valid until/],
   ['29 days before its end', 29, false, 'warning', /in 29 days.*renew it/],
+  ['a day before its end', 1, false, 'warning', /in 1 day\b/],
   ['29 days before its end, pinned', 29, true, 'warning', /fingerprint will not fit.*ca_file/],
   ['the day after its end', -1, false, 'error', /not now.*timedatectl/],
   ['before it begins: our clock is wrong', 100_000, false, 'error', /not now.*timedatectl/],
