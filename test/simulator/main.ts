@@ -23,6 +23,7 @@ const USAGE = `usage: node test/simulator/main.ts [options]
   --history           keep what becomes of guests and tasks, for GET /history
   --speed N           divide every duration by N (default 1)
   --die-with-parent   end when standard input is closed
+  --help              this
 `;
 
 function readOptions(): z.infer<typeof optionsSchema> {
@@ -38,6 +39,7 @@ function readOptions(): z.infer<typeof optionsSchema> {
       speed: { type: 'string' },
       'die-with-parent': { type: 'boolean' },
       'remove-dir': { type: 'boolean' },
+      help: { type: 'boolean', short: 'h' },
     },
   });
   return optionsSchema.parse(values);
@@ -54,10 +56,15 @@ const optionsSchema = z.strictObject({
   speed: z.coerce.number().positive().default(1),
   'die-with-parent': z.boolean().default(false),
   'remove-dir': z.boolean().default(false),
+  help: z.boolean().default(false),
 });
 
 async function main(): Promise<void> {
   const options = readOptions();
+  if (options.help) {
+    process.stdout.write(USAGE);
+    return;
+  }
   const file: unknown =
     options.world === undefined ? {} : JSON.parse(readFileSync(options.world, 'utf8'));
   const base = worldSchema.parse(file);
@@ -90,7 +97,8 @@ async function main(): Promise<void> {
 try {
   await main();
 } catch (error) {
-  const why = error instanceof z.ZodError ? z.prettifyError(error) : String(error);
+  const message = error instanceof Error ? error.message : String(error);
+  const why = error instanceof z.ZodError ? z.prettifyError(error) : message;
   process.stderr.write(`${why}\n${USAGE}`);
   process.exitCode = 64;
 }
