@@ -8,6 +8,8 @@ import { type Channel, type Colour, printable } from './terminal.ts';
 
 const NOT_SET = '(not set)';
 const INDENT = '      ';
+/** `~ ` before a key, and what is between it and the values. */
+const SIGN_CHARS = 4;
 /** A value that is longer does not push all the others to the right. */
 const OLD_MAX_CHARS = 40;
 
@@ -19,12 +21,14 @@ export function planLines(plan: Plan, channel: Channel): string[] {
 function entryLines(entry: PlanEntry, channel: Channel): string[] {
   const lines = [headLine(entry, channel)];
   const keyWidth = Math.max(0, ...entry.changes.map(({ key }) => key.length));
+  const room = channel.columns - INDENT.length - SIGN_CHARS - keyWidth;
+  const beside = entry.changes.filter((change) => pairText(change, 0).length <= room);
   const oldWidth = Math.min(
     OLD_MAX_CHARS,
-    Math.max(0, ...entry.changes.map((change) => valueText(change.current).length)),
+    Math.max(0, ...beside.map((change) => valueText(change.current).length)),
   );
   for (const change of entry.changes) {
-    lines.push(...changeLines(change, { keyWidth, oldWidth, channel }));
+    lines.push(...changeLines(change, { keyWidth, oldWidth, room, channel }));
   }
   for (const action of entry.actions) lines.push(...actionLines(action, entry, channel));
   for (const { code, message, untilMs } of entry.conditions) {
@@ -60,20 +64,30 @@ function statusText(status: PlanEntry['status']): [Colour, string] {
 /** Old → new on one line; below each other, in full, where the terminal is too narrow for both. */
 function changeLines(
   change: Change,
-  layout: { readonly keyWidth: number; readonly oldWidth: number; readonly channel: Channel },
+  layout: {
+    readonly keyWidth: number;
+    readonly oldWidth: number;
+    /** For both values. */
+    readonly room: number;
+    readonly channel: Channel;
+  },
 ): string[] {
-  const { keyWidth, oldWidth, channel } = layout;
+  const { keyWidth, oldWidth, room, channel } = layout;
   const [colour, sign] = changeSign(change);
-  const note = change.isWritten ? '  (written, waits for a restart)' : '';
-  const old = valueText(change.current);
-  const desired = valueText(change.desired);
   const head = `${sign} ${change.key.padEnd(keyWidth)}`;
-  const pair = `${old.padEnd(oldWidth)} → ${desired}${note}`;
-  const isFitting = INDENT.length + head.length + 2 + pair.length <= channel.columns;
   const painted = channel.paint(colour, head);
-  if (isFitting) return [`${INDENT}${painted}  ${pair}`];
+  const pair = pairText(change, oldWidth);
+  if (pair.length <= room) return [`${INDENT}${painted}  ${pair}`];
   const gap = ' '.repeat(INDENT.length + head.length);
-  return [`${INDENT}${painted}    ${old}`, `${gap}  → ${desired}${note}`];
+  return [`${INDENT}${painted}    ${valueText(change.current)}`, `${gap}  → ${newText(change)}`];
+}
+
+function pairText(change: Change, oldWidth: number): string {
+  return `${valueText(change.current).padEnd(oldWidth)} → ${newText(change)}`;
+}
+
+function newText({ desired, isWritten }: Change): string {
+  return `${valueText(desired)}${isWritten ? '  (written, waits for a restart)' : ''}`;
 }
 
 function changeSign({ current, desired }: Change): [Colour, string] {

@@ -129,6 +129,7 @@ const ASCII: Readonly<Record<string, string>> = {
   '✗': 'x',
   '·': '.',
   '–': '-',
+  '‖': '=',
 };
 const SPINNER = '|/-\\';
 

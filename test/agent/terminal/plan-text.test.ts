@@ -125,6 +125,15 @@ test('where the terminal is too narrow for both, old and new stand below each ot
   ]);
 });
 
+test('values below each other leave the width of those beside each other as it is', () => {
+  const old = 'a'.repeat(60);
+  const changes = [change('cores', '2', '4'), change('net0', old, `${old},tag=2`)];
+  const out = Object.assign(new PassThrough(), { isTTY: true, columns: 80 });
+  const terminal = createTerminal({ out, err: new PassThrough() }, { NO_COLOR: '1' });
+  const plan = { entries: [entry(101, { status: 'drift', changes })] };
+  expect(planLines(plan, terminal.out)[1]).toBe('      ~ cores  2 → 4');
+});
+
 test('the JSON holds no secret, also not in what would be written', () => {
   const text = JSON.stringify(planDocument(PLAN, []));
   expect(text).not.toContain('hunter2');

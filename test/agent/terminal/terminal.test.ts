@@ -41,6 +41,14 @@ test('a terminal without a UTF-8 locale is sent ASCII of the same width, a pipe 
   expect(written(false, { LANG: 'C' })).toBe(`${text}\n`);
 });
 
+test('each sign of ours has an ASCII one', () => {
+  const { out, terminal } = fakeTerminal(true, { LANG: 'C' });
+  terminal.out.line('→…✓✗·–‖⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏');
+  expect(String(out.read())).toMatch(/^[\x20-\x7E]{17}\n$/);
+  terminal.out.line('→…✓✗·–‖');
+  expect(String(out.read())).not.toContain('?');
+});
+
 test('after the reader has gone nothing is written, and nothing fails', () => {
   const { out, terminal } = fakeTerminal(false);
   terminal.out.line('one');
