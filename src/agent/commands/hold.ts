@@ -3,6 +3,7 @@ import { type CommandContext, printJson } from '../command-line/command.ts';
 import { readDuration } from '../command-line/duration-option.ts';
 import { API } from '../control/api.ts';
 import { claimedActor, requireAgent } from '../control/find-agent.ts';
+import type { GuestView } from '../control/guest-view.ts';
 import { EXIT, type ExitCode } from '../errors.ts';
 import { printable } from '../terminal/terminal.ts';
 
@@ -35,7 +36,7 @@ export async function runGuestResume(
   await using agent = await requireAgent(context);
   const guest = await agent.call(API.resumeGuest, { params: { ref }, body: bodyOf({}) });
   if (context.isJson) printJson(context.terminal, guest);
-  else context.terminal.out.line(`${label(guest)} is reconciled again`);
+  else context.terminal.out.line(`${label(guest)} ${resumedText(guest)}`);
   return EXIT.ok;
 }
 
@@ -54,6 +55,13 @@ export async function runResume(context: CommandContext): Promise<ExitCode> {
   if (context.isJson) printJson(context.terminal, pause);
   else context.terminal.out.line('reconciling goes on');
   return EXIT.ok;
+}
+
+function resumedText({ desired }: Pick<GuestView, 'desired'>): string {
+  if (desired === null) return 'is in no document: nothing is reconciled of it';
+  return desired.mode === 'enforce'
+    ? 'is reconciled again'
+    : `is on hold no more; its mode is ${desired.mode}`;
 }
 
 function untilText(until: string | null | undefined): string {

@@ -182,17 +182,21 @@ describe('guest', () => {
   });
 
   test('hold and resume say until when', async () => {
-    await using world = await setUp();
+    await using world = await setUp({
+      desired: { 101: { power: 'running' }, 103: { power: 'running', mode: 'observe' } },
+    });
     const { context, out } = await sitDown(world);
     await runGuestHold(context, { ref: 'web', for: '30m' });
     await runGuestHold(context, { ref: 'web' });
-    await runGuestResume(context, { ref: 'web' });
+    for (const ref of ['web', 'mail', '103']) await runGuestResume(context, { ref });
     await runPause(context, { for: '1h' });
     await runResume(context);
     expect(out.text.split('\n')).toEqual([
       expect.stringMatching(/^guest 101 \(web\) is on hold until 2026-11-20T12:30:00/),
       'guest 101 (web) is on hold until it is resumed',
       'guest 101 (web) is reconciled again',
+      'guest 102 (mail) is in no document: nothing is reconciled of it',
+      'guest 103 ($(reboot)) is on hold no more; its mode is observe',
       expect.stringMatching(/^reconciling is paused until 2026-11-20T13:00:00/),
       'reconciling goes on',
       '',
