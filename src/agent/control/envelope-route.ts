@@ -3,14 +3,21 @@
  * exactly these bytes; nothing here parses them.
  */
 import type { FastifyInstance } from 'fastify';
+import type { ErrorCode } from '../../reconcile/errors.ts';
 import { sendProblem } from './app.ts';
 import { describeOp } from './op-document.ts';
 import type { ControlPorts } from './ports.ts';
 import { problemOf } from './problem.ts';
 import { readWholeOp } from './whole-op.ts';
 
-const HINT =
-  '`pve-reconciler sign` shows how a signed op looks; docs/SECURITY.md says what is refused';
+/** Where the next step of an op's sender is another than that of who types a command. */
+const SENDER_HINTS: Partial<Readonly<Record<ErrorCode, string>>> = {
+  invalid_request:
+    'send an envelope as `pve-reconciler sign` makes it: the detail says what does not fit',
+  not_found: 'sign it for a guest that is on this node, or wanted there',
+  conflict: 'change the desired state, or put a `hold` into the payload',
+  timeout: 'send it again: PVE did not answer in time',
+};
 
 export function addEnvelopeRoute(app: FastifyInstance, ports: ControlPorts): void {
   const { acceptEnvelope, onRefused, ledger } = ports;
@@ -28,8 +35,7 @@ export function addEnvelopeRoute(app: FastifyInstance, ports: ControlPorts): voi
         const { code, message, keyids = [] } = result;
         const ids = { request_id: request.id };
         onRefused({ code, message, keyids, ids, peer: request.socket.remoteAddress ?? 'socket' });
-        const hint = code === 'invalid_request' ? { hint: HINT } : {};
-        return sendProblem(problemOf({ ...result, ...hint }, ids), reply);
+        return sendProblem(problemOf({ code, message, hint: SENDER_HINTS[code] }, ids), reply);
       }
       if (result.kind === 'accepted') {
         // Its one record: a hub may send a thousand a second, and nothing is read from disk.

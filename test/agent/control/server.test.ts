@@ -177,19 +177,26 @@ describe('control.public', () => {
     await using world = await openControlWorld({
       guests: GUESTS,
       addresses: { public: LOOPBACK },
-      acceptEnvelope: async () => ({ kind: 'refused', code: 'signature_invalid', message: 'no' }),
+      acceptEnvelope: async () => ({ kind: 'refused', code: 'invalid_request', message: 'no' }),
     });
     const { public: port } = world.server.ports;
     for (const path of ['/healthz', '/readyz', '/metrics']) {
       expect((await ask(port, path)).status, path).toBe(200);
     }
     const signed = await ask(port, '/v1/ops', { method: 'POST', body: '{}' });
-    expect(signed).toMatchObject({ status: 403, body: { code: 'signature_invalid' } });
+    expect(signed).toMatchObject({
+      status: 400,
+      body: { code: 'invalid_request', hint: expect.stringContaining('envelope') },
+    });
     const others = Object.values(API).filter(({ listeners }) => !listeners.includes('public'));
     const paths = [...others.map(({ path }) => path), '/', '/v1/events', '/v1/openapi.json'];
     for (const path of paths) {
       const url = path.replace('{ref}', '101').replace('{op_id}', 'a');
-      expect((await ask(port, url)).status, path).toBe(404);
+      const { status, body } = await ask(port, url);
+      expect({ status, body }, path).toMatchObject({
+        status: 404,
+        body: { hint: expect.stringContaining('POST /v1/ops') },
+      });
     }
   });
 });
@@ -261,6 +268,7 @@ describe('a request', () => {
     await using world = await openControlWorld({ guests: GUESTS });
     const reply = await askOnSocket(world.socket, path, options);
     expect(reply).toMatchObject({ status, body: { code, status, title: code } });
+    expect(reply.body).not.toMatchObject({ hint: expect.stringContaining('--help') });
     expect(reply.headers['content-type']).toContain('application/problem+json');
     const { request_id: requestId } = reply.body as { request_id: string };
     expect(reply.headers['x-request-id']).toBe(requestId);
