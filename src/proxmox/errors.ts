@@ -1,10 +1,11 @@
 /**
  * What PVE's errors mean: one of our codes for each, with PVE's words kept, and whether a request
  * that got it may have had an effect all the same. The texts are PVE's own, as recorded
- * (PVE-FACTS 2, 5, 7, 8, 12, 15, 24); an unknown one is `task_failed`, never `internal_error`.
+ * (PVE-FACTS 2, 5, 7, 8, 12, 15, 24); an unknown one is `task_failed`, never `internal_error`, and
+ * to a look `service_unavailable`.
  */
 import type { ErrorCode, Problem } from '../reconcile/errors.ts';
-import type { PveRequest } from './request.ts';
+import { isWrite, type PveRequest } from './request.ts';
 import type { Exchange, NoResponse, Response } from './transport.ts';
 
 /** A request that did not get the answer it asked for. */
@@ -71,6 +72,21 @@ const STATUS_CODES: Readonly<Record<number, ErrorCode>> = {
   506: 'invalid_request',
 };
 
+/**
+ * What can be wrong with a look itself. It runs no task and waits for no guest: whatever else it is
+ * answered is trouble of the node's own.
+ */
+const LOOK_CODES: ReadonlySet<ErrorCode> = new Set([
+  'unauthorized',
+  'forbidden',
+  'not_found',
+  'tls_untrusted',
+]);
+
+function codeFor(request: PveRequest, code: ErrorCode): ErrorCode {
+  return isWrite(request) || LOOK_CODES.has(code) ? code : 'service_unavailable';
+}
+
 /** The code of a text that PVE wrote into the answer to a request. */
 export function classifyText(text: string): ErrorCode {
   return findText(text)?.code ?? 'task_failed';
@@ -104,7 +120,10 @@ export function readRefusal(
   const isRefusedByProxy = status === 501 || status === 506;
   return {
     kind: 'failure',
-    problem: { code, message: `${words} [${status} ${request.method} ${request.path}]` },
+    problem: {
+      code: codeFor(request, code),
+      message: `${words} [${status} ${request.method} ${request.path}]`,
+    },
     effect: isProven || isRefusedByProxy ? 'none' : 'maybe',
     status,
     errors: said.errors,
@@ -126,7 +145,10 @@ export function readNoResponse(request: PveRequest, exchange: NoResponse): Failu
   const where = `[${request.method} ${request.path}]`;
   return {
     kind: 'failure',
-    problem: { code: noResponseCode(exchange), message: `${exchange.message} ${where}` },
+    problem: {
+      code: codeFor(request, noResponseCode(exchange)),
+      message: `${exchange.message} ${where}`,
+    },
     effect: exchange.wasSent ? 'maybe' : 'none',
     status: null,
     errors: {},

@@ -22,8 +22,8 @@ function toBody(step: Step): Record<string, unknown> | null {
 }
 
 function refuse(step: Step): ReturnType<typeof readRefusal> {
-  const request = readRequest(step.path);
-  return readRefusal(request, toResponse(step), toBody(step));
+  const method = step.method === 'POST' || step.method === 'PUT' ? step.method : 'GET';
+  return readRefusal({ ...readRequest(step.path), method }, toResponse(step), toBody(step));
 }
 
 /** Numbers of guests and made-up values out, so that one line stands for one kind of error. */
@@ -110,6 +110,19 @@ describe('errors that were read in the source, not recorded', () => {
     expect({ code: failure?.problem.code, effect: failure?.effect }).toEqual({ code, effect });
   });
 
+  it.each([
+    [500, 'something nobody has seen before', 'service_unavailable'],
+    [500, 'VM 100 qmp command failed - got timeout', 'service_unavailable'],
+    [596, 'Connection timed out', 'service_unavailable'],
+    [501, "Method 'GET /version' not implemented", 'service_unavailable'],
+    [401, 'No ticket', 'unauthorized'],
+    [403, 'Permission check failed', 'forbidden'],
+    [500, "hostname lookup 'pve9' failed", 'not_found'],
+  ])('a look that is answered %s %s is %s', (status, reason, code) => {
+    const failure = readRefusal(readRequest('/version'), answer(status, reason), null);
+    expect(failure?.problem.code).toBe(code);
+  });
+
   it('an error inside a 200 is an error, and may have had an effect', () => {
     const inside = answer(200, 'OK');
     const failure = readRefusal(start, inside, { data: null, errors: { vmid: 'bad' } });
@@ -144,6 +157,7 @@ describe('errors that were read in the source, not recorded', () => {
 
 describe('requests without an answer', () => {
   const read = readRequest('/version');
+  const write = writeRequest('POST', '/nodes/n/qemu/100/status/start', {}, {});
   it.each<[NoResponse['cause'], boolean, string, string]>([
     ['connect', false, 'service_unavailable', 'none'],
     ['untrusted', false, 'tls_untrusted', 'none'],
@@ -153,8 +167,10 @@ describe('requests without an answer', () => {
     ['too_large', true, 'service_unavailable', 'maybe'],
   ])('%s (sent: %s) is %s, effect %s', (cause, wasSent, code, effect) => {
     const exchange: NoResponse = { kind: 'no_response', cause, wasSent, message: 'why' };
-    const failure = readNoResponse(read, exchange);
+    const failure = readNoResponse(write, exchange);
     expect({ code: failure.problem.code, effect: failure.effect }).toEqual({ code, effect });
     expect(isUnreachable(exchange)).toBe(true);
+    const seen = cause === 'untrusted' ? 'tls_untrusted' : 'service_unavailable';
+    expect(readNoResponse(read, exchange).problem.code).toBe(seen);
   });
 });

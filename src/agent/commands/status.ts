@@ -145,8 +145,10 @@ function show({ terminal, isJson }: CommandContext, status: Status): ExitCode {
   const isBlind = (looked === null || guests.length === 0) && problems.length > 0;
   if (isJson) printJson(terminal, { source, looked_at: looked?.at ?? null, pause, guests });
   else if (!isBlind) for (const line of statusLines(status, terminal.out)) terminal.out.line(line);
-  for (const problem of problems) printFailure(terminal, problem);
-  return problems.length === 0 ? EXIT.ok : EXIT.failed;
+  const exits = problems.map((problem) => printFailure(terminal, problem));
+  if (problems.length === 0) return EXIT.ok;
+  // A rejected document is work that failed; a node that cannot be seen comes with its own.
+  return exits.find((exit) => exit !== EXIT.badData) ?? EXIT.failed;
 }
 
 function statusLines({ guests, problems, pause, looked }: Status, out: Channel): string[] {

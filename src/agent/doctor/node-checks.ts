@@ -49,8 +49,7 @@ const MEANS: Readonly<Partial<Record<ErrorCode, string>>> = {
   tls_untrusted: 'who answers there is not known to be the node, so nothing is sent to it',
   unauthorized: 'the token is wrong, was revoked or has expired: nothing can be seen or done',
   forbidden: 'the token may not even ask this',
-  service_unavailable: 'the node is not reached, or what answers there is not PVE',
-  timeout: 'the node does not answer in time',
+  service_unavailable: 'the node is not reached, or does not answer as a working PVE does',
 };
 
 const CHECK_OF: Readonly<Partial<Record<ErrorCode, Check>>> = {

@@ -231,6 +231,20 @@ describe('bad input: one error with its code, a hint, its exit status, and nothi
   });
 });
 
+test.each([
+  [500, 'boom'],
+  [596, 'Connection timed out'],
+])('a node that answers every look with %s is one that cannot be seen', async (status, reason) => {
+  host.write('desired.yaml', WANTED);
+  await node.addFault({ kind: 'error', status, reason, path: '.*', count: 0 });
+  for (const command of [['plan'], ['agent', '--once'], ['status']]) {
+    const { exit, err } = await runProgram(...command, '--config', host.configFile);
+    expect({ command, exit }).toEqual({ command, exit: 69 });
+    expect(err).toMatch(/^error \[service_unavailable\] https:.*\nhint: check `proxmox\.url`/m);
+  }
+  await node.control('DELETE', '/faults');
+});
+
 test('no journal yet is an empty list', async () => {
   const list = await runProgram('ops', 'list', '--json', '--config', host.configFile);
   expect(list).toEqual({ exit: 0, out: '{"ops":[]}\n', err: '' });
@@ -291,7 +305,7 @@ describe('the daemon', () => {
     await daemon.saw(/agent is up/);
     await expect.poll(async () => (await node.requests()).length).toBeGreaterThan(0);
     const status = await runProgram('status', '--config', host.configFile);
-    expect(status).toMatchObject({ exit: 1, out: '' });
+    expect(status).toMatchObject({ exit: 69, out: '' });
     expect(status.err).toMatch(
       /^error \[service_unavailable\] the node has not been looked at yet$/m,
     );

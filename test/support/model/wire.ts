@@ -51,7 +51,7 @@ export class Wire {
     if (this.state === 'up') return null;
     return this.state === 'down'
       ? { code: 'service_unavailable', message: 'connect ECONNREFUSED 127.0.0.1:8006' }
-      : { code: 'timeout', message: 'Connection timed out [596]' };
+      : { code: 'service_unavailable', message: 'Connection timed out [596]' };
   }
 
   count(name: string): void {
