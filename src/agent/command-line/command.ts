@@ -38,8 +38,14 @@ export function printFailure(terminal: Terminal, failure: Failure): ExitCode {
   for (const line of failure.message.split('\n')) {
     err.line(`${label} ${printable(line)}${printable(ids.join(''))}`);
   }
-  err.line(`${err.paint('cyan', 'hint:')} ${printable(failure.hint ?? hint)}`);
+  const next = hintFor(failure.hint ?? hint, failure.ids?.['op_id']);
+  err.line(`${err.paint('cyan', 'hint:')} ${printable(next)}`);
   return exit;
+}
+
+/** The table's hints say `ID` of an op. */
+function hintFor(hint: string, opId: string | number | undefined): string {
+  return opId === undefined ? hint : hint.replace(/\bID\b/, () => `${opId}`);
 }
 
 /** Ids that belong on an error line. */

@@ -15,6 +15,7 @@ import { EXIT, type ExitCode } from '../errors.ts';
 import { systemClock } from '../system.ts';
 import { createOpView } from '../terminal/op-view.ts';
 import { askLastLine, namesOf, readRecord, showWait } from '../terminal/watch-op.ts';
+import { FailedOps } from './failed-ops.ts';
 import { showAgentPlan } from './plan-outcome.ts';
 
 export interface AgentApplyOptions {
@@ -35,17 +36,17 @@ export async function applyThroughAgent(
     if (!hasWork(plan)) return showAgentPlan(context, agent, document);
     if (!(await confirm(plan))) return EXIT.failed;
   }
-  const failures = await runPass(context, agent, refs);
+  const failures = (await runPass(context, agent, refs)).print(context.terminal);
   const left = await showAgentPlan(context, agent, await agent.call(API.getPlan, { query }));
   return failures > 0 ? EXIT.failed : left;
 }
 
-/** How many of its ops failed. Throws `interrupted` when told to stop watching. */
+/** Those of its ops that failed. Throws `interrupted` when told to stop watching. */
 async function runPass(
   context: CommandContext,
   agent: ControlClient,
   refs: readonly string[],
-): Promise<number> {
+): Promise<FailedOps> {
   const { terminal, signal } = context;
   const names = await namesOf(agent);
   const nameOf = (vmid: Vmid): string | null => names.get(vmid) ?? null;
@@ -57,7 +58,7 @@ async function runPass(
   const { pass_id: passId } = await agent.call(API.reconcile, { body });
   const lastLine = (record: OpRecord): Promise<string | null> => askLastLine(agent, record);
   const view = createOpView({ err: terminal.err, clock: systemClock, nameOf, lastLine });
-  let failures = 0;
+  const failed = new FailedOps();
   try {
     for (let step = await next; step.done !== true; step = await next) {
       next = events.next();
@@ -67,7 +68,7 @@ async function runPass(
       const record = type === 'op' ? readRecord(json) : null;
       if (record !== null) {
         view.record(record);
-        if (record.state === 'failed' && record.correlation_id === passId) failures += 1;
+        if (record.correlation_id === passId) failed.record(record);
       }
       const end = type === 'pass' ? endOf(json, passId) : null;
       if (end === 'failed') {
@@ -76,7 +77,7 @@ async function runPass(
           'the pass failed; the log of the agent says why',
         );
       }
-      if (end === 'settled') return failures;
+      if (end === 'settled') return failed;
     }
   } finally {
     view.close();

@@ -4,7 +4,6 @@
  * `agent --once` is the same over all guests, with recovery first and without a question.
  */
 import type { Vmid } from '../../reconcile/ids.ts';
-import type { OpRecord } from '../../reconcile/op.ts';
 import type { Plan } from '../../reconcile/plan.ts';
 import type { CommandContext } from '../command-line/command.ts';
 import { loadConfig } from '../config/config.ts';
@@ -19,6 +18,7 @@ import { planLines } from '../terminal/plan-text.ts';
 import { askYesNo } from '../terminal/question.ts';
 import { printable } from '../terminal/terminal.ts';
 import { applyThroughAgent } from './apply-agent.ts';
+import { FailedOps } from './failed-ops.ts';
 import { resolveRefs } from './plan.ts';
 import { showOutcome } from './plan-outcome.ts';
 
@@ -64,9 +64,10 @@ export async function convergeOnce(
   try {
     const plan = await engine.converge(options).finally(() => view.close());
     outcome.halted.throwIfAborted();
+    const failures = outcome.failed.print(context.terminal);
     assertSighted(session);
-    const failed = showOutcome(context, session, plan);
-    return outcome.hasFailure() ? EXIT.failed : failed;
+    const left = showOutcome(context, session, plan);
+    return failures > 0 ? EXIT.failed : left;
   } catch (error) {
     // What ended the engine says more than its being ended.
     outcome.halted.throwIfAborted();
@@ -102,23 +103,14 @@ function showOps(
   return view;
 }
 
-function watchOutcome({ events }: Session): { halted: AbortSignal; hasFailure: () => boolean } {
+function watchOutcome({ events }: Session): { halted: AbortSignal; failed: FailedOps } {
   const halt = new AbortController();
-  let failures = 0;
+  const failed = new FailedOps();
   events.subscribe((event) => {
-    if (event.kind === 'op' && isFailure(event.record)) failures += 1;
+    if (event.kind === 'op') failed.record(event.record);
     if (event.kind === 'halted') halt.abort(event.error);
   });
-  return { halted: halt.signal, hasFailure: () => failures > 0 };
-}
-
-/**
- * What recovery gives up of reconciling, and what a faster hand made stale, is planned again at
- * once: the outcome of that is what counts.
- */
-function isFailure({ state, origin, error }: OpRecord): boolean {
-  const isPlannedAgain = error?.code === 'interrupted' || error?.code === 'digest_stale';
-  return state === 'failed' && !(origin === 'reconcile' && isPlannedAgain);
+  return { halted: halt.signal, failed };
 }
 
 function hasWork({ entries }: Plan): boolean {

@@ -95,6 +95,22 @@ test('apply closes what the refs name and nothing else', async () => {
   expect(await writes()).toEqual(['POST /qemu/107/config']);
 });
 
+test('an op that failed is an error line with its id, of apply and of agent --once', async () => {
+  host.write('desired.yaml', { version: 1, guests: { 104: { power: 'running' } } });
+  await node.control('PATCH', '/guests/104', { running: false, start_error: 'boom happened' });
+  for (const command of [
+    ['apply', '--yes'],
+    ['agent', '--once'],
+  ]) {
+    const { exit, err } = await runProgram(...command, '--config', host.configure({}));
+    expect({ command, exit }).toEqual({ command, exit: 1 });
+    const [op] =
+      err.match(/(?<=^error \[task_failed\] start of 104: boom happened \(op_id )\w+/m) ?? [];
+    expect(err).toContain(`\nhint: \`pve-reconciler ops show ${op}\` has`);
+  }
+  await node.control('PATCH', '/guests/104', { start_error: null });
+});
+
 describe('bad input: one error with its code, a hint, its exit status, and nothing changed', () => {
   const bad: readonly [string, () => string[], number, RegExp][] = [
     [

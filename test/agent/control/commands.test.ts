@@ -283,6 +283,22 @@ describe('through the agent', () => {
     expect(world.node.guest(102).power).toBe('running');
   });
 
+  test('apply ends with an error line for each op that failed', async () => {
+    await using world = await setUp({ desired: { 102: { power: 'running' } } });
+    await world.clock.until(world.engine.idle(), 60_000);
+    world.node.guest(102).power = 'stopped';
+    world.node.guest(102).behaviour.startEnds.push('start failed: no memory');
+    const { context, err } = await sitDown(world);
+    expect(await untilAnswered(world, runApply(context, { refs: [] }))).toBe(1);
+    const [line, hint] = err.text.split('\n').slice(-3);
+    expect(line).toMatch(
+      /^error \[task_failed\] start of 102: start failed: no memory \(op_id [0-9a-z]{16}\)$/,
+    );
+    expect(hint).toBe(
+      `hint: \`pve-reconciler ops show ${line?.slice(-17, -1)}\` has the end of its log`,
+    );
+  });
+
   test('status has a row per guest and says in a line whether all is in sync', async () => {
     await using world = await setUp({ desired: { 101: { power: 'running' } } });
     const { context, out } = await sitDown(world);
