@@ -1,5 +1,5 @@
 /** What a plan ends with: the plan on stdout, on stderr what could not be read, the exit status. */
-import { ReconcilerError } from '../../reconcile/errors.ts';
+import { type Problem, ReconcilerError } from '../../reconcile/errors.ts';
 import type { Plan } from '../../reconcile/plan.ts';
 import { type CommandContext, printFailure, printJson } from '../command-line/command.ts';
 import { loadConfig } from '../config/config.ts';
@@ -28,11 +28,15 @@ export function showOutcome(context: CommandContext, { looks }: Session, plan: P
   return problems.length > 0 || unread > 0 ? EXIT.failed : EXIT.ok;
 }
 
-/** Of a running agent, ending the same: nothing seen at all is thrown, what is wrong else is 1. */
+/**
+ * Of a running agent, ending the same: nothing seen at all is thrown, what is wrong else is 1.
+ * `rejected`: what we found wrong ourselves, in documents that the agent may not have.
+ */
 export async function showAgentPlan(
   { terminal, isJson, configFile }: CommandContext,
   agent: ControlClient,
   document: PlanDocument,
+  rejected: readonly Problem[] = [],
 ): Promise<ExitCode> {
   const { readiness, parts } = await agent.call(API.getAgent);
   const isBlind = parts.some(({ name, ok }) => name === 'pve' && !ok);
@@ -44,9 +48,12 @@ export async function showAgentPlan(
   const plan = planOfDocument(document);
   if (isJson) printJson(terminal, document);
   else for (const line of planLines(plan, terminal.out)) terminal.out.line(line);
-  for (const { code, message } of readiness.reasons) printFailure(terminal, { code, message });
+  const known = new Set(readiness.reasons.map(({ message }) => message));
+  const news = rejected.filter(({ message }) => !known.has(message));
+  const problems = [...readiness.reasons, ...news];
+  for (const { code, message } of problems) printFailure(terminal, { code, message });
   const unread = printUnread(terminal, plan);
-  return unread > 0 || readiness.reasons.length > 0 ? EXIT.failed : EXIT.ok;
+  return unread > 0 || problems.length > 0 ? EXIT.failed : EXIT.ok;
 }
 
 /** How many guests could not be read: each is an error line. */

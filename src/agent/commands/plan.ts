@@ -2,6 +2,7 @@
  * `plan [REF…]`: what differs and what would be done, by a look of our own. Changes nothing, notes
  * nothing.
  */
+import type { RejectedDocument } from '../../reconcile/desired.ts';
 import { ReconcilerError } from '../../reconcile/errors.ts';
 import type { Vmid } from '../../reconcile/ids.ts';
 import type { Plan } from '../../reconcile/plan.ts';
@@ -23,7 +24,7 @@ export async function runPlan(
   const { rejected } = await session.looks.desiredProvider.read(context.signal);
   if (rejected.length > 0) {
     await using agent = await findLastGood(context, session);
-    if (agent !== null) return await showItsPlan(context, agent, refs);
+    if (agent !== null) return await showItsPlan(context, agent, { refs, rejected });
   }
   const plan = await planRefs(session, refs, context.signal);
   const failed = showOutcome(context, session, plan);
@@ -48,13 +49,15 @@ async function findLastGood(
 async function showItsPlan(
   context: CommandContext,
   agent: ControlClient,
-  refs: readonly string[],
+  asked: { readonly refs: readonly string[]; readonly rejected: readonly RejectedDocument[] },
 ): Promise<ExitCode> {
+  const { refs, rejected } = asked;
   const query = refs.length === 0 ? {} : { ref: [...refs] };
   const document = await agent.call(API.getPlan, { query });
   const { err } = context.terminal;
   err.line('note: a document is rejected; this is the plan by what the running agent has in force');
-  return await showAgentPlan(context, agent, document);
+  const problems = rejected.map(({ problem }) => problem);
+  return await showAgentPlan(context, agent, document, problems);
 }
 
 /** The plan of the guests that the refs name; of all desired guests without any. */

@@ -87,3 +87,15 @@ test('ops list has of an op in flight what it waits for, from the agent that run
   expect((await runProgram(...args)).out).not.toContain('guest_locked');
   await node.control('PATCH', '/guests/101', { lock: null });
 });
+
+test('plan fails on a rejected document that the running agent was never given', async () => {
+  host.write('desired.yaml', { version: 1, guests: { 101: { config: { onboot: false } } } });
+  daemon = startDaemon(host.configure({ reconcile: { mode: 'observe', interval: '1s' } }));
+  await daemon.saw(/not in sync/);
+  const broken = host.write('broken.yaml', 'version: 1\nguests: [');
+  const other = host.configure({ desired: [{ file: 'broken.yaml' }] });
+  const plan = await runProgram('plan', '--config', other);
+  expect(plan.err).toMatch(/^note: .*running agent has in force$/m);
+  expect(plan.err).toContain(`error [desired_invalid] ${broken}:`);
+  expect(plan.exit).toBe(1);
+});
