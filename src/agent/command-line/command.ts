@@ -2,6 +2,8 @@
  * What every command is given, and how a command says that it failed. A command resolves with its
  * exit status, or throws a `ReconcilerError` where it cannot go on.
  */
+import { existsSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { ReconcilerError } from '../../reconcile/errors.ts';
 import { asWhom, isForeign, permissionHint } from '../daemon/state-owner.ts';
 import { ERROR_TABLE, type ExitCode } from '../errors.ts';
@@ -55,6 +57,11 @@ export function failureOf(error: unknown): Failure {
   if (!(error instanceof ReconcilerError)) {
     const path = deniedPath(error);
     if (path !== null) return denied(`no permission for ${path}`, path);
+    const file = fileInTheWay(error);
+    if (file !== null) {
+      const message = `${file} is not a folder`;
+      return { code: 'config_invalid', message, hint: 'Move it out of the way.' };
+    }
     const message = error instanceof Error ? (error.stack ?? error.message) : String(error);
     return { code: 'internal_error', message };
   }
@@ -79,9 +86,20 @@ function denied(message: string, path: string): Failure {
 
 /** The file that the system would not let us have; null: it was something else. */
 function deniedPath(error: unknown): string | null {
+  return pathOf(error, ['EACCES', 'EPERM']);
+}
+
+/** What stands where a folder of the configuration should be; null: it was something else. */
+function fileInTheWay(error: unknown): string | null {
+  let path = pathOf(error, ['ENOTDIR']);
+  while (path !== null && !existsSync(path)) path = dirname(path);
+  return path;
+}
+
+function pathOf(error: unknown, codes: readonly string[]): string | null {
   if (!(error instanceof Error && 'code' in error && 'path' in error)) return null;
-  const isDenied = error.code === 'EACCES' || error.code === 'EPERM';
-  return isDenied && typeof error.path === 'string' ? error.path : null;
+  const { code, path } = error;
+  return codes.some((each) => each === code) && typeof path === 'string' ? path : null;
 }
 
 export function usageError(message: string, hint?: string): ReconcilerError {

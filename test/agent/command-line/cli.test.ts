@@ -269,6 +269,20 @@ test('no journal yet is an empty list', async () => {
   });
 });
 
+test.each(['state', 'state/journal'])('a file in the place of the folder %s', async (name) => {
+  if (name !== 'state') mkdirSync(join(host.dir, 'state'), { mode: 0o700 });
+  const file = host.write(name, '');
+  for (const command of ['ops list', 'journal verify', 'plan']) {
+    const ended = await runProgram(...command.split(' '), '--config', host.configFile);
+    expect({ command, ...ended }).toEqual({
+      command,
+      exit: 78,
+      out: '',
+      err: `error [config_invalid] ${file} is not a folder\nhint: Move it out of the way.\n`,
+    });
+  }
+});
+
 test('a reader that goes away ends the output, not the program', async () => {
   const child = spawn(process.execPath, [programFile(), 'schema'], {
     stdio: ['ignore', 'pipe', 'pipe'],
