@@ -42,7 +42,8 @@ function requirePrivate(path: string, stat: fs.Stats, what: 'file' | 'folder'): 
   if (!isKind) throw refused(path, `is not a ${what}`, `Move it out of the way.`);
   const uid = process.geteuid?.();
   if (uid !== undefined && stat.uid !== uid) {
-    throw refused(path, `belongs to uid ${stat.uid}, not to ${uid}`, 'Run as its owner.');
+    const why = `belongs to uid ${stat.uid}, not to ${uid}`;
+    throw refused(path, why, 'Run as its owner.', 'forbidden');
   }
   if ((stat.mode & OTHERS) === 0) return;
   const mode = (stat.mode & 0o777).toString(8);
@@ -50,8 +51,13 @@ function requirePrivate(path: string, stat: fs.Stats, what: 'file' | 'folder'): 
   throw refused(path, `has mode 0${mode}: others can get at it`, `chmod ${right} ${path}`);
 }
 
-function refused(path: string, why: string, hint: string): ReconcilerError {
-  return new ReconcilerError('config_invalid', `${path} ${why}`, { hint, context: { path } });
+function refused(
+  path: string,
+  why: string,
+  hint: string,
+  code: 'config_invalid' | 'forbidden' = 'config_invalid',
+): ReconcilerError {
+  return new ReconcilerError(code, `${path} ${why}`, { hint, context: { path } });
 }
 
 export interface Hasher {

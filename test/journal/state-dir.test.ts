@@ -66,7 +66,7 @@ describe('is refused as it is, and nothing is changed', () => {
     const bytes = fs.readFileSync(segment());
     fs.chownSync(path(), 12_345, 12_345);
     await expect(openOnDisk(stateDir)).rejects.toMatchObject({
-      code: 'config_invalid',
+      code: 'forbidden',
       message: expect.stringContaining('belongs to uid 12345'),
     });
     expect(fs.readFileSync(segment())).toEqual(bytes);

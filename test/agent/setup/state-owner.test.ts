@@ -1,4 +1,4 @@
-import { spawnSync } from 'node:child_process';
+import { type SpawnSyncReturns, spawnSync } from 'node:child_process';
 import { chmodSync, chownSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -88,13 +88,18 @@ test('somebody without permission is told so, and not that there is nothing', as
   const config = host.configure({ state_dir: folder });
   chmodSync(config, 0o644);
   chmodSync(folder, 0);
-  const asked = spawnSync(process.execPath, [programFile(), 'keys', 'show', '--config', config], {
-    encoding: 'utf8',
-    ...uid,
-  });
+  const ask = (...command: string[]): SpawnSyncReturns<string> =>
+    spawnSync(process.execPath, [programFile(), ...command, '--config', config], {
+      encoding: 'utf8',
+      ...uid,
+    });
+  const asked = ask('keys', 'show');
   expect(asked.stderr).toBe(
     `error [forbidden] no permission for ${key}\n` +
       'hint: run it as root, or as the user whose files these are\n',
   );
   expect(asked.status).toBe(77);
+  const repair = ask('journal', 'repair');
+  expect(repair.stderr).toMatch(/^error \[forbidden\] .*\nhint: /);
+  expect(repair.status).toBe(77);
 });
