@@ -8,23 +8,23 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { programFile } from '../agent/program.ts';
 import { setup, teardown } from '../support/built-program.ts';
 import { openOnDisk } from '../support/journal-on-disk.ts';
 import { opStory } from '../support/journal-script.ts';
+import { readOptions } from '../support/script-options.ts';
 
 const GOAL = 2.5;
 /** Appended without waiting for each. */
 const GROUP_OPS = 500;
 
-const { values } = parseArgs({
-  options: {
-    rounds: { type: 'string', default: '25' },
-    ops: { type: 'string', default: '100000' },
-  },
+const USAGE = 'node test/bench/cli.ts [--rounds N] [--ops N]';
+const { count } = readOptions(USAGE, {
+  rounds: { type: 'string', default: '25' },
+  ops: { type: 'string', default: '100000' },
 });
-const opCount = Number(values.ops);
+const opCount = count('ops');
+const rounds = count('rounds');
 
 const folder = mkdtempSync(join(tmpdir(), 'pve-reconciler-bench-'));
 try {
@@ -51,7 +51,7 @@ try {
     ['schema', [program, 'schema'], null],
   ];
   const tookMs = commands.map((): number[] => []);
-  for (let round = 0; round < Number(values.rounds); round++) {
+  for (let round = 0; round < rounds; round++) {
     for (const [i, [, args]] of commands.entries()) tookMs[i]?.push(measure(args));
   }
   const base = median(tookMs[0] ?? []);

@@ -9,13 +9,13 @@
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { Agent, request } from 'node:https';
-import { parseArgs } from 'node:util';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import type { PveClient } from '../../src/proxmox/client.ts';
 import { readRequest } from '../../src/proxmox/request.ts';
 import { startSimulator } from '../simulator/start.ts';
 import { clientFor, going } from '../support/pve-client.ts';
+import { readOptions } from '../support/script-options.ts';
 import { median, report } from './report.ts';
 
 const WALL_GOAL = 1.1;
@@ -30,18 +30,18 @@ interface Cost {
 
 type AskOnce = () => Promise<unknown>;
 
-const { values } = parseArgs({
-  options: {
-    rounds: { type: 'string', default: '9' },
-    requests: { type: 'string', default: '2000' },
-    concurrency: { type: 'string', default: '2' },
-    'long-run': { type: 'string', default: '100000' },
-  },
+const USAGE =
+  'node test/bench/client.ts [--rounds N] [--requests N] [--concurrency N] [--long-run N]';
+const { count } = readOptions(USAGE, {
+  rounds: { type: 'string', default: '9' },
+  requests: { type: 'string', default: '2000' },
+  concurrency: { type: 'string', default: '2' },
+  'long-run': { type: 'string', default: '100000' },
 });
-const rounds = Number(values.rounds);
-const requests = Number(values.requests);
-const concurrency = Number(values.concurrency);
-const longRun = Number(values['long-run']);
+const rounds = count('rounds');
+const requests = count('requests');
+const concurrency = count('concurrency');
+const longRun = count('long-run', 0);
 
 const pve = await startSimulator({
   guests: 100,

@@ -4,10 +4,10 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { parseArgs } from 'node:util';
 import { buildProgram } from '../../deploy/build.ts';
 import { openReader } from '../../src/journal/reader.ts';
 import { type Daemon, type Host, makeHost, startDaemon } from '../agent/program.ts';
+import { readOptions, wholeNumber } from '../support/script-options.ts';
 import { type CountedNode, startCountedNode, type Traffic } from './counted-node.ts';
 import { cpuMsOf, memoryMibOf } from './process-cost.ts';
 import { median, report } from './report.ts';
@@ -22,23 +22,26 @@ const USUAL_INTERVAL_MS = 30_000;
 const SELDOM = { interval: '10m', config_interval: '10m' };
 const CONFIG = { name: 'guest', cores: 2, memory: 2048, onboot: 1, tags: 'prod;web' };
 
-const { values } = parseArgs({
-  options: {
-    guests: { type: 'string', default: '100,1000' },
-    passes: { type: 'string', default: '5' },
-    rounds: { type: 'string', default: '3' },
-    ansible: { type: 'string', default: '10' },
-  },
+const USAGE = 'node test/bench/fleet.ts [--guests N,…] [--passes N] [--rounds N] [--ansible N]';
+const { values, count, refuse } = readOptions(USAGE, {
+  guests: { type: 'string', default: '100,1000' },
+  passes: { type: 'string', default: '5' },
+  rounds: { type: 'string', default: '3' },
+  ansible: { type: 'string', default: '10' },
 });
-const passes = Number(values.passes);
-const sample = Number(values.ansible);
+const passes = count('passes');
+const rounds = count('rounds');
+const sizes = values.guests
+  .split(',')
+  .map((text) => wholeNumber(text, 0) ?? refuse('--guests: expected numbers'));
+const sample = count('ansible', 0);
 
 const folder = mkdtempSync(join(tmpdir(), 'bench-fleet-'));
 const program = join(folder, 'pve-reconciler.js');
 process.env['PVE_RECONCILER_BUILT'] = program;
 try {
   await buildProgram(program);
-  for (const guests of values.guests.split(',').map(Number)) {
+  for (const guests of sizes) {
     if (guests > 0) await benchPass(guests);
   }
   await benchStarts();
@@ -155,7 +158,7 @@ function perPass({ wallMs, cpuMs, requests, bytes }: Cost, count: number): Cost 
 async function benchStarts(): Promise<void> {
   const ours: Cost[] = [];
   const bare: Cost[] = [];
-  for (let round = 0; round < Number(values.rounds); round++) {
+  for (let round = 0; round < rounds; round++) {
     ours.push(await startByAgent());
     await using node = await startNode(STARTS, false);
     bare.push(await runBare(node, 'start', ...vmidsOf(STARTS).map(String)));

@@ -12,10 +12,10 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { parseArgs } from 'node:util';
 import { makeHost, programFile } from '../agent/program.ts';
 import { startSimulator } from '../simulator/start.ts';
 import { setup, teardown } from '../support/built-program.ts';
+import { readOptions } from '../support/script-options.ts';
 import { report } from './report.ts';
 
 const RSS_GOAL_MIB = 60;
@@ -23,16 +23,16 @@ const CPU_GOAL_PERCENT = 0.3;
 /** Of /proc/PID/stat; the same on every Linux that Node runs on. */
 const TICKS_PER_S = 100;
 
-const { values } = parseArgs({
-  options: {
-    guests: { type: 'string', default: '200' },
-    settle: { type: 'string', default: '60' },
-    seconds: { type: 'string', default: '120' },
-    look: { type: 'boolean', default: false },
-  },
+const USAGE = 'node test/bench/idle.ts [--guests N] [--settle N] [--seconds N] [--look]';
+const { values, count } = readOptions(USAGE, {
+  guests: { type: 'string', default: '200' },
+  settle: { type: 'string', default: '60' },
+  seconds: { type: 'string', default: '120' },
+  look: { type: 'boolean', default: false },
 });
-const guestCount = Number(values.guests);
-const seconds = Number(values.seconds);
+const guestCount = count('guests', 0);
+const seconds = count('seconds');
+const settleSeconds = count('settle', 0);
 
 await setup();
 const node = await startSimulator({ guests: guestCount, look: values.look });
@@ -45,7 +45,7 @@ try {
   const config = host.configure({ reconcile: { mode: 'enforce' }, ...look });
   const bare = start(process.execPath, '-e', 'setInterval(() => {}, 1e9)');
   const agent = start(process.execPath, programFile(), 'agent', '--config', config);
-  await sleep(Number(values.settle) * 1000);
+  await sleep(settleSeconds * 1000);
   const cpuBefore = cpuSeconds(agent);
   await node.resetRequests();
   await sleep(seconds * 1000);

@@ -10,7 +10,6 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { parseArgs } from 'node:util';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { Pool } from 'undici';
@@ -18,6 +17,7 @@ import { preferLittleMemory } from '../../src/agent/daemon/memory-thrift.ts';
 import { parseEnvelope } from '../../src/agent/hub/dsse.ts';
 import { verifyEnvelope } from '../../src/agent/hub/verify.ts';
 import { bytesOf, makeKey, signBody, signerOf, type TestKey } from '../agent/hub/signing.ts';
+import { readOptions } from '../support/script-options.ts';
 import { AGENT, type IntakeAgent, startIntakeAgent } from './intake-agent.ts';
 import { report } from './report.ts';
 
@@ -36,19 +36,21 @@ interface Sent {
   readonly statuses: Readonly<Record<string, number>>;
 }
 
-const { values } = parseArgs({
-  options: {
-    folder: { type: 'string', default: '.' },
-    rounds: { type: 'string', default: '5' },
-    ops: { type: 'string', default: '2000' },
-    senders: { type: 'string', default: '64' },
-    /** As the process of the senders: the socket, the envelopes' file, how many times each. */
-    send: { type: 'string' },
-    envelopes: { type: 'string', default: '' },
-    times: { type: 'string', default: '1' },
-  },
+const USAGE = 'node test/bench/intake.ts [--folder DIR] [--rounds N] [--ops N] [--senders N]';
+const { values, count } = readOptions(USAGE, {
+  folder: { type: 'string', default: '.' },
+  rounds: { type: 'string', default: '5' },
+  ops: { type: 'string', default: '2000' },
+  senders: { type: 'string', default: '64' },
+  /** As the process of the senders: the socket, the envelopes' file, how many times each. */
+  send: { type: 'string' },
+  envelopes: { type: 'string', default: '' },
+  times: { type: 'string', default: '1' },
 });
-const senders = Number(values.senders);
+const senders = count('senders');
+const rounds = count('rounds');
+const ops = count('ops');
+const times = count('times');
 /** So that no two ops are the same. */
 let signed = 0;
 
@@ -57,7 +59,7 @@ else process.stdout.write(JSON.stringify(await send(values.send)));
 
 async function send(socketPath: string): Promise<Sent> {
   const bodies = readFileSync(values.envelopes, 'utf8').trim().split('\n');
-  const count = bodies.length * Number(values.times);
+  const count = bodies.length * times;
   const pool = new Pool('http://agent', { socketPath, connections: senders, pipelining: 1 });
   const statuses: Record<string, number> = {};
   let next = 0;
@@ -135,7 +137,7 @@ interface Bench {
 /** The best of some rounds: what else the machine does only makes it slower. */
 async function measureRate(name: string, agent: IntakeAgent, bench: Bench): Promise<void> {
   let best = 0;
-  for (let round = 0; round < Number(values.rounds); round += 1) {
+  for (let round = 0; round < rounds; round += 1) {
     best = Math.max(best, await measureRound(agent, bench));
   }
   report({ name, figure: best, atLeast: RATE_GOAL, detail: 'ops/s taken in, durable' });
@@ -143,7 +145,6 @@ async function measureRate(name: string, agent: IntakeAgent, bench: Bench): Prom
 
 /** Ops wait while they are taken in, as they do behind a real node; then they are worked off. */
 async function measureRound(agent: IntakeAgent, { keys, folder }: Bench): Promise<number> {
-  const ops = Number(values.ops);
   const file = join(folder, 'envelopes');
   const envelopes = Array.from({ length: ops }, () => sign(keys.slice(0, 1)).toString());
   writeFileSync(file, envelopes.join('\n'));

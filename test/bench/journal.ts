@@ -9,7 +9,6 @@ import { spawnSync } from 'node:child_process';
 import { hash } from 'node:crypto';
 import * as fs from 'node:fs';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import Database from 'better-sqlite3';
@@ -20,6 +19,7 @@ import type { OpRecordDraft } from '../../src/reconcile/op.ts';
 import { bundleScript } from '../support/bundle.ts';
 import { openOnDisk } from '../support/journal-on-disk.ts';
 import { opStory } from '../support/journal-script.ts';
+import { readOptions } from '../support/script-options.ts';
 import { median, report } from './report.ts';
 
 const MIB = 1024 * 1024;
@@ -36,14 +36,14 @@ const LINE_BYTES = 300;
 /** Enough for a few segments; verifying is no faster or slower on more. */
 const VERIFIED_RECORDS = 150_000;
 
-const { values } = parseArgs({
-  options: {
-    folder: { type: 'string', default: '.' },
-    history: { type: 'string', default: '1000000' },
-    only: { type: 'string', default: 'all' },
-  },
+const USAGE = 'node test/bench/journal.ts [--folder DIR] [--history N] [--only appending|history]';
+const { values, count, refuse } = readOptions(USAGE, {
+  folder: { type: 'string', default: '.' },
+  history: { type: 'string', default: '1000000' },
+  only: { type: 'string', default: 'all' },
 });
-const historyRecords = Number(values.history);
+const historyRecords = count('history');
+if (!['all', 'appending', 'history'].includes(values.only)) refuse(`--only: no ${values.only}`);
 const folder = fs.mkdtempSync(join(values.folder, '.bench-journal-'));
 const path = (name: string): string => join(folder, name);
 

@@ -8,11 +8,16 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { arch, cpus, loadavg, release, totalmem } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
+import { readOptions } from '../support/script-options.ts';
 
 const BENCHES = ['fleet', 'client', 'plan', 'journal', 'recovery', 'intake', 'idle'];
 
-const { values } = parseArgs({ options: { only: { type: 'string', default: BENCHES.join(',') } } });
+const { values, refuse } = readOptions('npm run bench -- [--only NAME,…]', {
+  only: { type: 'string', default: BENCHES.join(',') },
+});
+const names = values.only.split(',');
+const unknown = names.find((name) => !BENCHES.includes(name));
+if (unknown !== undefined) refuse(`--only: there is no ${unknown}`);
 const [cpu] = cpus();
 console.log(
   `Node ${process.version}, Linux ${release()} ${arch()}, ${cpus().length} x ${cpu?.model}, ` +
@@ -20,7 +25,7 @@ console.log(
       .map((load) => load.toFixed(1))
       .join(' ')}`,
 );
-for (const name of values.only.split(',')) {
+for (const name of names) {
   console.log(`\n${name}`);
   const child = spawn(process.execPath, [join(import.meta.dirname, `${name}.ts`)], {
     stdio: 'inherit',

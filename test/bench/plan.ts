@@ -18,7 +18,10 @@ import { parseVmid } from '../../src/reconcile/ids.ts';
 import { DEFAULT_STOP } from '../../src/reconcile/op.ts';
 import { type PlanContext, planGuest, planGuests } from '../../src/reconcile/planner.ts';
 import { POLICY } from '../support/agent-life.ts';
+import { readOptions } from '../support/script-options.ts';
 import { report } from './report.ts';
+
+readOptions('npm run bench:plan', {});
 
 const GUESTS = 10_000;
 const KEYS = 30;

@@ -7,7 +7,6 @@
 import { hash } from 'node:crypto';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { Engine } from '../../src/reconcile/engine.ts';
 import { SmallNode } from '../agent/hub/small-node.ts';
 import { POLICY } from '../support/agent-life.ts';
@@ -15,24 +14,25 @@ import { DesiredSource } from '../support/desired-source.ts';
 import { openOnDisk, realClock } from '../support/journal-on-disk.ts';
 import { opStory } from '../support/journal-script.ts';
 import { plainSemantics } from '../support/plain-semantics.ts';
+import { readOptions } from '../support/script-options.ts';
 import { seededRandom } from '../support/seeded-random.ts';
 import { median, report } from './report.ts';
 
 const GUESTS = 500;
 
-const { values } = parseArgs({
-  options: {
-    folder: { type: 'string', default: '.' },
-    ops: { type: 'string', default: '10000' },
-    rounds: { type: 'string', default: '5' },
-  },
+const USAGE = 'node test/bench/recovery.ts [--folder DIR] [--ops N] [--rounds N]';
+const { values, count } = readOptions(USAGE, {
+  folder: { type: 'string', default: '.' },
+  ops: { type: 'string', default: '10000' },
+  rounds: { type: 'string', default: '5' },
 });
-const ops = Number(values.ops);
+const ops = count('ops');
+const rounds = count('rounds');
 const folder = mkdtempSync(join(values.folder, '.bench-recovery-'));
 try {
   await writeOps();
   const [recovering, reading]: [number[], number[]] = [[], []];
-  for (let round = 0; round < Number(values.rounds); round++) {
+  for (let round = 0; round < rounds; round++) {
     recovering.push(await recover());
     reading.push(read());
   }

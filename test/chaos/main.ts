@@ -3,7 +3,7 @@
  * processes on a real disk over real HTTPS, with everything going wrong, and what must hold all the
  * same. Exit 1 on a violation, with the evidence kept.
  */
-import { parseArgs } from 'node:util';
+import { readOptions } from '../support/script-options.ts';
 import { findViolations, type Violation } from './checks.ts';
 import { findClockLibrary, findMountAbility, runInside } from './machine.ts';
 import { type Run, runScript } from './run.ts';
@@ -16,25 +16,20 @@ function say(text: string): void {
   process.stdout.write(`${text}\n`);
 }
 
-const { values } = parseArgs({
-  options: {
-    seconds: { type: 'string', default: '600' },
-    seed: { type: 'string' },
-    // Kinds of events left out, to find what a violation needs.
-    without: { type: 'string', default: '' },
-  },
+const USAGE = 'npm run test:chaos -- [--seconds N] [--seed N] [--without KIND,…]';
+const { values, count } = readOptions(USAGE, {
+  seconds: { type: 'string', default: '600' },
+  seed: { type: 'string', default: `${Math.floor(Math.random() * 2 ** 31)}` },
+  // Kinds of events left out, to find what a violation needs.
+  without: { type: 'string', default: '' },
 });
+const seed = count('seed', 0);
+const seconds = count('seconds');
 
 async function main(): Promise<number> {
   const mounts = findMountAbility();
   if (mounts.kind === 'possible') return runInside(mounts.flags);
   const clockLibrary = findClockLibrary();
-  const seed = Number(values.seed ?? Math.floor(Math.random() * 2 ** 31));
-  const seconds = Number(values.seconds);
-  if (!Number.isSafeInteger(seed) || !(seconds > 0)) {
-    say('usage: npm run test:chaos -- [--seconds N] [--seed N] [--without KIND,…]');
-    return 64;
-  }
   say(`seed ${seed}, ${seconds} s (repeat with --seed ${seed} --seconds ${seconds})`);
   if (mounts.kind === 'impossible')
     say(`skipped: full disks, as nothing can be mounted: ${mounts.why}`);

@@ -9,22 +9,22 @@
  * started and stopped, and left stopped: take one that nobody needs. Exit 1 if a check failed.
  */
 import { readFileSync } from 'node:fs';
-import { parseArgs } from 'node:util';
 import type { TlsTrust } from '../../src/proxmox/trust.ts';
+import { readOptions } from '../support/script-options.ts';
 import { connect } from './connect.ts';
 import { type CheckResult, runSuite } from './suite.ts';
 
-const { values } = parseArgs({
-  options: {
-    url: { type: 'string' },
-    'token-file': { type: 'string' },
-    ca: { type: 'string' },
-    fingerprint: { type: 'string' },
-    'server-name': { type: 'string' },
-    node: { type: 'string' },
-    'allow-writes': { type: 'boolean', default: false },
-    guest: { type: 'string' },
-  },
+const USAGE = `npm run test:pve -- --url URL --token-file FILE --ca FILE
+         [--node NAME] [--server-name NAME] [--allow-writes --guest VMID]`;
+const { values, refuse } = readOptions(USAGE, {
+  url: { type: 'string' },
+  'token-file': { type: 'string' },
+  ca: { type: 'string' },
+  fingerprint: { type: 'string' },
+  'server-name': { type: 'string' },
+  node: { type: 'string' },
+  'allow-writes': { type: 'boolean', default: false },
+  guest: { type: 'string' },
 });
 const { url, 'token-file': tokenFile, guest, 'allow-writes': allowWrites } = values;
 const tls = readTrust();
@@ -34,9 +34,7 @@ if (
   tls === null ||
   allowWrites !== (guest !== undefined)
 ) {
-  console.error('usage: npm run test:pve -- --url URL --token-file FILE --ca FILE');
-  console.error('         [--node NAME] [--server-name NAME] [--allow-writes --guest VMID]');
-  process.exit(64);
+  throw refuse('expected a node, a token, whom to trust, and a guest where writes are allowed');
 }
 
 const signal = new AbortController().signal;

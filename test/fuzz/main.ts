@@ -8,26 +8,22 @@ import { createHash } from 'node:crypto';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
+import { readOptions } from '../support/script-options.ts';
 import type { HunterReport } from './hunter-report.ts';
 import { FIXTURES, targetFile, targetNames } from './target-files.ts';
 import { huntWatched } from './watched-hunt.ts';
 
-const { values } = parseArgs({
-  options: {
-    target: { type: 'string', multiple: true },
-    /** For each target. */
-    seconds: { type: 'string', default: '60' },
-    seed: { type: 'string', default: String(Date.now() % 1_000_000_000) },
-  },
+const USAGE = `npm run fuzz -- [--seconds N] [--seed N] [--target ${targetNames().join('|')}]…`;
+const { values, count, refuse } = readOptions(USAGE, {
+  target: { type: 'string', multiple: true },
+  /** For each target. */
+  seconds: { type: 'string', default: '60' },
+  seed: { type: 'string', default: String(Date.now() % 1_000_000_000) },
 });
-const seed = Number(values.seed);
-const seconds = Number(values.seconds);
-const unknown = (values.target ?? []).filter((name) => !targetNames().includes(name));
-if (!Number.isInteger(seed) || !(seconds > 0) || unknown.length > 0) {
-  console.error(`usage: --seconds N --seed N --target ${targetNames().join('|')}`);
-  process.exit(64);
-}
+const seed = count('seed', 0);
+const seconds = count('seconds');
+const unknown = (values.target ?? []).find((name) => !targetNames().includes(name));
+if (unknown !== undefined) refuse(`--target: there is no ${unknown}`);
 const names = [...(values.target ?? targetNames())];
 console.log(`seed ${seed}, ${seconds} s for each of ${names.join(', ')}`);
 await Promise.all(Array.from({ length: availableParallelism() }, work));

@@ -1,8 +1,8 @@
 /**
- * `npm run test:sim -- [--seeds N] [--first-seed N]`, or `SEED=N npm run test:sim` for one seed with
+ * `npm run test:sim -- [--seeds N] [--first-seed N] [--keep-going]`, or `SEED=N npm run test:sim` for one seed with
  * its script. Exit 1 at the first seed that fails, after shrinking it.
  */
-import { parseArgs } from 'node:util';
+import { readOptions, wholeNumber } from '../support/script-options.ts';
 import { describeEvent, type Script } from './script.ts';
 import { writeScript } from './script-writer.ts';
 import { shrink } from './shrink.ts';
@@ -49,22 +49,21 @@ async function replay(seed: number): Promise<boolean> {
   return false;
 }
 
-const { values } = parseArgs({
-  options: {
-    seeds: { type: 'string', default: '300' },
-    'first-seed': { type: 'string' },
-    'keep-going': { type: 'boolean', default: false },
-  },
+const USAGE = 'npm run test:sim -- [--seeds N] [--first-seed N] [--keep-going]';
+const { values, count, refuse } = readOptions(USAGE, {
+  seeds: { type: 'string', default: '300' },
+  'first-seed': { type: 'string', default: `${Math.floor(Math.random() * 2 ** 31)}` },
+  'keep-going': { type: 'boolean', default: false },
 });
 
 async function runSeeds(): Promise<boolean> {
-  const count = Number(values.seeds);
-  const first = Number(values['first-seed'] ?? Math.floor(Math.random() * 2 ** 31));
-  say(`seeds ${first} to ${first + count - 1}`);
+  const seeds = count('seeds');
+  const first = count('first-seed', 0);
+  say(`seeds ${first} to ${first + seeds - 1}`);
   const beganMs = performance.now();
   let virtualMs = 0;
   let [lives, records, requests, failed] = [0, 0, 0, 0];
-  for (let seed = first; seed < first + count; seed++) {
+  for (let seed = first; seed < first + seeds; seed++) {
     const result = await runScript(writeScript(seed));
     virtualMs += result.virtualMs;
     lives += result.lives;
@@ -78,7 +77,7 @@ async function runSeeds(): Promise<boolean> {
   }
   const seconds = (performance.now() - beganMs) / 1_000;
   const rate = (virtualMs / HOUR_MS / seconds).toFixed(1);
-  say(`${count} seeds, ${failed} failed: ${lives} lives, ${records} records, ${requests} requests`);
+  say(`${seeds} seeds, ${failed} failed: ${lives} lives, ${records} records, ${requests} requests`);
   say(
     `${(virtualMs / HOUR_MS).toFixed(0)} simulated hours in ${seconds.toFixed(1)} s, ${rate} h/s`,
   );
@@ -86,5 +85,8 @@ async function runSeeds(): Promise<boolean> {
 }
 
 const one = process.env['SEED'];
-const isSound = one === undefined ? await runSeeds() : await replay(Number(one));
+const isSound =
+  one === undefined
+    ? await runSeeds()
+    : await replay(wholeNumber(one, 0) ?? refuse('SEED: expected a number'));
 process.exitCode = isSound ? 0 : 1;
