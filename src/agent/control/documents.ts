@@ -319,15 +319,18 @@ const hold = holdTime
   .exactOptional()
   .describe('how long reconciling leaves the guest alone after it');
 
-export const startBody = z.strictObject({
-  params: z.strictObject({}).exactOptional(),
-  hold,
-  ...claimed,
-});
+const noParams = z.strictObject({}).exactOptional();
+
+export const startBody = z.strictObject({ params: noParams, hold, ...claimed });
 export const stopBody = z.strictObject({ params: stopParams.exactOptional(), hold, ...claimed });
-/** `for` left out: until somebody resumes. */
-export const holdBody = z.strictObject({
-  for: holdTime.exactOptional(),
-  actor: claimed.actor,
-});
-export const resumeBody = z.strictObject({ actor: claimed.actor });
+/** `hold` is what `for` is called where an op brings it; neither: until somebody resumes. */
+export const holdBody = z
+  .strictObject({
+    params: noParams,
+    for: holdTime.exactOptional(),
+    hold: holdTime.exactOptional().describe('the same as `for`'),
+    ...claimed,
+  })
+  .refine((body) => body.for === undefined || body.hold === undefined, 'for and hold are the same')
+  .transform(({ hold: time, ...body }) => (time === undefined ? body : { ...body, for: time }));
+export const resumeBody = z.strictObject({ params: noParams, ...claimed });

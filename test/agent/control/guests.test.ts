@@ -270,6 +270,22 @@ describe('operator ops', () => {
     expect((await world.client.call(API.resumeGuest, { params })).hold).toBeNull();
   });
 
+  test('hold and resume take what every request about a guest may have', async () => {
+    await using world = await openControlWorld({ guests: GUESTS });
+    const params = { ref: 'db' };
+    const common = { params: {}, correlation_id: correlationOf('req-1'), actor: 'anna' };
+    const { client, clock } = world;
+    const held = await client.call(API.holdGuest, { params, body: { ...common, hold: '1h' } });
+    const until = new Date(clock.now() + 3_600_000).toISOString();
+    expect(held.hold).toMatchObject({ until, reason: 'held by anna' });
+    expect((await client.call(API.resumeGuest, { params, body: common })).hold).toBeNull();
+    const twice = { for: '1h', hold: '2h' };
+    await expect(client.call(API.holdGuest, { params, body: twice })).rejects.toMatchObject({
+      code: 'invalid_request',
+      message: expect.stringContaining('for and hold'),
+    });
+  });
+
   test('what is not known is neither held nor resumed, and nothing is noted of it', async () => {
     await using world = await openControlWorld({ guests: GUESTS });
     const { records } = world.journal.stats();
