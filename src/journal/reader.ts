@@ -23,6 +23,8 @@ export interface OpQuery {
   readonly limit?: number;
   /** Only ops listed after this one. */
   readonly after?: OpId;
+  /** Called for each line met that is no record. */
+  readonly onUnreadable?: () => void;
 }
 
 export type FoundOp =
@@ -72,7 +74,7 @@ export class JournalReader {
    */
   async #eachOpBack(
     visit: (op: SealedOp) => 'stop' | undefined,
-    { state, sinceMs = Number.NEGATIVE_INFINITY }: OpQuery,
+    { state, sinceMs = Number.NEGATIVE_INFINITY, onUnreadable }: OpQuery,
   ): Promise<void> {
     // By the oldest segment that is still there when its turn comes.
     let restated: readonly SealedOp[] = [];
@@ -84,6 +86,7 @@ export class JournalReader {
           const record = parseRecord(text);
           const isLive = record.kind === 'live' && record.live.kind === 'op';
           if (isLive) live.push(...record.live.records);
+          if (record.kind === 'unreadable') onUnreadable?.();
           if (record.kind !== 'op') return undefined;
           if (record.op.at > youngest) youngest = record.op.at;
           return visit(record.op);

@@ -1,4 +1,5 @@
 /** `ops list`: the journal's ops, newest first. Reads the files; needs neither agent nor lock. */
+import { findMissing } from '../../journal/missing.ts';
 import { openReader } from '../../journal/reader.ts';
 import { parseDurationMs } from '../../reconcile/desired.ts';
 import { type OpId, parseVmid, type Vmid } from '../../reconcile/ids.ts';
@@ -43,17 +44,28 @@ export async function runOpsList(
   const limit = parseLimit(options.limit);
   const { stateDir, control } = await loadConfig(context.configFile);
   const guest = options.guest === undefined ? {} : { vmid: await findVmid(context, options.guest) };
-  const ops = await openReader(stateDir).listOps({
+  const reader = openReader(stateDir);
+  let unreadable = 0;
+  const ops = await reader.listOps({
     state: options.inFlight === true ? 'in_flight' : options.failed === true ? 'failed' : 'all',
     ...since,
     ...guest,
     // One more says whether there are others.
     limit: limit + 1,
+    onUnreadable: () => {
+      unreadable += 1;
+    },
   });
   const shown = ops.slice(0, limit);
   const isAnyInFlight = shown.some(({ state }) => !isTerminal(state));
   const waits = isAnyInFlight ? await askWhyOpsWait(control.socket) : NO_WAITS;
   show(context, shown, waits);
+  const missing = await findMissing(reader);
+  const damage = unreadable === 0 ? missing : `${unreadable} of its lines cannot be read`;
+  if (damage !== null) {
+    const note = `the journal is not whole: ${damage}; see \`pve-reconciler journal verify\``;
+    context.terminal.err.line(`note: ${note}`);
+  }
   if (ops.length > limit) {
     context.terminal.err.line(`the newest ${limit}; older ones with --limit N, or see --since`);
   }
