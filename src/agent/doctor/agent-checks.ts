@@ -1,5 +1,6 @@
 /** What belongs to the agent besides PVE: documents, signers, the hub, the running agent itself. */
 
+import { lstatSync } from 'node:fs';
 import type { DesiredState } from '../../reconcile/desired.ts';
 import type { ErrorCode } from '../../reconcile/errors.ts';
 import type { ActualState } from '../../reconcile/guest.ts';
@@ -120,7 +121,7 @@ export async function socketFindings(
   const { socket } = config.control;
   try {
     await using agent = await findAgent(socket);
-    if (agent === null) return [ok('control_socket', `no agent runs behind ${socket}`)];
+    if (agent === null) return [idleSocketFinding(socket)];
     const { readiness } = await agent.call(API.getAgent);
     if (readiness.ready) return [ok('control_socket', `the agent behind ${socket} is ready`)];
     return readiness.reasons.map((reason) => {
@@ -141,4 +142,16 @@ export async function socketFindings(
   } catch (error) {
     return [fromError('control_socket', error, 'commands cannot talk to the agent')];
   }
+}
+
+function idleSocketFinding(socket: string): Finding {
+  const stats = lstatSync(socket, { throwIfNoEntry: false });
+  if (stats === undefined || stats.isSocket()) {
+    return ok('control_socket', `no agent runs behind ${socket}`);
+  }
+  return failure('control_socket', {
+    message: `${socket} is no socket`,
+    means: 'the agent refuses to start',
+    fix: 'move it out of the way, or name another `control.socket`',
+  });
 }

@@ -5,6 +5,7 @@
 import { existsSync, lstatSync, readFileSync, type Stats } from 'node:fs';
 import { open, readdir, rm, stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
+import { errnoOf } from '../../journal/disk.ts';
 import { readNewest } from '../../journal/newest.ts';
 import { describeOwner, describeSelf, judgeOwner, parseOwner } from '../../journal/owner.ts';
 import { openReader } from '../../journal/reader.ts';
@@ -208,7 +209,12 @@ function clockBackFinding(newestAt: string): Finding | null {
 }
 
 function lockFinding(stateDir: string): Finding {
-  const owner = readOwner(join(stateDir, OWNER_FILE));
+  let owner: ReturnType<typeof readOwner>;
+  try {
+    owner = readOwner(join(stateDir, OWNER_FILE));
+  } catch (error) {
+    return fromError('lock', error, 'who holds the journal is not known');
+  }
   if (owner === null) return ok('lock', 'nobody holds the journal: no agent runs');
   const judged = judgeOwner(owner, describeSelf());
   if (owner.poisoned === true) {
@@ -227,10 +233,12 @@ function lockFinding(stateDir: string): Finding {
   });
 }
 
+/** Null: nobody. Throws where we are not let in: somebody may well be. */
 function readOwner(path: string): ReturnType<typeof parseOwner> {
   try {
     return parseOwner(readFileSync(path, 'utf8'));
-  } catch {
+  } catch (error) {
+    if (errnoOf(error) === 'EACCES') throw error;
     return null;
   }
 }

@@ -15,7 +15,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type Config, loadConfig } from '../../../src/agent/config/config.ts';
-import { hubFindings, signerFindings } from '../../../src/agent/doctor/agent-checks.ts';
+import {
+  hubFindings,
+  signerFindings,
+  socketFindings,
+} from '../../../src/agent/doctor/agent-checks.ts';
 import { expiryFinding } from '../../../src/agent/doctor/certificate.ts';
 import type { Finding } from '../../../src/agent/doctor/finding.ts';
 import {
@@ -130,6 +134,23 @@ describe('the state folder', () => {
     expect(found).toMatchObject({ level, message: expect.stringMatching(text) });
   });
 
+  test.runIf(process.geteuid?.() === 0)(
+    'who may not look does not say that nobody is there',
+    async () => {
+      writeFileSync(join(state, 'journal.owner.json'), JSON.stringify(describeSelf()));
+      chmodSync(dir, 0o755);
+      const loaded = await loadConfig(config);
+      process.seteuid?.(54_321);
+      const findings = await hostFindings(loaded).finally(() => process.seteuid?.(0));
+      const found = findings.find((each) => each.check === 'lock');
+      rmSync(join(state, 'journal.owner.json'));
+      expect(found).toMatchObject({
+        level: 'error',
+        message: expect.stringMatching(/no permission/),
+      });
+    },
+  );
+
   test('a record from a time that is yet to come: our clock was set back', async () => {
     const clock = { ...realClock, now: () => Date.now() + 3_600_000 };
     const journal = await openOnDisk(state, { clock });
@@ -193,6 +214,12 @@ describe('the journal', () => {
     });
     await (await openOnDisk(state)).close();
   });
+});
+
+test('a control socket that is something else is an error', async () => {
+  const socket = host.write('not-a-socket', '');
+  const [found] = await socketFindings(await loadConfig(host.configure({ control: { socket } })));
+  expect(found).toMatchObject({ check: 'control_socket', level: 'error' });
 });
 
 describe('a file whose word is taken', () => {
