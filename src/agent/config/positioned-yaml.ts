@@ -74,7 +74,7 @@ export function parsePositioned<Value>(
         placeOf: (path) => place(lines, offsetOf(document, path, 'value')),
       };
     }
-    found.push(...schemaFindings(document, value, checked.error.issues));
+    found.push(...schemaFindings(document, { value, schema }, checked.error.issues));
   }
   return {
     kind: 'invalid',
@@ -154,11 +154,11 @@ function syntaxFindings(document: Document.Parsed): Found[] {
 
 function schemaFindings(
   document: Document.Parsed,
-  value: unknown,
+  checked: { readonly value: unknown; readonly schema: z.core.$ZodType },
   issues: readonly z.core.$ZodIssue[],
 ): Found[] {
   return issues
-    .flatMap((issue) => describeIssue(issue, value))
+    .flatMap((issue) => describeIssue(issue, checked.value, checked.schema))
     .slice(0, FINDINGS_MAX)
     .map(({ path, message, isAboutKey }) => ({
       offset: offsetOf(document, path, isAboutKey ? 'key' : 'value'),

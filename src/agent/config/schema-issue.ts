@@ -3,6 +3,7 @@
  * is quoted only where an enum was expected: anything else could be a secret.
  */
 import type { z } from 'zod';
+import { knownKeys } from './known-keys.ts';
 
 export type KeyPath = readonly (string | number)[];
 
@@ -15,13 +16,16 @@ export interface IssueText {
 
 type Issue = z.core.$ZodIssue;
 
-/** One text per thing to mend; `root` is the value that was checked. */
-export function describeIssue(issue: Issue, root: unknown): IssueText[] {
+/** One text per thing to mend; `root` is the value that was checked, `schema` what against. */
+export function describeIssue(issue: Issue, root: unknown, schema: z.core.$ZodType): IssueText[] {
   const path = issue.path.map((part) => (typeof part === 'number' ? part : String(part)));
   if (issue.code === 'unrecognized_keys') {
+    const known = knownKeys(schema, path);
+    const others = known.length === 0 ? '' : `: expected one of ${known.join(', ')}`;
+    const message = `unknown key${others}`;
     return issue.keys.map((key) => ({
       path: [...path, key],
-      message: 'unknown key',
+      message,
       isAboutKey: true,
     }));
   }

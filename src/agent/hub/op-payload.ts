@@ -142,7 +142,7 @@ export function parseOpPayload(bytes: Uint8Array): ParsedOp {
 }
 
 function explain(error: z.core.$ZodError, root: unknown): string {
-  const [first] = error.issues.flatMap((issue) => describeIssue(issue, root));
+  const [first] = error.issues.flatMap((issue) => describeIssue(issue, root, payloadSchema));
   if (first === undefined) return 'the payload does not fit';
   const where = pathText(first.path);
   return `the payload${where === '' ? '' : `'s ${where}`}: ${first.message}`;

@@ -117,7 +117,7 @@ describe('bad input: one error with its code, a hint, its exit status, and nothi
       'an unknown configuration key',
       () => ['plan', '--config', host.configure({ nods: 1 })],
       78,
-      /^error \[config_invalid\] .*config-2\.yaml:\d+:1 nods: unknown key$/m,
+      /^error \[config_invalid\] .*config-2\.yaml:\d+:1 nods: unknown key: expected one of agent, node, .*$/m,
     ],
     [
       'a token file others can read',

@@ -71,8 +71,14 @@ test('relative paths are relative to the configuration', async () => {
 
 describe('every error names file, line, column, path and what was expected', () => {
   test.each([
-    ['nodes: pve1', 'config.yaml:1:1 nodes: unknown key'],
-    ['reconcile: { intervall: 30s }', 'config.yaml:1:14 reconcile.intervall: unknown key'],
+    [
+      'nodes: pve1',
+      'config.yaml:1:1 nodes: unknown key: expected one of agent, node, proxmox, state_dir, journal, control, desired, reconcile, policy, signers, hub, look',
+    ],
+    [
+      'reconcile: { intervall: 30s }',
+      'config.yaml:1:14 reconcile.intervall: unknown key: expected one of mode, interval, config_interval, max_parallel',
+    ],
     [
       'reconcile:\n  interval: 30\n',
       'config.yaml:2:13 reconcile.interval: expected a duration like 500ms, 30s, 5m, 1h or 90d, found a number',
@@ -101,7 +107,10 @@ describe('every error names file, line, column, path and what was expected', () 
       'proxmox: { url: "${PVE_URL}" }',
       'config.yaml:1:17 proxmox.url: expected https://HOST:PORT and nothing more',
     ],
-    ['proxmox: { verify_tls: false }', 'config.yaml:1:12 proxmox.verify_tls: unknown key'],
+    [
+      'proxmox: { verify_tls: false }',
+      'config.yaml:1:12 proxmox.verify_tls: unknown key: expected one of url, token_file, ca_file, fingerprint, server_name',
+    ],
     [
       'control: { listen: 0.0.0.0:9000 }',
       'config.yaml:1:20 control.listen: expected an address of the loopback: 127.0.0.1:PORT',

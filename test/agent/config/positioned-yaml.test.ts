@@ -27,7 +27,9 @@ describe('every finding names its line, its column, its path and what was expect
     [
       'an unknown key, at the key',
       GUEST('    powr: running\n'),
-      ['f.yaml:4:5 guests.101.powr: unknown key'],
+      [
+        'f.yaml:4:5 guests.101.powr: unknown key: expected one of kind, name, power, mode, config, ignore, stop',
+      ],
     ],
     [
       'a wrong type',
