@@ -217,9 +217,7 @@ function findChange({ first }: OpView, { last, unsent }: Standing, guest: Guest)
   if (unsure !== null && !isUnchanged(guest, unsure.before)) {
     return { code: 'conflict', message: 'the guest has changed since' };
   }
-  // A try of our own may have changed what had to hold before the first, unless it had no effect.
-  const wasWithoutEffect = last?.kind === 'failed' && last.retry === 'yes';
-  if (last !== null && !wasWithoutEffect) return null;
+  // It holds for every try: what is tried again has had no effect.
   const { precondition } = first;
   if (precondition?.power !== undefined && precondition.power !== guest.power) {
     const message = `the op wants the guest ${precondition.power}, it is ${guest.power}`;
