@@ -20,6 +20,8 @@ export class GuestFacts {
   readonly #vmid: Vmid;
   readonly secrets = new Map<string, string>();
   isInitialDone = false;
+  /** When the oldest of what is remembered was noted, starts apart; wall clock ms. */
+  #sinceMs: number | null = null;
   #lastUpid: Upid | null = null;
   /** When the newest UPID's task began, seconds since 1970. */
   #lastStartS = 0;
@@ -35,6 +37,7 @@ export class GuestFacts {
     if (live.lastUpid !== null) facts.sawUpid(live.lastUpid);
     const asked = new Set(live.askedStartsMs);
     facts.#starts = live.startsMs.map((at) => ({ at, isAsked: asked.has(at) }));
+    facts.#sinceMs = live.sinceMs;
     for (const [key, hash] of Object.entries(live.secrets)) facts.secrets.set(key, hash);
     return facts;
   }
@@ -55,6 +58,11 @@ export class GuestFacts {
     this.#lastStartS = startS;
   }
 
+  /** `at`: of the record that noted it. */
+  sawFact(at: string): void {
+    this.#sinceMs ??= Date.parse(at);
+  }
+
   sawStart({ at, origin }: Pick<SealedOp, 'at' | 'origin'>): void {
     this.#starts.push({ at, isAsked: origin !== 'reconcile' });
     if (this.#starts.length > STARTS_MAX) this.#starts.shift();
@@ -67,6 +75,7 @@ export class GuestFacts {
   /** The newest UPID stays: a task older than it is not the next guest's either. */
   forget(): void {
     this.#starts = [];
+    this.#sinceMs = null;
     this.isInitialDone = false;
     this.secrets.clear();
   }
@@ -80,16 +89,24 @@ export class GuestFacts {
     return starts.filter(({ at }) => at > nowMs - STARTS_WINDOW_MS);
   }
 
+  rememberedSince(nowMs: number): number | null {
+    const oldest = this.recentStarts(nowMs)[0]?.at ?? null;
+    const since = this.#sinceMs;
+    return oldest === null || since === null ? (oldest ?? since) : Math.min(oldest, since);
+  }
+
   /** What a new segment restates; null where there is nothing to say. */
   describe(hold: Hold | null, nowMs: number): LiveGuest | null {
     const starts = this.recentStarts(nowMs);
     // What is not restated is forgotten here, too: a clock set back must not bring it back.
     this.#starts = [...starts];
-    const isBlank = starts.length === 0 && this.#lastUpid === null && this.secrets.size === 0;
-    if (isBlank && hold === null && !this.isInitialDone) return null;
+    const isUndated = hold === null && this.secrets.size === 0 && !this.isInitialDone;
+    if (isUndated) this.#sinceMs = null;
+    if (isUndated && starts.length === 0 && this.#lastUpid === null) return null;
     return {
       vmid: this.#vmid,
       hold,
+      sinceMs: this.#sinceMs,
       lastUpid: this.#lastUpid,
       startsMs: starts.map(({ at }) => at),
       askedStartsMs: starts.filter(({ isAsked }) => isAsked).map(({ at }) => at),

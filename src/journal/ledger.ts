@@ -48,10 +48,12 @@ export class Ledger {
     for (const key of Object.keys(params.set)) secrets.delete(key);
   }
 
-  applyNote(note: Note): void {
+  /** `at`: of its record. */
+  applyNote(note: Note, at: string): void {
     switch (note.kind) {
       case 'hold':
         this.#holds.set(note.hold.vmid, note.hold);
+        this.#guest(note.hold.vmid).sawFact(at);
         return;
       case 'resume_guest':
         this.#holds.delete(note.vmid);
@@ -66,6 +68,7 @@ export class Ledger {
         return;
       case 'initial_done':
         this.#guest(note.vmid).isInitialDone = true;
+        this.#guest(note.vmid).sawFact(at);
         return;
       case 'late_effect':
         this.#guest(note.vmid).sawUpid(note.upid);
@@ -76,6 +79,7 @@ export class Ledger {
         return;
       case 'secret_applied':
         this.#guest(note.vmid).secrets.set(note.key, note.hash);
+        this.#guest(note.vmid).sawFact(at);
         return;
       case 'hub_cursor':
         this.#hubCursor = note.cursor;
@@ -173,6 +177,10 @@ export class Ledger {
 
   wasStartedLately(vmid: Vmid, nowMs: number): boolean {
     return (this.#guests.get(vmid)?.recentStarts(nowMs) ?? []).length > 0;
+  }
+
+  rememberedSince(vmid: Vmid, nowMs: number): number | null {
+    return this.#guests.get(vmid)?.rememberedSince(nowMs) ?? null;
   }
 
   holds(): ReadonlyMap<Vmid, Hold> {

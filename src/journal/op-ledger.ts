@@ -60,10 +60,9 @@ export class JournalLedger implements OpLedger {
 
   async note(note: Note): Promise<void> {
     this.#appender.now();
-    const { done } = this.#appender.append(
-      this.#appender.compose(note.kind, noteFields(note.kind, note)),
-    );
-    this.#ledger.applyNote(note);
+    const composed = this.#appender.compose(note.kind, noteFields(note.kind, note));
+    const { at, done } = this.#appender.append(composed);
+    this.#ledger.applyNote(note, at);
     await done;
   }
 
@@ -101,6 +100,10 @@ export class JournalLedger implements OpLedger {
 
   wasStartedLately(vmid: Vmid): boolean {
     return this.#ledger.wasStartedLately(vmid, this.#clock.now());
+  }
+
+  rememberedSince(vmid: Vmid): number | null {
+    return this.#ledger.rememberedSince(vmid, this.#clock.now());
   }
 
   holds(): ReadonlyMap<Vmid, Hold> {

@@ -79,6 +79,8 @@ export interface Opened extends Opener {
 export interface LiveGuest {
   readonly vmid: Vmid;
   readonly hold: Hold | null;
+  /** Wall clock ms; null: of what is here, none is dated. */
+  readonly sinceMs: number | null;
   readonly lastUpid: Upid | null;
   /** Wall clock ms. */
   readonly startsMs: readonly number[];
@@ -238,10 +240,11 @@ function readLiveOp(records: unknown): JournalRecord | null {
 }
 
 function writeGuest(guest: LiveGuest): Body {
-  const { vmid, hold, lastUpid, startsMs, askedStartsMs, isInitialDone, secrets } = guest;
+  const { vmid, hold, sinceMs, lastUpid, startsMs, askedStartsMs, isInitialDone, secrets } = guest;
   return {
     vmid,
     ...(hold === null ? {} : { hold: writeHold(hold) }),
+    ...(sinceMs === null ? {} : { since_ms: sinceMs }),
     ...(lastUpid === null ? {} : { last_upid: lastUpid }),
     ...(startsMs.length === 0 ? {} : { starts_ms: startsMs }),
     ...(askedStartsMs.length === 0 ? {} : { asked_starts_ms: askedStartsMs }),
@@ -252,7 +255,8 @@ function writeGuest(guest: LiveGuest): Body {
 
 function readGuest(body: Body): LiveGuest | null {
   const vmid = parseVmid(body['vmid']);
-  const { hold: held, starts_ms: starts = [], asked_starts_ms: asked = [], secrets = {} } = body;
+  const { hold: held, since_ms: sinceMs, secrets = {} } = body;
+  const { starts_ms: starts = [], asked_starts_ms: asked = [] } = body;
   if (vmid === null || !Array.isArray(starts) || !Array.isArray(asked) || !isObject(secrets)) {
     return null;
   }
@@ -261,6 +265,7 @@ function readGuest(body: Body): LiveGuest | null {
   return {
     vmid,
     hold,
+    sinceMs: isMs(sinceMs) ? sinceMs : null,
     lastUpid: parseUpid(body['last_upid']),
     startsMs: starts.filter(isMs),
     askedStartsMs: asked.filter(isMs),

@@ -199,7 +199,7 @@ export class SalvageCopy {
       return refusal;
     }
     if (record.kind === 'opened') this.#epoch = Math.max(this.#epoch, record.opened.epoch);
-    if (record.kind === 'note') this.#takeNote(record.note, seq);
+    if (record.kind === 'note') this.#takeNote(record);
     // The text without its own sum: kept to the letter, chained anew.
     const { text: line, sum } = sealLine(
       `${text.slice(0, text.lastIndexOf(',"sum":"'))}}`,
@@ -212,9 +212,9 @@ export class SalvageCopy {
     return null;
   }
 
-  #takeNote(note: Note, seq: number): void {
-    this.#known.applyNote(note);
-    this.#told.applyNote(note);
+  #takeNote({ note, seq, at }: Extract<Numbered, { kind: 'note' }>): void {
+    this.#known.applyNote(note, at);
+    this.#told.applyNote(note, at);
     if (note.kind === 'pause' || note.kind === 'resume') this.#losses.settlePause(seq);
   }
 

@@ -48,7 +48,7 @@ export class SegmentFold {
         return this.#count(record.seq, op.at) ?? refusal;
       }
       case 'note':
-        this.ledger.applyNote(record.note);
+        this.ledger.applyNote(record.note, record.at);
         return this.#count(record.seq, record.at);
       case 'lost':
         return this.#count(record.seq, record.at);

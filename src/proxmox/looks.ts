@@ -73,12 +73,15 @@ export class Looks {
       if (result.kind === 'failure') continue;
       for (const [vmid, guest] of result.value) guests.set(vmid, guest);
     }
-    const [seenTasks, elsewhere] = await Promise.all([
+    const isWhole = seen.qemu.kind === 'complete' && seen.lxc.kind === 'complete';
+    const missing = [...request.wanted].filter((vmid) => !guests.has(vmid));
+    const [seenTasks, { elsewhere, nowhere }] = await Promise.all([
       this.#readTasks(tasks, lookedAtMs, signal),
-      this.#findElsewhere(request.wanted, guests, signal),
+      this.#findMissing(missing, signal),
       this.#readConfigs(request.configs, guests, signal),
     ]);
-    return { lookedAtMs, guests, ...seen, ...seenTasks, elsewhere };
+    const gone = isWhole ? nowhere : new Set<Vmid>();
+    return { lookedAtMs, guests, ...seen, ...seenTasks, elsewhere, nowhere: gone };
   }
 
   async look(request: LookRequest, signal: AbortSignal): Promise<LookResult> {
@@ -138,10 +141,12 @@ export class Looks {
     listed: Result<readonly TaskRow[]>,
     lookedAtMs: number,
     signal: AbortSignal,
-  ): Promise<Pick<ActualState, 'tasks' | 'tasksKnown' | 'endedTasks' | 'bulkTasks'>> {
+  ): Promise<
+    Pick<ActualState, 'tasks' | 'tasksKnown' | 'endedTasks' | 'bulkTasks' | 'replacedMs'>
+  > {
     if (listed.kind === 'failure') {
       const tasksKnown: Completeness = { kind: 'unknown', problem: listed.problem };
-      return { tasks: [], tasksKnown, endedTasks: [], bulkTasks: [] };
+      return { tasks: [], tasksKnown, endedTasks: [], bulkTasks: [], replacedMs: new Map() };
     }
     if (listed.value.length > 0) await this.#nodeClock.offsetMs(signal);
     const sinceMs = this.#observedAtMs;
@@ -152,6 +157,7 @@ export class Looks {
       tasksKnown: await this.#access.tasks(signal),
       endedTasks: this.#tasks.toEnded(listed.value),
       bulkTasks: this.#tasks.toBulk(rows, sinceMs),
+      replacedMs: this.#tasks.toReplaced(rows),
     };
   }
 
@@ -201,21 +207,21 @@ export class Looks {
     await Promise.all(reads);
   }
 
-  async #findElsewhere(
-    wanted: ReadonlySet<Vmid>,
-    guests: ReadonlyMap<Vmid, Guest>,
+  async #findMissing(
+    missing: readonly Vmid[],
     signal: AbortSignal,
-  ): Promise<ReadonlyMap<Vmid, string>> {
-    const missing = [...wanted].filter((vmid) => !guests.has(vmid));
+  ): Promise<Pick<ActualState, 'elsewhere' | 'nowhere'>> {
     const elsewhere = new Map<Vmid, string>();
-    if (missing.length === 0) return elsewhere;
+    const nowhere = new Set<Vmid>();
+    if (missing.length === 0) return { elsewhere, nowhere };
     const cluster = await this.#reads.cluster(signal);
-    if (cluster.kind === 'failure') return elsewhere;
+    if (cluster.kind === 'failure') return { elsewhere, nowhere };
     for (const vmid of missing) {
       const node = findNode(cluster.value, vmid);
-      if (node !== null && node !== this.#api.node) elsewhere.set(vmid, node);
+      if (node === null) nowhere.add(vmid);
+      else if (node !== this.#api.node) elsewhere.set(vmid, node);
     }
-    return elsewhere;
+    return { elsewhere, nowhere };
   }
 }
 

@@ -4,7 +4,7 @@
 import type * as z from 'zod';
 import { assertNever, type Problem } from '../reconcile/errors.ts';
 import type { BulkTask, EndedTask, RunningTask } from '../reconcile/guest.ts';
-import { parseVmid, type Upid } from '../reconcile/ids.ts';
+import { parseVmid, type Upid, type Vmid } from '../reconcile/ids.ts';
 import type {
   FoundTask,
   TaskEnd,
@@ -212,6 +212,20 @@ export class TaskReader {
       }
     }
     return found;
+  }
+
+  /** When the guest under a vmid was last replaced (our clock). */
+  toReplaced(rows: readonly TaskRow[]): ReadonlyMap<Vmid, number> {
+    const replacedMs = new Map<Vmid, number>();
+    for (const row of rows) {
+      const fields = readUpid(row.upid);
+      const vmid = upidVmid(fields);
+      const isReplaced = ROLES[fields.type] === 'replaces' && stateOf(row) === 'succeeded';
+      if (vmid === null || !isReplaced || row.endtime === undefined) continue;
+      const endedMs = this.#nodeClock.toAgentMs(row.endtime);
+      replacedMs.set(vmid, Math.max(endedMs, replacedMs.get(vmid) ?? endedMs));
+    }
+    return replacedMs;
   }
 
   #toFound(row: TaskRow): FoundTask {

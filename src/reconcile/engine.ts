@@ -25,7 +25,7 @@ import { Passes, type PassOptions } from './pass.ts';
 import { createPicture, type Picture } from './picture.ts';
 import type { Plan, PlanEntry } from './plan.ts';
 import type { Surroundings } from './planner.ts';
-import type { CorePorts, Pause } from './ports.ts';
+import type { CorePorts, Note, Pause } from './ports.ts';
 import { UnsettledRequests } from './unsettled.ts';
 import { strangers, Upkeep } from './upkeep.ts';
 import type { Found, Workroom } from './workroom.ts';
@@ -184,7 +184,7 @@ export class Engine {
       cancelSignal: (opId) => this.#queue.cancelSignal(opId),
       record: this.#record.bind(this),
       unsettled: this.#unsettled,
-      forgetGuest: this.#forgetGuest.bind(this),
+      note: this.#note.bind(this),
     };
   }
 
@@ -220,9 +220,9 @@ export class Engine {
     return strangers(tasks, this.#ports.ledger, this.#endedTasks);
   }
 
-  async #forgetGuest(vmid: Vmid): Promise<void> {
-    this.#memory.forgive(vmid);
-    await this.#ports.ledger.note({ kind: 'forget_guest', vmid });
+  #note(note: Note): Promise<void> {
+    if (note.kind === 'forget_guest') this.#memory.forgive(note.vmid);
+    return this.#ports.ledger.note(note);
   }
 
   /** A lane's job never rejects: a stop leaves the op to recovery, anything else halts. */

@@ -10,6 +10,7 @@ import type { BulkTask, Guest, NodeLook, RunningTask } from './guest.ts';
 import type { Action } from './op.ts';
 import type { Condition, ConditionCode, Verdict } from './plan.ts';
 import type { Hold, Pause } from './ports.ts';
+import { isFlappingHold } from './retry.ts';
 
 /** The PVE tag that puts a guest on hold wherever it runs. */
 export const HOLD_TAG = 'reconcile-hold';
@@ -153,9 +154,9 @@ function holdByPerson({ memory: { hold } }: Pick<HoldInput, 'memory'>): Verdict 
   return hold && { kind: 'wait', condition: conditionOfHold(hold) };
 }
 
-export function conditionOfHold({ reason, untilMs }: Hold): Condition {
-  const code = reason.startsWith('flapping') ? 'flapping' : 'on_hold';
-  return { code, message: `on hold: ${reason}`, ...until(untilMs) };
+export function conditionOfHold(hold: Hold): Condition {
+  const code = isFlappingHold(hold) ? 'flapping' : 'on_hold';
+  return { code, message: `on hold: ${hold.reason}`, ...until(hold.untilMs) };
 }
 
 function holdByBackoff({ memory: { backoff } }: HoldInput): Verdict | null {

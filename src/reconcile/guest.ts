@@ -139,4 +139,11 @@ export interface ActualState {
   readonly bulkTasks: readonly BulkTask[];
   /** Guests known to be on another node of the cluster. */
   readonly elsewhere: ReadonlyMap<Vmid, string>;
+  /** Wanted ones of which complete answers show that no node has them. */
+  readonly nowhere: ReadonlySet<Vmid>;
+  /**
+   * When the guest under a vmid was last destroyed, restored or made anew, as far as the task list
+   * reaches back; on the agent's clock, in whole seconds.
+   */
+  readonly replacedMs: ReadonlyMap<Vmid, number>;
 }

@@ -10,6 +10,7 @@ import { FULL_LOOK_INTERVAL_MS, type NodeLookNeed } from './node-look.ts';
 import type { Picture } from './picture.ts';
 import type { Plan, PlanEntry } from './plan.ts';
 import { type PlanContext, planGuests } from './planner.ts';
+import type { Note } from './ports.ts';
 import { type ReconcileTurnPorts, runReconcileTurn } from './reconcile-turn.ts';
 import type { Upkeep } from './upkeep.ts';
 import { withSlot } from './wait.ts';
@@ -103,13 +104,20 @@ export class Passes {
     const passId = options.passId ?? makeCorrelationId(room.random);
     const isFull = options.isFull === true || this.#isFullLookDue(startMs);
     const actual = await this.#observe(options, isFull);
-    const notes = upkeep.heed(this.#desired, actual, room.ledger);
-    for (const note of notes) await room.ledger.note(note);
+    // Of a guest that is another one now nothing counts in what is heeded after.
+    await this.#noteAll(upkeep.findReplaced(actual, room.ledger));
+    await this.#noteAll(upkeep.heed(this.#desired, actual, room.ledger));
     const plan = await this.#planWithNode(actual, options, isFull);
     for (const entry of plan.entries) this.#admit(entry, passId);
     const durationMs = room.clock.monotonicMs() - startMs;
     room.events.emit({ kind: 'pass', passId, plan, durationMs });
     return plan;
+  }
+
+  /** In one breath: they go to disk together. */
+  async #noteAll(notes: readonly Note[]): Promise<void> {
+    const { room } = this.#ports;
+    await Promise.all(notes.map((note) => room.note(note)));
   }
 
   async #observe(options: Pick<PassOptions, 'only'>, isFull: boolean): Promise<ActualState> {

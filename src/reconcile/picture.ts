@@ -33,6 +33,8 @@ const NOTHING_SEEN: ActualState = {
   endedTasks: [],
   bulkTasks: [],
   elsewhere: new Map(),
+  nowhere: new Set(),
+  replacedMs: new Map(),
 };
 
 export interface Picture {

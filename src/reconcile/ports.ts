@@ -215,7 +215,7 @@ export type Note =
   | { readonly kind: 'initial_done'; readonly vmid: Vmid }
   /** A task of ours that no op claims. */
   | { readonly kind: 'late_effect'; readonly vmid: Vmid; readonly upid: Upid }
-  /** The guest was replaced or moved: what was remembered of it does not count any more. */
+  /** The guest was replaced: nothing that was remembered of it counts any more, its hold neither. */
   | { readonly kind: 'forget_guest'; readonly vmid: Vmid }
   /** Salted hash of a write-only value that was applied. */
   | {
@@ -273,6 +273,11 @@ export interface OpLedger {
   recentStarts(vmid: Vmid): readonly number[];
   /** Have we started it in the last 10 minutes, whoever asked for it? */
   wasStartedLately(vmid: Vmid): boolean;
+  /**
+   * When the oldest was noted (wall clock ms) of what is remembered of a guest beyond its ops: starts
+   * of ours in the last 10 minutes, its one start, secrets, a hold. Null: nothing is.
+   */
+  rememberedSince(vmid: Vmid): number | null;
   holds(): ReadonlyMap<Vmid, Hold>;
   pause(): Pause | null;
   isInitialDone(vmid: Vmid): boolean;

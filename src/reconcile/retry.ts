@@ -1,5 +1,6 @@
 /** Backoff and flapping: when a guest that needed work, or failed it, may be acted on again. */
 import type { Random } from './clock.ts';
+import type { Hold } from './ports.ts';
 
 /** The first pause after a failure; each further one is three times as long. */
 const BACKOFF_FIRST_MS = 2_000;
@@ -36,4 +37,9 @@ export function nextBackoff(
 
 export function isFlapping(starts: readonly number[], nowMs: number): boolean {
   return starts.filter((atMs) => nowMs - atMs < STARTS_WINDOW_MS).length >= STARTS_MAX;
+}
+
+/** The agent's own, of a guest that needed one start after the other. */
+export function isFlappingHold({ reason }: Hold): boolean {
+  return reason.startsWith('flapping');
 }

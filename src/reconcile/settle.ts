@@ -145,7 +145,6 @@ async function settleByFate(
   // A request goes by the vmid, which another guest may bear by now: there it may still begin.
   if (!hasShown && room.clock.monotonicMs() < attempt.endMs) return null;
   await awaitOwn(attempt, tasks, room);
-  await room.forgetGuest(attempt.op.vmid);
   const message = `the guest was replaced meanwhile (${fate.upid})`;
   return endFailed(attempt, { code: 'conflict', message });
 }

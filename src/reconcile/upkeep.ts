@@ -1,19 +1,29 @@
 /**
  * What looks at the node make the agent remember, beyond any op: guests whose one start has
- * happened, guests that a bulk stop took down, tasks of ours that no op claims.
+ * happened, guests that a bulk stop took down, tasks of ours that no op claims. And forget: what a
+ * guest was that is another one now.
  */
 import type { DesiredState } from './desired.ts';
 import type { ActualState, BulkTask, Power, RunningTask } from './guest.ts';
 import { BULK_STOP_REASON, isBulkHold } from './hold.ts';
 import type { Upid, Vmid } from './ids.ts';
-import type { Note, OpLedger } from './ports.ts';
+import type { Hold, Note, OpLedger } from './ports.ts';
+import { isFlappingHold } from './retry.ts';
 
 /** So long, in looks, an ended bulk task explains what a list that does not come may still show. */
 const ENDED_LOOKS_MAX = 3;
 
+/**
+ * A guest that is on no node for so long is gone for good. Two looks at least: lists may be empty for
+ * the moment in which the cluster's file system comes up again.
+ */
+const GONE_AFTER_MS = 20_000;
+/** No time is so long after that. */
+const NOTED_ALREADY = Number.POSITIVE_INFINITY;
+
 type UpkeepLedger = Pick<
   OpLedger,
-  'holds' | 'isInitialDone' | 'lastUpid' | 'opsInFlight' | 'wasStartedLately'
+  'holds' | 'isInitialDone' | 'lastUpid' | 'opsInFlight' | 'rememberedSince' | 'wasStartedLately'
 >;
 
 /** Watches looks go by. Notes are made at passes; what other looks saw meanwhile is not lost. */
@@ -23,6 +33,8 @@ export class Upkeep {
   readonly #bulk = new Map<Upid, BulkTask>();
   /** Looks that have shown it ended. */
   readonly #endedLooks = new Map<Upid, number>();
+  /** Since when looks have shown that no node has it; wall clock ms. */
+  readonly #nowhereSince = new Map<Vmid, number>();
   #lateTasks = new Set<Upid>();
   #isFirst = true;
 
@@ -42,6 +54,29 @@ export class Upkeep {
   /** A look that is no pass: only what it would otherwise take from the next is kept. */
   noteBulkTasks(tasks: readonly BulkTask[]): void {
     for (const task of tasks) this.#bulk.set(task.upid, task);
+  }
+
+  /**
+   * The notes to be made of guests that were replaced, before `heed`: a task tells, or that complete
+   * looks find it on no node. A guest that has moved, or cannot be seen, is the same when it is back.
+   */
+  findReplaced(actual: ActualState, ledger: UpkeepLedger): Note[] {
+    const { lookedAtMs, nowhere, replacedMs } = actual;
+    for (const vmid of this.#nowhereSince.keys()) {
+      if (!nowhere.has(vmid)) this.#nowhereSince.delete(vmid);
+    }
+    const gone = [...nowhere].filter((vmid) => {
+      const sinceMs = this.#nowhereSince.get(vmid) ?? lookedAtMs;
+      const isGone = lookedAtMs - sinceMs >= GONE_AFTER_MS;
+      this.#nowhereSince.set(vmid, isGone ? NOTED_ALREADY : sinceMs);
+      return isGone && ledger.rememberedSince(vmid) !== null;
+    });
+    const replaced = [...replacedMs].filter(([vmid, ms]) => {
+      const sinceMs = ledger.rememberedSince(vmid);
+      return sinceMs !== null && sinceMs < ms;
+    });
+    const vmids = new Set([...gone, ...replaced.map(([vmid]) => vmid)]);
+    return [...vmids].flatMap((vmid) => forget(vmid, ledger, lookedAtMs));
   }
 
   /** The notes to be made after a pass's look, in order. */
@@ -131,14 +166,29 @@ export class Upkeep {
   }
 }
 
+/** A hold that somebody has asked for is theirs to end: it was put on whatever bears that vmid. */
+function forget(vmid: Vmid, ledger: UpkeepLedger, nowMs: number): Note[] {
+  const hold = ledger.holds().get(vmid);
+  const kept = hold === undefined || isFlappingHold(hold) ? null : withoutBulk(hold, nowMs);
+  const forgotten = { kind: 'forget_guest', vmid } as const;
+  return kept === null ? [forgotten] : [forgotten, { kind: 'hold', hold: kept }];
+}
+
+/** What is left of a hold when the node's own is over. */
+function withoutBulk(hold: Hold, nowMs: number): Hold | null {
+  if (!isBulkHold(hold)) return hold;
+  const { vmid, under } = hold;
+  const isLeft = under !== undefined && (under.untilMs === null || under.untilMs > nowMs);
+  return isLeft ? { vmid, ...under } : null;
+}
+
 function releaseBulkHolds(ledger: UpkeepLedger, nowMs: number): Note[] {
   const notes: Note[] = [];
   for (const hold of ledger.holds().values()) {
-    const { vmid, under } = hold;
     if (!isBulkHold(hold)) continue;
-    const isLeft = under !== undefined && (under.untilMs === null || under.untilMs > nowMs);
+    const left = withoutBulk(hold, nowMs);
     notes.push(
-      isLeft ? { kind: 'hold', hold: { vmid, ...under } } : { kind: 'resume_guest', vmid },
+      left === null ? { kind: 'resume_guest', vmid: hold.vmid } : { kind: 'hold', hold: left },
     );
   }
   return notes;

@@ -6,7 +6,7 @@ import type { Lanes } from './lanes.ts';
 import type { NodeLookNeed } from './node-look.ts';
 import type { OpRecord, OpRecordDraft } from './op.ts';
 import type { PlanContext, Surroundings } from './planner.ts';
-import type { CorePorts, LookResult } from './ports.ts';
+import type { CorePorts, LookResult, Note } from './ports.ts';
 import type { UnsettledRequests } from './unsettled.ts';
 
 export type Found = Extract<LookResult, { kind: 'found' }>;
@@ -31,6 +31,6 @@ export interface Workroom extends CorePorts {
   record(draft: OpRecordDraft): Promise<OpRecord>;
   /** What requests of the agent's earlier lives may still do. */
   readonly unsettled: UnsettledRequests;
-  /** It was replaced or has moved: hold, pauses and starts of the old one do not count any more. */
-  forgetGuest(vmid: Vmid): Promise<void>;
+  /** Notes a fact; durable when it resolves. Of a guest to be forgotten the pauses go, too. */
+  note(note: Note): Promise<void>;
 }

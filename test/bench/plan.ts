@@ -123,6 +123,8 @@ function makeWorld(): World {
     endedTasks: [],
     bulkTasks: [],
     elsewhere: new Map(),
+    nowhere: new Set(),
+    replacedMs: new Map(),
   };
   return { desired: { ...NO_DESIRED_STATE, guests: wanted }, actual, json: JSON.stringify(plain) };
 }

@@ -371,3 +371,37 @@ test('starts count for ten minutes, and no longer once somebody has looked', asy
   expect(journal.ledger.recentStarts(vmid(101))).toHaveLength(0);
   await journal.close();
 });
+
+test('what is remembered of a guest dates from its oldest, until it is forgotten', async () => {
+  const clock = tickingClock();
+  const disk = new MemoryDisk();
+  const id = vmid(101);
+  const first = await startOn(disk, { clock });
+  const { ledger } = first;
+  expect(ledger.rememberedSince(id)).toBeNull();
+  await ledger.note({ kind: 'initial_done', vmid: id });
+  const sinceMs = ledger.rememberedSince(id) ?? 0;
+  expect(Math.abs(sinceMs - START_MS)).toBeLessThan(1_000);
+  clock.advance(MINUTE_MS);
+  await ledger.note({ kind: 'secret_applied', vmid: id, key: 'cipassword', hash: HMAC });
+  for (const record of opStory(1)) await ledger.append(record);
+  expect(ledger.rememberedSince(id)).toBe(sinceMs);
+  await first.close();
+  const second = await startOn(disk, { clock, isTakeover: true });
+  expect(second.ledger.rememberedSince(id)).toBe(sinceMs);
+  await second.ledger.note({ kind: 'forget_guest', vmid: id });
+  expect(second.ledger.rememberedSince(id)).toBeNull();
+  await second.ledger.note({ kind: 'hold', hold: { vmid: id, untilMs: null, reason: 'by hand' } });
+  expect(second.ledger.rememberedSince(id)).toBeGreaterThan(START_MS + MINUTE_MS / 2);
+  await second.close();
+});
+
+test('starts are remembered for as long as they count', async () => {
+  const clock = tickingClock();
+  const journal = await startOn(new MemoryDisk(), { clock });
+  for (const record of opStory(1)) await journal.ledger.append(record);
+  expect(journal.ledger.rememberedSince(vmid(101))).not.toBeNull();
+  clock.advance(11 * MINUTE_MS);
+  expect(journal.ledger.rememberedSince(vmid(101))).toBeNull();
+  await journal.close();
+});

@@ -198,6 +198,7 @@ test('what a segment restates of a guest that nothing is known of is its number'
   const guest = {
     vmid: vmid(101),
     hold: null,
+    sinceMs: null,
     lastUpid: null,
     startsMs: [],
     askedStartsMs: [],
@@ -207,6 +208,7 @@ test('what a segment restates of a guest that nothing is known of is its number'
   expect(liveBody({ kind: 'guest', guest })).toEqual({ type: 'live_guest', vmid: 101 });
   const full = {
     ...guest,
+    sinceMs: 2,
     lastUpid: upid(1),
     startsMs: [1, 2],
     askedStartsMs: [2],

@@ -111,6 +111,38 @@ describe('observe', () => {
     expect(await look(proxmox, qemu(302))).toEqual({ kind: 'gone', node: 'pve2' });
   });
 
+  it('a wanted guest that no node has is nowhere, as long as complete answers say so', async () => {
+    const request = { configs: NOTHING, wanted: new Set([101, 302, 399].map(vmid)) };
+    const state = await proxmox.guests.observe(request, going);
+    expect([...state.nowhere]).toEqual([399]);
+    const nobody = nodeFor(pve, 'nobody');
+    const unseen = await nobody.guests.observe(request, going);
+    await nobody.close();
+    await pve.addFault({ kind: 'cut', path: '/cluster/resources', count: 2 });
+    const unanswered = await proxmox.guests.observe(request, going);
+    expect([...unseen.nowhere, ...unanswered.nowhere]).toEqual([]);
+  });
+
+  it('when a guest was replaced is told by tasks that succeeded', async () => {
+    const tasks = [
+      { type: 'qmrestore', id: '101', exit_status: 'WARNINGS: 1' },
+      { type: 'vzdestroy', id: '201', exit_status: 'OK' },
+      { type: 'qmdestroy', id: '102', exit_status: 'VM 102 is protected' },
+      { type: 'qmclone', id: '103', exit_status: 'OK' },
+      { type: 'qmrollback', id: '104', exit_status: 'OK' },
+    ];
+    for (const task of tasks) {
+      await pve.control('POST', '/tasks', { ...task, user: 'eva@pam', duration_ms: 10 });
+    }
+    await pve.settle();
+    const auditor = nodeFor(pve, 'auditor');
+    const state = await auditor.guests.observe({ configs: NOTHING, wanted: NOTHING }, going);
+    await auditor.close();
+    expect(new Set(state.replacedMs.keys())).toEqual(new Set([101, 201]));
+    for (const ms of state.replacedMs.values())
+      expect(Math.abs(ms - Date.now())).toBeLessThan(5_000);
+  });
+
   it('tasks of others are seen with Sys.Audit, and it says when they are not', async () => {
     await pve.control('POST', '/tasks', {
       type: 'vzdump',

@@ -94,6 +94,8 @@ export function actualState(...guests: readonly Guest[]): ActualState {
     endedTasks: [],
     bulkTasks: [],
     elsewhere: new Map(),
+    nowhere: new Set(),
+    replacedMs: new Map(),
   };
 }
 

@@ -21,6 +21,7 @@ const LEDGER = {
   lastUpid: () => null,
   opsInFlight: () => [],
   wasStartedLately: () => false,
+  rememberedSince: () => null,
 };
 
 const UP = actualState(seenGuest({ power: 'running' }));
@@ -154,4 +155,105 @@ it('of two late tasks of ours each is noted once, though the ledger keeps the ne
     { kind: 'late_effect', vmid, upid: newer },
   ]);
   expect(heed(newer)).toEqual([]);
+});
+
+describe('a guest that is another one now', () => {
+  const [vmid, otherVmid] = [vmidOf(101), vmidOf(102)];
+  const known = { ...LEDGER, rememberedSince: (): number | null => NOW_MS };
+  const forgotten: Note[] = [{ kind: 'forget_guest', vmid }];
+
+  it.each([
+    ['after what is remembered of it', known, 1, forgotten],
+    ['before that', known, 0, []],
+    ['of which nothing is remembered', LEDGER, 1, []],
+  ])('is told by a task that ended %s', (_when, ledger, afterMs, notes) => {
+    const replaced = { ...UP, replacedMs: new Map([[vmid, NOW_MS + afterMs]]) };
+    expect(new Upkeep().findReplaced(replaced, ledger)).toEqual(notes);
+  });
+
+  /** As looks find it, each so long after the first; `nowhere` false: there, or not to be seen. */
+  function notesOf(looks: readonly [number, boolean][], ledger = known): Note[][] {
+    const upkeep = new Upkeep();
+    return looks.map(([afterMs, isNowhere]) => {
+      const nowhere = new Set(isNowhere ? [vmid] : []);
+      const lookedAtMs = NOW_MS + afterMs;
+      return upkeep.findReplaced({ ...UP, guests: new Map(), lookedAtMs, nowhere }, ledger);
+    });
+  }
+
+  it.each<[string, [number, boolean][], Note[][]]>([
+    ['one look shows nowhere is not gone', [[0, true]], [[]]],
+    [
+      'two looks at once show nowhere is not gone',
+      [
+        [0, true],
+        [100, true],
+      ],
+      [[], []],
+    ],
+    [
+      'is nowhere for a while is gone, once',
+      [
+        [0, true],
+        [30_000, true],
+        [60_000, true],
+      ],
+      [[], forgotten, []],
+    ],
+    [
+      'is seen, or not seen, in between is not',
+      [
+        [0, true],
+        [30_000, false],
+        [60_000, true],
+      ],
+      [[], [], []],
+    ],
+  ])('one that %s', (_what, looks, notes) => {
+    expect(notesOf(looks)).toEqual(notes);
+  });
+
+  it('that nothing is remembered of is not noted', () => {
+    expect(
+      notesOf(
+        [
+          [0, true],
+          [30_000, true],
+        ],
+        LEDGER,
+      ),
+    ).toEqual([[], []]);
+  });
+
+  const byHand = { untilMs: null, reason: 'held by ann' };
+  it.each<[string, Omit<Hold, 'vmid'>, Omit<Hold, 'vmid'> | null]>([
+    ['a hold by a person stays', byHand, byHand],
+    [
+      'a hold of an op stays',
+      { untilMs: NOW_MS + 1, reason: 'asked for with op x' },
+      { untilMs: NOW_MS + 1, reason: 'asked for with op x' },
+    ],
+    ["flapping is the old guest's", { untilMs: null, reason: 'flapping: it needed' }, null],
+    [
+      "what a stopall took down is the old guest's",
+      { untilMs: null, reason: 'stopall: taken down' },
+      null,
+    ],
+    [
+      'a hold beneath a stopall stays',
+      { untilMs: null, reason: 'stopall: taken down', under: byHand },
+      byHand,
+    ],
+  ])('%s', (_what, hold, left) => {
+    const holds = new Map(
+      [hold, { ...byHand }].map((one, index) => {
+        const id = index === 0 ? vmid : otherVmid;
+        return [id, { vmid: id, ...one }];
+      }),
+    );
+    const replaced = { ...UP, replacedMs: new Map([[vmid, NOW_MS + 1]]) };
+    const notes = new Upkeep().findReplaced(replaced, { ...known, holds: () => holds });
+    const kept: Note[] = left === null ? [] : [{ kind: 'hold', hold: { vmid, ...left } }];
+    expect(notes).toEqual([...forgotten, ...kept]);
+  });
 });

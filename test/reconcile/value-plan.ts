@@ -70,6 +70,8 @@ function actualOf(guest: Guest): ActualState {
     endedTasks: [],
     bulkTasks: [],
     elsewhere: new Map(),
+    nowhere: new Set(),
+    replacedMs: new Map(),
   };
 }
 

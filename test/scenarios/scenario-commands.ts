@@ -215,6 +215,10 @@ const NODE_ACTIONS: Readonly<Record<string, NodeAction>> = {
   destroy: ([id], { node }) => node.guests.delete(vmidOf(id ?? '')),
   create: ([id, kind], { node }) =>
     node.create(Number(id), { kind: kind === 'lxc' ? 'lxc' : 'qemu' }),
+  return: ([id], { node }) => {
+    node.elsewhere.delete(vmidOf(id ?? ''));
+    node.add(Number(id));
+  },
   remake: ([id, kind], { node }) => {
     node.guests.delete(vmidOf(id ?? ''));
     node.add(Number(id), { kind: kind === 'lxc' ? 'lxc' : 'qemu' });

@@ -177,7 +177,7 @@ export class Happenings {
         guest.powerOff();
         node.replace(guest, 'qmdestroy');
         return this.#forAWhile(event.awayMs, () => {
-          if (this.#guest(guest.vmid) === undefined) node.add(guest.vmid, { kind: guest.kind });
+          if (this.#guest(guest.vmid) === undefined) node.create(guest.vmid, { kind: guest.kind });
         });
       case 'ha_error':
         if (guest.haState === undefined) return;

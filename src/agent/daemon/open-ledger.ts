@@ -73,6 +73,7 @@ export async function readLedger({ stateDir }: Config): Promise<OpLedger> {
     childrenOf: (opId) => ledger.childrenOf(opId),
     findKey: (key) => ledger.findKey(key, systemClock.now()),
     lastUpid: (vmid) => ledger.lastUpid(vmid),
+    rememberedSince: (vmid) => ledger.rememberedSince(vmid, systemClock.now()),
     recentStarts: (vmid) => ledger.recentStarts(vmid, systemClock.now()),
     wasStartedLately: (vmid) => ledger.wasStartedLately(vmid, systemClock.now()),
     holds: () => ledger.holds(),

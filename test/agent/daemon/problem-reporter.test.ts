@@ -20,6 +20,8 @@ function look(qemu: Completeness): ActualState {
     endedTasks: [],
     bulkTasks: [],
     elsewhere: new Map(),
+    nowhere: new Set(),
+    replacedMs: new Map(),
   };
 }
 

@@ -68,6 +68,8 @@ export class SmallNode {
       endedTasks: [],
       bulkTasks: [],
       elsewhere: new Map(),
+      nowhere: new Set(),
+      replacedMs: new Map(),
     };
   }
 }

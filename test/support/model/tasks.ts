@@ -9,7 +9,11 @@ export interface ModelTask {
   readonly vmid: Vmid | null;
   readonly user: string;
   readonly startedAtMs: number;
-  end: { readonly exitStatus: string; readonly log: readonly string[] } | null;
+  end: {
+    readonly exitStatus: string;
+    readonly log: readonly string[];
+    readonly atMs: number;
+  } | null;
 }
 
 /** How a worker ends: its exit status; anything thrown is its death without a last word. */
@@ -48,7 +52,7 @@ export class ModelTasks {
   }
 
   end(task: ModelTask, exitStatus: string): void {
-    task.end = { exitStatus, log: logOf(exitStatus) };
+    task.end = { exitStatus, log: logOf(exitStatus), atMs: this.#clock.now() };
   }
 
   /** Running workers die; a recycled pid must not be taken for one of them. */

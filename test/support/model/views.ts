@@ -76,6 +76,9 @@ export class NodeViews {
     const rows = tasks.kind === 'value' ? tasks.value : [];
     const bulkTasks = this.#bulk(rows, this.#observedAtMs);
     if (tasks.kind === 'value') this.#observedAtMs = lookedAtMs;
+    const missing = [...request.wanted].filter((vmid) => !guests.has(vmid));
+    const isWhole = qemu.kind === 'value' && lxc.kind === 'value' && !this.isBlind;
+    const nowhere = missing.filter((vmid) => isWhole && !this.#node.elsewhere.has(vmid));
     return {
       lookedAtMs,
       guests,
@@ -88,6 +91,8 @@ export class NodeViews {
       elsewhere: new Map(
         [...this.#node.elsewhere].filter(([vmid]) => request.wanted.has(vmid) && !guests.has(vmid)),
       ),
+      nowhere: new Set(nowhere),
+      replacedMs: replacedMs(rows),
     };
   }
 
@@ -193,4 +198,14 @@ export class NodeViews {
     }
     return found;
   }
+}
+
+function replacedMs(rows: readonly ModelTask[]): ReadonlyMap<Vmid, number> {
+  const replaced = new Map<Vmid, number>();
+  for (const { type, vmid, end } of rows) {
+    if (vmid === null || end?.exitStatus !== 'OK' || !/create$|restore$|destroy$/.test(type))
+      continue;
+    replaced.set(vmid, Math.floor(end.atMs / 1_000) * 1_000);
+  }
+  return replaced;
 }
