@@ -58,7 +58,7 @@ export interface AgentApi extends AsyncDisposable {
 export async function openAgentApi(to: string, caFile?: string): Promise<AgentApi> {
   const socketPath = to.startsWith('unix:') ? to.slice('unix:'.length) : null;
   const url = URL.parse(socketPath === null ? to : 'http://localhost');
-  if (url === null || !/^https?:$/.test(url.protocol)) {
+  if (url === null || !isAddress(url)) {
     throw new ReconcilerError(
       'invalid_request',
       `${to}: expected http(s)://HOST:PORT or unix:PATH`,
@@ -95,6 +95,11 @@ export async function openAgentApi(to: string, caFile?: string): Promise<AgentAp
     },
     [Symbol.asyncDispose]: () => dispatcher.destroy(),
   };
+}
+
+/** A host and a port: what stands behind them would be left out of every request. */
+function isAddress({ protocol, username, password, pathname, search, hash }: URL): boolean {
+  return /^https?:$/.test(protocol) && `${username}${password}${pathname}${search}${hash}` === '/';
 }
 
 async function readBounded(body: Dispatcher.ResponseData['body']): Promise<string> {

@@ -129,6 +129,13 @@ test.each<[string, unknown]>([
   expect(ended.err).toMatch(/^error \[service_unavailable\] /);
 });
 
+test('an address with more than a host and a port is refused, not cut short', async () => {
+  expect(await push('--to', 'http://127.0.0.1:1/v2')).toMatchObject({
+    exit: 64,
+    err: expect.stringContaining('http://127.0.0.1:1/v2: expected http(s)://HOST:PORT'),
+  });
+});
+
 test('--agent-key without --wait would prove nothing', async () => {
   expect(await push('--agent-key', join(dir, 'agent.pub.pem'))).toMatchObject({ exit: 64 });
 });
