@@ -2,9 +2,9 @@
  * Runs one command line: makes the context, turns whatever ends it into lines on stderr and an
  * exit status. The commands themselves are declared in command-line.ts.
  */
-import { CommanderError } from 'commander';
+import { type Command, CommanderError } from 'commander';
 import { ReconcilerError } from '../../reconcile/errors.ts';
-import { EXIT, type ExitCode } from '../errors.ts';
+import { ERROR_TABLE, EXIT, type ExitCode } from '../errors.ts';
 import { createTerminal, type Terminal } from '../terminal/terminal.ts';
 import { type CommandContext, failureOf, printFailure, usageError } from './command.ts';
 import { createProgram } from './command-line.ts';
@@ -45,18 +45,33 @@ async function runOn(terminal: Terminal, argv: readonly string[]): Promise<ExitC
     await program.parseAsync([...argv], { from: 'user' });
     return exit;
   } catch (error) {
-    if (!(error instanceof CommanderError)) return printFailure(terminal, failureOf(error));
-    if (error.exitCode === 0) return EXIT.ok;
-    // Its help is printed.
-    const isMissing = error.code === 'commander.help';
-    const problem = isMissing ? usageError('expected a command') : readUsage(error);
-    return printFailure(terminal, failureOf(problem));
+    if (error instanceof CommanderError && error.exitCode === 0) return EXIT.ok;
+    const problem = error instanceof CommanderError ? readUsage(error) : error;
+    const failure = failureOf(problem);
+    const hint = failure.hint ?? ERROR_TABLE[failure.code].hint;
+    const command = nameOf(program, argv);
+    return printFailure(terminal, { ...failure, hint: hint.replace('COMMAND ', () => command) });
   } finally {
     interruption.release();
   }
 }
 
+/** The command that was meant, with a blank behind it, as hints say `COMMAND`; empty: none is known. */
+function nameOf(program: Command, argv: readonly string[]): string {
+  let command = program;
+  let name = '';
+  for (const word of argv) {
+    const inner = command.commands.find((each) => each.name() === word);
+    if (inner === undefined) continue;
+    command = inner;
+    name += `${word} `;
+  }
+  return name;
+}
+
 function readUsage(error: CommanderError): ReconcilerError {
+  // Its help is printed.
+  if (error.code === 'commander.help') return usageError('expected a command');
   const [message = '', suggestion] = error.message.replace(/^error: /, '').split('\n');
   return usageError(message, suggestion?.replace(/^\((.*)\)$/, '$1'));
 }

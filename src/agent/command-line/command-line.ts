@@ -3,7 +3,7 @@
  * is in commands/, and is loaded only when it runs: nothing that takes long to load (zod, yaml,
  * undici) may be imported from here.
  */
-import { Command, Option } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import packageJson from '../../../package.json' with { type: 'json' };
 import type { OpsListOptions } from '../commands/ops-list.ts';
 import type { PushOptions } from '../commands/push.ts';
@@ -30,6 +30,7 @@ export function createProgram({
     .addOption(
       new Option('--config <file>', 'the configuration')
         .env('PVE_RECONCILER_CONFIG')
+        .argParser(requireFile)
         .default(DEFAULT_CONFIG_FILE),
     )
     .option('--json', 'print data as JSON')
@@ -48,6 +49,11 @@ export function createProgram({
   addAgentCommands(program, run);
   addHostCommands(program, run);
   return program;
+}
+
+function requireFile(file: string): string {
+  if (file !== '') return file;
+  throw new InvalidArgumentError('expected a file');
 }
 
 function addReconcileCommands(program: Command, run: Run): void {

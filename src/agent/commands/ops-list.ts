@@ -120,7 +120,7 @@ function parseSince(text: string): number {
 
 function parseLimit(text: string): number {
   if (/^[1-9]\d{0,6}$/.test(text)) return Number(text);
-  throw usageError('--limit: expected a number above 0');
+  throw usageError('--limit: expected a number from 1 to 9999999');
 }
 
 /** A whole vmid is taken as it is; a name is looked up at the node. */

@@ -67,6 +67,8 @@ function nextLines(
   { op_id, state, error }: OpRecord,
   wait: WaitDocument | null | 'unknown',
 ): string[] {
+  // The end of a failed task's log stands above.
+  if (error?.code === 'task_failed') return [];
   if (error !== undefined && state === 'failed') return [`next: ${ERROR_TABLE[error.code].hint}`];
   if (isTerminal(state)) return [];
   if (wait === 'unknown') {

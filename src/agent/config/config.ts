@@ -90,9 +90,10 @@ export interface SignerEntry {
 export async function loadConfig(file: string): Promise<Config> {
   const read = await readTextFile(file, { maxBytes: CONFIG_MAX_BYTES });
   if (read.kind === 'unreadable') {
-    const { message, isDenied, line = 0, column = 0 } = read.problem;
+    const { message, isDenied, isIoError = false, line = 0, column = 0 } = read.problem;
     if (isDenied === true) throw denied(`${file}: ${message}`, file);
-    throw invalid([{ file, line, column, path: '', message }], 'name the file with --config FILE');
+    const hint = isIoError ? 'name the file with --config FILE' : undefined;
+    throw invalid([{ file, line, column, path: '', message }], hint);
   }
   const parsed = parsePositioned(read.text, { file, schema: configSchema });
   if (parsed.kind === 'invalid') throw invalid(parsed.findings);

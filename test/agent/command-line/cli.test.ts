@@ -107,6 +107,9 @@ test('an op that failed is an error line with its id, of apply and of agent --on
     const [op] =
       err.match(/(?<=^error \[task_failed\] start of 104: boom happened \(op_id )\w+/m) ?? [];
     expect(err).toContain(`\nhint: \`pve-reconciler ops show ${op}\` has`);
+    const { out } = await runProgram('ops', 'show', op ?? '', '--config', host.configFile);
+    expect(out).toContain('boom happened');
+    expect(out).not.toContain('next:');
   }
   await node.control('PATCH', '/guests/104', { start_error: null });
 });
@@ -229,6 +232,24 @@ describe('bad input: one error with its code, a hint, its exit status, and nothi
       },
       64,
       /^error \[ambiguous_ref\] "ct-" could be 200 \(ct-cache-1\), 201/m,
+    ],
+    [
+      'a number that is too large',
+      () => ['ops', 'list', '--limit', '99999999', '--config', host.configFile],
+      64,
+      /^error \[invalid_request\] --limit: expected a number from 1 to 9999999\nhint: see `pve-reconciler ops list --help`$/m,
+    ],
+    [
+      'an argument that is missing',
+      () => ['--config', host.configFile, 'guest', 'start'],
+      64,
+      /^error \[invalid_request\] missing .*\nhint: see `pve-reconciler guest start --help`$/m,
+    ],
+    [
+      'no name of a configuration',
+      () => ['plan', '--config', ''],
+      64,
+      /^error \[invalid_request\] .*--config.* expected a file\nhint: see `pve-reconciler plan --help`$/m,
     ],
     ['an unknown command', () => ['pln'], 64, /^error \[invalid_request\] unknown command 'pln'$/m],
     [
