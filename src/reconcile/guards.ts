@@ -154,9 +154,11 @@ function holdByPerson({ memory: { hold } }: Pick<HoldInput, 'memory'>): Verdict 
   return hold && { kind: 'wait', condition: conditionOfHold(hold) };
 }
 
+/** Its code says that it is a hold: the message has the reason alone. */
 export function conditionOfHold(hold: Hold): Condition {
+  const { reason, untilMs } = hold;
   const code = isFlappingHold(hold) ? 'flapping' : 'on_hold';
-  return { code, message: `on hold: ${hold.reason}`, ...until(hold.untilMs) };
+  return { code, message: reason.replace(/^flapping: /, ''), ...until(untilMs) };
 }
 
 function holdByBackoff({ memory: { backoff } }: HoldInput): Verdict | null {

@@ -112,6 +112,14 @@ describe('the page', () => {
     expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(390);
   });
 
+  test('says of a hold that it is one, before the next pass', async () => {
+    await using opened = await openPage();
+    const { page, world } = opened;
+    await world.client.call(API.holdGuest, { params: { ref: 'db' }, body: { actor: 'anna' } });
+    await world.clock.advanceTo(world.clock.elapsedMs + 100);
+    await expect.poll(() => row(page, 200).innerText()).toContain('on hold: held by anna');
+  });
+
   test('follows an op step by step, with the reason it waits', async () => {
     await using opened = await openPage(undefined, 'dark');
     const { page, world, complaints } = opened;

@@ -59,6 +59,13 @@ export function guestLabel(vmid, name) {
     : el('span', null, `${vmid} `, el('bdi', null, printable(name)));
 }
 
+const HELD = { on_hold: 'on hold: ', flapping: 'flapping: ' };
+
+/** The reason of a hold says who or what, and not that it is one. */
+export function conditionText({ code, message }) {
+  return `${HELD[code] ?? ''}${message}`;
+}
+
 /** Control characters and direction overrides are shown as escapes. */
 export function printable(text) {
   return String(text).replace(

@@ -1,5 +1,5 @@
 /** The table of guests, the filter above it, and the plan that their drift makes. */
-import { byId, drawnSoon, el, printable, sync } from './dom.js';
+import { byId, conditionText, drawnSoon, el, printable, sync } from './dom.js';
 import { clockTime } from './time.js';
 
 const rows = byId('guest-rows');
@@ -112,7 +112,7 @@ export function driftOf({ status }) {
 /** The one thing that matters most. */
 function whyOf({ waiting_for: wait, conditions }) {
   if (wait !== null) return wait.message;
-  return conditions.map(({ message }) => message).join('; ');
+  return conditions.map(conditionText).join('; ');
 }
 
 export function needsLook({ status, phase, conditions, last_op: last }) {

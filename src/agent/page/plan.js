@@ -1,6 +1,6 @@
 /** The plan as a coloured diff: as of the last pass, live, or looked for now. */
 import { read } from './connection.js';
-import { byId, drawnSoon, el, guestLabel, printable, sync } from './dom.js';
+import { byId, conditionText, drawnSoon, el, guestLabel, printable, sync } from './dom.js';
 import { allGuests, driftOf, onGuest } from './guests.js';
 
 const list = byId('plan-list');
@@ -70,7 +70,7 @@ function drawEntry(guest) {
     el('h3', null, guestLabel(vmid, name), el('span', { class: className }, text)),
     powerDiff(guest),
     changes.map(diffOf),
-    conditions.map(({ message }) => el('p', { class: 'warn' }, printable(message))),
+    conditions.map((each) => el('p', { class: 'warn' }, printable(conditionText(each)))),
   );
 }
 

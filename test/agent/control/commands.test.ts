@@ -323,8 +323,8 @@ describe('through the agent', () => {
     const rows = out.text.trim().split('\n');
     expect(rows.at(-2)).toMatch(/^reconciling is paused until 2026-11-20T13:00:00.*: paused by /);
     expect(rows.at(-1)).toMatch(/^in sync/);
-    expect(rows[1]).toMatch(/^101 .* on_hold: on hold: held by .*, until 2026-11-20T12:30:00/);
-    expect(rows[2]).toMatch(/^102 .* on_hold: on hold: held by .*, until 2026-11-20T12:40:00/);
+    expect(rows[1]).toMatch(/^101 .* on_hold: held by .*, until 2026-11-20T12:30:00/);
+    expect(rows[2]).toMatch(/^102 .* on_hold: held by .*, until 2026-11-20T12:40:00/);
     expect(rows.join('\n').match(/on_hold/g)).toHaveLength(2);
   });
 
