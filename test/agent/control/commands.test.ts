@@ -1,10 +1,7 @@
 /** The commands that talk to the running agent, as people and scripts see them. */
 import { spawnSync } from 'node:child_process';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { Writable } from 'node:stream';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { dirname } from 'node:path';
+import { describe, expect, test } from 'vitest';
 import type { CommandContext } from '../../../src/agent/command-line/command.ts';
 import { createProgram } from '../../../src/agent/command-line/command-line.ts';
 import { runApply } from '../../../src/agent/commands/apply.ts';
@@ -18,77 +15,10 @@ import {
 } from '../../../src/agent/commands/hold.ts';
 import { runOpsCancel } from '../../../src/agent/commands/ops-cancel.ts';
 import { runOpsWait } from '../../../src/agent/commands/ops-wait.ts';
-import { runStatus } from '../../../src/agent/commands/status.ts';
-import { createTerminal } from '../../../src/agent/terminal/terminal.ts';
-import { parseVmid } from '../../../src/reconcile/ids.ts';
-import {
-  type ControlWorld,
-  openControlWorld,
-  untilAnswered,
-  type WorldSetup,
-} from './control-world.ts';
-
-const GUESTS = {
-  101: { running: true, config: { name: 'web' } },
-  102: { config: { name: 'mail' } },
-  103: { running: true, config: { name: '$(reboot)' } },
-} as const;
-
-class Recorder extends Writable {
-  text = '';
-  isTTY = false;
-  columns = 80;
-
-  override _write(chunk: Buffer, _encoding: string, done: () => void): void {
-    this.text += chunk.toString();
-    done();
-  }
-}
-
-interface Desk {
-  readonly world: ControlWorld;
-  readonly context: CommandContext;
-  readonly out: Recorder;
-  readonly err: Recorder;
-  readonly interrupt: AbortController;
-}
+import { untilAnswered } from './control-world.ts';
+import { setUp, sitDown } from './desk.ts';
 
 const RUN_NOTHING = () => async (): Promise<void> => undefined;
-
-let folder = '';
-beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'commands-'));
-});
-afterEach(() => rm(folder, { recursive: true }));
-
-async function sitDown(
-  world: ControlWorld,
-  options: { isJson?: boolean; isTerminal?: boolean; columns?: number } = {},
-): Promise<Desk> {
-  const configFile = join(folder, 'config.yaml');
-  await writeFile(
-    configFile,
-    `node: pve1\nstate_dir: ${folder}\ncontrol: { socket: ${world.socket} }\n`,
-  );
-  const out = new Recorder();
-  const err = new Recorder();
-  err.isTTY = options.isTerminal ?? false;
-  out.isTTY = options.columns !== undefined;
-  out.columns = options.columns ?? out.columns;
-  const interrupt = new AbortController();
-  const terminal = createTerminal({ out, err }, { NO_COLOR: '1', LANG: 'C.UTF-8' });
-  const isJson = options.isJson ?? false;
-  return {
-    world,
-    out,
-    err,
-    interrupt,
-    context: { terminal, isJson, configFile, signal: interrupt.signal },
-  };
-}
-
-const setUp = (setup: WorldSetup = {}): Promise<ControlWorld> =>
-  openControlWorld({ guests: GUESTS, ...setup });
 
 describe('guest', () => {
   test('start says which op it is, and how to follow it; stdout has nothing else', async () => {
@@ -299,90 +229,6 @@ describe('through the agent', () => {
     );
   });
 
-  test('status has a row per guest and says in a line whether all is in sync', async () => {
-    await using world = await setUp({ desired: { 101: { power: 'running' } } });
-    const { context, out } = await sitDown(world);
-    expect(await runStatus(context, { refs: [] })).toBe(0);
-    expect(out.text.trim().split('\n').at(-1)).toBe(
-      'in sync: the one wanted guest is as it should be',
-    );
-    const json = await sitDown(world, { isJson: true });
-    await runStatus(json.context, { refs: ['web'] });
-    expect(JSON.parse(json.out.text)).toMatchObject({ source: 'agent', guests: [{ vmid: 101 }] });
-  });
-
-  test('status shows a pause and holds with their ends', async () => {
-    await using world = await setUp({ desired: { 101: { power: 'running' } } });
-    const { context, out } = await sitDown(world);
-    await runPause(context, { for: '1h' });
-    await runGuestHold(context, { ref: 'web', for: '30m' });
-    await runGuestHold(context, { ref: 'mail', for: '40m' });
-    await world.pass();
-    out.text = '';
-    await runStatus(context, { refs: [] });
-    const rows = out.text.trim().split('\n');
-    expect(rows.at(-2)).toMatch(/^reconciling is paused until 2026-11-20T13:00:00.*: paused by /);
-    expect(rows.at(-1)).toMatch(/^in sync/);
-    expect(rows[1]).toMatch(/^101 .* on_hold: held by .*, until 2026-11-20T12:30:00/);
-    expect(rows[2]).toMatch(/^102 .* on_hold: held by .*, until 2026-11-20T12:40:00/);
-    expect(rows.join('\n').match(/on_hold/g)).toHaveLength(2);
-  });
-
-  test.each([80, 100])('status in %i columns has every condition by its code', async (columns) => {
-    await using world = await setUp({
-      guests: { ...GUESTS, 104: { running: true, config: { name: 'a-rather-long-name' } } },
-      desired: {
-        101: { power: 'running', mode: 'observe' },
-        102: { power: 'running', mode: 'observe' },
-        104: { power: 'running', config: { cores: 4 } },
-      },
-    });
-    world.node.guest(104).lock = 'backup';
-    await world.pass();
-    const { context, out } = await sitDown(world, { columns });
-    await runStatus(context, { refs: [] });
-    const rows = out.text.split('\n');
-    expect(rows.find((row) => row.startsWith('102'))).toMatch(/ observe_only: .*…$/);
-    expect(rows.find((row) => row.startsWith('104'))).toMatch(/ guest_locked: .*…$/);
-    expect(Math.max(...rows.map((row) => row.length))).toBeLessThanOrEqual(columns);
-  });
-
-  test('status names a hold by its kind before the next pass, and where its guest cannot be read', async () => {
-    await using world = await setUp({ desired: { 101: { power: 'running' } } });
-    const reason = 'flapping: it needed too many starts';
-    const vmid = parseVmid(101);
-    if (vmid === null) throw new Error('no vmid');
-    await world.journal.ledger.note({ kind: 'hold', hold: { vmid, untilMs: null, reason } });
-    const { context, out } = await sitDown(world);
-    await runStatus(context, { refs: ['web'] });
-    world.api.views.isBlind = true;
-    await world.pass();
-    await runStatus(context, { refs: ['web'] });
-    expect(out.text.match(/flapping: .*it needed/g)).toHaveLength(2);
-    expect(out.text).not.toContain('on_hold');
-  });
-
-  test('what an op waits for is not said to end when it is looked at again', async () => {
-    await using world = await setUp();
-    world.node.guest(102).lock = 'backup';
-    const { context, out } = await sitDown(world);
-    await untilAnswered(world, runGuestOp(context, { kind: 'start', ref: 'mail' }));
-    await world.clock.advanceTo(world.clock.elapsedMs + 1_000);
-    out.text = '';
-    await runStatus(context, { refs: ['mail'] });
-    expect(out.text).toMatch(
-      /guest_locked: the guest is locked \(backup\); looked at again, or given up, at \d{4}-/,
-    );
-  });
-
-  test('status does not call in sync what a rejected document wants', async () => {
-    await using world = await setUp();
-    world.reasons.push({ code: 'desired_invalid', message: 'web.yaml:1:1: expected a mapping' });
-    const { context, out } = await sitDown(world);
-    expect(await runStatus(context, { refs: [] })).toBe(1);
-    expect(out.text.trim().split('\n').at(-1)).toBe('not in sync: see the errors');
-  });
-
   test('a command without an agent fails with how to start one', async () => {
     await using world = await setUp();
     const { context } = await sitDown(world);
@@ -421,6 +267,7 @@ describe('completion', () => {
     await using world = await setUp();
     const { context, out } = await sitDown(world);
     await runCompletion(context, 'bash');
+    const folder = dirname(world.socket);
     const script = `
       pve-reconciler() { printf '%s\\n' web '$(touch ${folder}/ran)' 'a b'; }
       ${out.text}
