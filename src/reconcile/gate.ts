@@ -36,10 +36,18 @@ export function judge(request: GateRequest, policy: GatePolicy): GateVerdict {
   const isEnough = isPermitted(request, policy, needed);
   if (isEnough) return { kind: 'pass' };
   const plural = needed === 1 ? 'signature' : 'signatures by different keys';
+  const setting = settingFor(request);
+  const other = setting === null ? '' : `\`${setting}\`, or `;
   return {
     kind: 'denied',
-    needs: `it is ${request.reversibility} and takes a signed op with ${needed} ${plural}`,
+    needs: `it is ${request.reversibility} and takes ${other}a signed op with ${needed} ${plural}`,
   };
+}
+
+/** The policy under which it would pass unsigned; null: there is none. */
+function settingFor({ origin, reversibility }: GateRequest): string | null {
+  if (origin === 'hub' || reversibility === 'irreversible') return null;
+  return `policy.${origin === 'reconcile' ? 'unsigned' : 'operator'}: ${reversibility}`;
 }
 
 function isPermitted(request: GateRequest, policy: GatePolicy, needed: number): boolean {
