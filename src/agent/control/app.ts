@@ -39,14 +39,15 @@ export function createApp(
   ports: AppPorts,
 ): FastifyInstance {
   const hint = HINTS[listener];
+  const makeId = (): string => makeCorrelationId(ports.random);
   const app = Fastify({
     bodyLimit: BODY_BYTES_MAX,
     requestTimeout: REQUEST_TIMEOUT_MS,
     keepAliveTimeout: KEEP_ALIVE_MS,
-    genReqId: () => makeCorrelationId(ports.random),
+    genReqId: makeId,
     routerOptions: { maxParamLength: 255 },
     logger: false,
-    clientErrorHandler: answerNoRequest,
+    clientErrorHandler: (error, socket) => answerNoRequest(error, socket, makeId()),
     // A path that cannot be decoded: no hook and no error handler sees it.
     frameworkErrors(error, request, reply) {
       if (begin(listener, request, reply) === undefined) sendError(error, request, reply, hint);

@@ -62,14 +62,19 @@ function isWaitedFor({ request, answers }: Exchange): boolean {
 }
 
 /** What Node's parser refuses, or gives up waiting for, as a problem document. */
-export function answerNoRequest(error: Error & { readonly code?: string }, socket: Socket): void {
+export function answerNoRequest(
+  error: Error & { readonly code?: string },
+  socket: Socket,
+  requestId: string,
+): void {
   if (socket.writable && error.code !== 'ECONNRESET') {
     const { status, reason, message, code } = explain(error.code);
-    const body = JSON.stringify(problemOf({ code, message }, {}, status));
+    const body = JSON.stringify(problemOf({ code, message }, { request_id: requestId }, status));
     const head = [
       `HTTP/1.1 ${status} ${reason}`,
       `content-type: ${PROBLEM_TYPE}`,
       `content-length: ${Buffer.byteLength(body)}`,
+      `x-request-id: ${requestId}`,
       'cache-control: no-store',
       'connection: close',
     ];

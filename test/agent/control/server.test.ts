@@ -264,6 +264,13 @@ describe('a request', () => {
       413,
       'invalid_request',
     ],
+    [
+      'with headers that are too large',
+      '/v1/ops',
+      { headers: { 'x-large': 'x'.repeat(100_000) } },
+      431,
+      'invalid_request',
+    ],
   ])('%s is a problem document', async (_name, path, options, status, code) => {
     await using world = await openControlWorld({ guests: GUESTS });
     const reply = await askOnSocket(world.socket, path, options);
