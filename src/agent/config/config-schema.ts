@@ -97,6 +97,14 @@ function isLoopback({ host }: ListenAddress): boolean {
   return host === 'localhost' || host === '::1' || /^127(?:\.\d{1,3}){3}$/.test(host);
 }
 
+const EVERY_ADDRESS = ['0.0.0.0', '::'];
+
+/** Port 0 is whichever is free. */
+function isTaken(address: ListenAddress | null, by: ListenAddress | null): boolean {
+  if (address === null || by === null || address.port !== by.port || by.port === 0) return false;
+  return address.host === by.host || EVERY_ADDRESS.includes(address.host);
+}
+
 const loopback = listen.refine(isLoopback, 'expected an address of the loopback: 127.0.0.1:PORT');
 
 export interface VmidRange {
@@ -184,6 +192,10 @@ export const configSchema = z.strictObject({
       socket: path.default('/run/pve-reconciler/agent.sock'),
       listen: loopback.nullable().default(null),
       public: listen.nullable().default(null),
+    })
+    .refine(({ listen: inner, public: outer }) => !isTaken(outer, inner), {
+      path: ['public'],
+      message: 'expected another port than that of control.listen',
     })
     .prefault({}),
   desired: z

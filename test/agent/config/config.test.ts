@@ -72,6 +72,10 @@ test('relative paths are relative to the configuration', async () => {
 describe('every error names file, line, column, path and what was expected', () => {
   test.each([
     [
+      'control: { listen: "127.0.0.1:9464", public: "0.0.0.0:9464" }',
+      'config.yaml:1:46 control.public: expected another port than that of control.listen',
+    ],
+    [
       'nodes: pve1',
       'config.yaml:1:1 nodes: unknown key: expected one of agent, node, proxmox, state_dir, journal, control, desired, reconcile, policy, signers, hub, look',
     ],
