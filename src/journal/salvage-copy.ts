@@ -9,7 +9,7 @@
 import type { OpId } from '../reconcile/ids.ts';
 import { CLOCK_SKEW_MS } from '../reconcile/intake.ts';
 import type { OpRecordDraft } from '../reconcile/op.ts';
-import type { Note, OpView, Pause } from '../reconcile/ports.ts';
+import type { OpView, Pause } from '../reconcile/ports.ts';
 import { Ledger } from './ledger.ts';
 import { sealLine, ZERO_SUM } from './line.ts';
 import { GAP_MAX, Losses, type LostFact } from './losses.ts';

@@ -6,14 +6,8 @@
  * checked against its route's schema by the client.
  */
 import { ReconcilerError } from '../../reconcile/errors.ts';
-import {
-  makeCorrelationId,
-  type OpId,
-  parseOpId,
-  parseVmid,
-  type Vmid,
-} from '../../reconcile/ids.ts';
-import { type Action, DEFAULT_STOP, isTerminal, type OpRecord } from '../../reconcile/op.ts';
+import { makeCorrelationId, parseOpId, parseVmid, type Vmid } from '../../reconcile/ids.ts';
+import { type Action, DEFAULT_STOP } from '../../reconcile/op.ts';
 import { unseen } from '../daemon/last-look.ts';
 import { describeAgent, pauseOf } from './agent-view.ts';
 import { API } from './api.ts';
