@@ -50,7 +50,10 @@ export const ERROR_TABLE: Readonly<Record<ErrorCode, ErrorEntry>> = {
     hint: 'check that `signers` holds the public key it was signed with',
   },
   wrong_audience: { exit: EXIT.badData, hint: 'sign it for this agent: `agent` in config.yaml' },
-  expired: { exit: EXIT.badData, hint: 'sign it again, and check both clocks' },
+  expired: {
+    exit: EXIT.badData,
+    hint: 'sign it again, and check both clocks; after a repair look at the guest first',
+  },
   idemp_key_reused: { exit: EXIT.badData, hint: 'a new op takes a new idempotency key' },
   queue_full: { exit: EXIT.tryAgain, hint: 'send it again when ops in flight have ended' },
   cancelled: { exit: EXIT.failed, hint: 'nothing was sent; ask again if it is still wanted' },
@@ -98,7 +101,7 @@ export const ERROR_TABLE: Readonly<Record<ErrorCode, ErrorEntry>> = {
   },
   journal_corrupt: {
     exit: EXIT.halted,
-    hint: 'look with `journal verify`; `journal repair` writes a repaired copy, keeping the original',
+    hint: 'look with `journal verify`; `journal repair` writes a repaired copy, keeping the original; `format`: install the version that wrote it',
   },
   journal_poisoned: {
     exit: EXIT.halted,

@@ -75,7 +75,7 @@ function ownerOf(live: Live): string {
  * every version has restated.
  */
 function textOf(live: Live): string {
-  const { asked_starts_ms: _, ...body } = liveBody(live);
+  const { asked_starts_ms: _, since_ms: __, ...body } = liveBody(live);
   const facts = live.kind === 'op' ? live.records.map(sorted) : [sorted(body)];
   return JSON.stringify(facts);
 }

@@ -61,6 +61,9 @@ function isWaitedFor({ request, answers }: Exchange): boolean {
   return [...answers].every(({ writableEnded }) => writableEnded);
 }
 
+const NO_REQUEST_HINT =
+  'send a whole HTTP/1.1 request: the detail says what is wrong with this one';
+
 /** What Node's parser refuses, or gives up waiting for, as a problem document. */
 export function answerNoRequest(
   error: Error & { readonly code?: string },
@@ -69,7 +72,8 @@ export function answerNoRequest(
 ): void {
   if (socket.writable && error.code !== 'ECONNRESET') {
     const { status, reason, message, code } = explain(error.code);
-    const body = JSON.stringify(problemOf({ code, message }, { request_id: requestId }, status));
+    const problem = { code, message, hint: NO_REQUEST_HINT };
+    const body = JSON.stringify(problemOf(problem, { request_id: requestId }, status));
     const head = [
       `HTTP/1.1 ${status} ${reason}`,
       `content-type: ${PROBLEM_TYPE}`,

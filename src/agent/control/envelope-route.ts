@@ -13,7 +13,7 @@ import { readWholeOp } from './whole-op.ts';
 /** Where the next step of an op's sender is another than that of who types a command. */
 const SENDER_HINTS: Partial<Readonly<Record<ErrorCode, string>>> = {
   invalid_request:
-    'send an envelope as `pve-reconciler sign` makes it: the detail says what does not fit',
+    'send an envelope as `pve-reconciler sign` makes it (docs/SECURITY.md): the detail says what does not fit',
   not_found: 'sign it for a guest that is on this node, or wanted there',
   conflict: 'change the desired state, or put a `hold` into the payload',
   timeout: 'send it again: PVE did not answer in time',
