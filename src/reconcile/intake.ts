@@ -1,6 +1,6 @@
 /**
- * The one way in for a hub's and an operator's op. In this order: key, parameters, gate, guest,
- * desired state, room in the lane; nothing is written before all have passed. `received` is
+ * The one way in for a hub's and an operator's op. In this order: key, gate, guest, parameters, gate
+ * by what is there, desired state, room in the lane; nothing is written before all have passed. `received` is
  * durable before the caller hears yes (J1).
  *
  * A key is reserved in memory from the first check to its durable record, so that two senders at
@@ -8,9 +8,9 @@
  */
 import { findContradiction } from './contradiction.ts';
 import { type Problem, ReconcilerError, toProblem } from './errors.ts';
-import { classifyAction, judge } from './gate.ts';
 import type { Guest, GuestKind } from './guest.ts';
 import { type CorrelationId, makeCorrelationId, makeOpId, type OpId, type Vmid } from './ids.ts';
+import { checkGate, checkGateWithConfig } from './intake-gate.ts';
 import type { Action, OpOrigin, OpRecord, OpRecordDraft, OpSigner } from './op.ts';
 import type { Workroom } from './workroom.ts';
 
@@ -59,6 +59,8 @@ export interface IntakePorts {
 export class Intake {
   readonly #ports: IntakePorts;
   readonly #reserved = new Map<string, Promise<SubmitResult>>();
+  /** Ops on one guest are judged in the order in which they come, so that none overtakes another. */
+  readonly #judging = new Map<Vmid, Promise<Judgement>>();
 
   constructor(ports: IntakePorts) {
     this.#ports = ports;
@@ -69,7 +71,7 @@ export class Intake {
       return refused('service_unavailable', 'the agent is stopping');
     }
     const { signed } = request;
-    if (signed === undefined) return admit(request, this.#ports);
+    if (signed === undefined) return this.#admit(request);
     const key = signed.idempKey;
     // Whoever holds the key is answered first; the others then find its record.
     const earlier = this.#reserved.get(key);
@@ -94,9 +96,43 @@ export class Intake {
     return (
       answerRepeat(signed, this.#ports) ??
       refuseExpired(signed, this.#ports) ??
-      admit(request, this.#ports)
+      this.#admit(request)
     );
   }
+
+  async #admit(request: OpRequest): Promise<SubmitResult> {
+    const judged = judgeAfter(this.#judging.get(request.vmid), request, this.#ports);
+    this.#judging.set(request.vmid, judged);
+    let judgement: Judgement;
+    try {
+      judgement = await judged;
+    } finally {
+      if (this.#judging.get(request.vmid) === judged) this.#judging.delete(request.vmid);
+    }
+    if ('code' in judgement) return { kind: 'refused', problem: judgement };
+    try {
+      const record = await receive(request, judgement.guestKind, this.#ports);
+      return { kind: 'accepted', record };
+    } catch (error) {
+      // The journal takes no op this long, or not one more: nothing was written.
+      if (error instanceof ReconcilerError && error.disposition === 'reject') {
+        return { kind: 'refused', problem: toProblem(error) };
+      }
+      throw error;
+    }
+  }
+}
+
+type Judgement = Problem | { readonly guestKind: GuestKind };
+
+async function judgeAfter(
+  before: Promise<unknown> | undefined,
+  request: OpRequest,
+  ports: IntakePorts,
+): Promise<Judgement> {
+  // How the one before was judged is told to who sent it.
+  await before?.catch(() => undefined);
+  return judgeRequest(request, ports);
 }
 
 function isHalting(error: unknown): boolean {
@@ -121,41 +157,25 @@ function refuseExpired({ expiresAtMs }: SignedPart, { room }: IntakePorts): Subm
   return refused('expired', 'it has expired');
 }
 
-async function admit(request: OpRequest, ports: IntakePorts): Promise<SubmitResult> {
+async function judgeRequest(request: OpRequest, ports: IntakePorts): Promise<Judgement> {
   const { room } = ports;
-  // Before the guest is known: refused is what is too much for a guest of either kind.
-  const gate = checkGate(request, 'qemu', room) && checkGate(request, 'lxc', room);
-  if (gate !== null) return { kind: 'refused', problem: gate };
-  // Both for every op: of those that come in one breath none overtakes another.
   const { vmid } = request;
+  // Before the guest is known: refused is what is too much for a guest of either kind.
+  const gate = checkGate(request, 'qemu', null, room) && checkGate(request, 'lxc', null, room);
+  if (gate !== null) return gate;
   const [guest, wanted] = await Promise.all([ports.findGuest(vmid), room.findWanted(vmid)]);
-  if ('code' in guest) return { kind: 'refused', problem: guest };
+  if ('code' in guest) return guest;
   const problem =
-    checkGate(request, guest.kind, room) ??
+    checkGate(request, guest.kind, null, room) ??
     checkParams(request, guest.kind, room) ??
+    (await checkGateWithConfig(request, guest, room)) ??
     findContradiction(request, wanted, guest, room);
-  if (problem !== null) return { kind: 'refused', problem };
-  if (!room.lanes.hasRoom(vmid) || room.ledger.inFlightCount() >= OPS_IN_FLIGHT_MAX) {
-    return refused('queue_full', 'too many ops wait already; try again when some have ended');
+  if (problem !== null) return problem;
+  if (room.lanes.hasRoom(vmid) && room.ledger.inFlightCount() < OPS_IN_FLIGHT_MAX) {
+    return { guestKind: guest.kind };
   }
-  try {
-    return { kind: 'accepted', record: await receive(request, guest.kind, ports) };
-  } catch (error) {
-    // The journal takes no op this long, or not one more: nothing was written.
-    if (error instanceof ReconcilerError && error.disposition === 'reject') {
-      return { kind: 'refused', problem: toProblem(error) };
-    }
-    throw error;
-  }
-}
-
-/** What is certain without its config; with it the gate judges again, under the lane. */
-function checkGate(request: OpRequest, kind: GuestKind, room: Workroom): Problem | null {
-  const reversibility = classifyAction(request.action, kind, room.semantics, null);
-  const signatures = request.signed?.signers.length ?? 0;
-  const verdict = judge({ origin: request.origin, reversibility, signatures }, room.policy);
-  if (verdict.kind === 'pass') return null;
-  return { code: 'gate_denied', message: `${request.action.kind}: ${verdict.needs}` };
+  const message = 'too many ops wait already; try again when some have ended';
+  return { code: 'queue_full', message };
 }
 
 function checkParams({ action }: OpRequest, kind: GuestKind, room: Workroom): Problem | null {

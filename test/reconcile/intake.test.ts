@@ -101,6 +101,17 @@ it('ops run in the order of their acceptance, also where a hold is written betwe
   expect(started.map(({ op_id: id }) => id)).toEqual(accepted);
 });
 
+it('none overtakes another whose guest is looked at first', async () => {
+  await makeWorld(101);
+  const params = { set: { description: 'b' }, delete: [] };
+  const write: OpRequest = { ...start(101), action: { kind: 'set_config', params } };
+  const answers = await submit(write, start(101));
+  expect(codes(answers)).toEqual(['accepted', 'accepted']);
+  await world.clock.advanceTo(20_000);
+  const started = world.journal.records.filter(({ state }) => state === 'started');
+  expect(started.map(({ kind }) => kind)).toEqual(['set_config', 'start']);
+});
+
 it('an operator has ten minutes, a signer what was signed', async () => {
   await makeWorld(101, 102);
   await submit(start(101), signed(102, 'k1'));
