@@ -67,9 +67,7 @@ export class Intake {
   }
 
   async submit(request: OpRequest): Promise<SubmitResult> {
-    if (this.#ports.room.signal.aborted) {
-      return refused('service_unavailable', 'the agent is stopping');
-    }
+    if (this.#ports.room.signal.aborted) return { kind: 'refused', problem: STOPPING };
     const { signed } = request;
     if (signed === undefined) return this.#admit(request);
     const key = signed.idempKey;
@@ -123,6 +121,8 @@ export class Intake {
   }
 }
 
+const STOPPING: Problem = { code: 'service_unavailable', message: 'the agent is stopping' };
+
 type Judgement = Problem | { readonly guestKind: GuestKind };
 
 async function judgeAfter(
@@ -171,6 +171,8 @@ async function judgeRequest(request: OpRequest, ports: IntakePorts): Promise<Jud
     (await checkGateWithConfig(request, guest, room)) ??
     findContradiction(request, wanted, guest, room);
   if (problem !== null) return problem;
+  // Lanes that have been stopped take nothing and have room for ever.
+  if (room.signal.aborted) return STOPPING;
   if (room.lanes.hasRoom(vmid) && room.ledger.inFlightCount() < OPS_IN_FLIGHT_MAX) {
     return { guestKind: guest.kind };
   }

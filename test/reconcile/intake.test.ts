@@ -112,6 +112,18 @@ it('none overtakes another whose guest is looked at first', async () => {
   expect(started.map(({ kind }) => kind)).toEqual(['set_config', 'start']);
 });
 
+it('what is being looked at as the agent is stopped is not taken any more', async () => {
+  await makeWorld(101);
+  const params = { set: { description: 'b' }, delete: [] };
+  const write: OpRequest = { ...start(101), action: { kind: 'set_config', params } };
+  const answers = submit(write, start(101));
+  await world.clock.advanceTo(world.clock.elapsedMs + 1);
+  const stopped = world.life.engine.stop();
+  expect(codes(await answers)).toEqual(['service_unavailable', 'service_unavailable']);
+  await world.clock.until(stopped, 1_000);
+  expect(world.journal.records).toEqual([]);
+});
+
 it('an operator has ten minutes, a signer what was signed', async () => {
   await makeWorld(101, 102);
   await submit(start(101), signed(102, 'k1'));
