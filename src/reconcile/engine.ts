@@ -197,10 +197,17 @@ export class Engine {
 
   async #record(draft: OpRecordDraft): Promise<OpRecord> {
     this.#steps += 1;
-    const { ledger } = this.#ports;
-    const [, record] = await Promise.all(
-      ledger.together(() => [noteHoldOf(draft, this.#ports), ledger.append(draft)] as const),
-    );
+    const both = (): readonly [Promise<void>, Promise<OpRecord>] => [
+      noteHoldOf(draft, this.#ports),
+      this.#append(draft),
+    ];
+    const [, record] = await Promise.all(this.#ports.ledger.together(both));
+    return record;
+  }
+
+  /** Announced as it is durable, so in the order of the records. */
+  async #append(draft: OpRecordDraft): Promise<OpRecord> {
+    const record = await this.#ports.ledger.append(draft);
     if (isTerminal(record.state) && record.upid !== undefined) {
       this.#endedTasks.set(record.vmid, record.upid);
     }

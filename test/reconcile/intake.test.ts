@@ -101,6 +101,18 @@ it('ops run in the order of their acceptance, also where a hold is written betwe
   expect(started.map(({ op_id: id }) => id)).toEqual(accepted);
 });
 
+it('records are announced in their order, also where a hold is written with one', async () => {
+  await makeWorld(101, 102, 103);
+  const announced: number[] = [];
+  world.onEvent = (event) => {
+    if (event.kind === 'op') announced.push(event.record.seq);
+  };
+  await submit({ ...start(101), holdMs: 60_000 }, start(102), start(103));
+  await world.clock.advanceTo(20_000);
+  expect(announced.length).toBeGreaterThan(9);
+  expect(announced).toEqual(announced.toSorted((a, b) => a - b));
+});
+
 it('none overtakes another whose guest is looked at first', async () => {
   await makeWorld(101);
   const params = { set: { description: 'b' }, delete: [] };
