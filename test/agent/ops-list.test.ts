@@ -22,7 +22,8 @@ beforeEach(async () => {
 afterEach(() => rmSync(folder, { recursive: true }));
 
 const inJournal = (name: string): string => join(folder, 'state/journal', name);
-const segments = (): string[] => readdirSync(inJournal('')).filter((name) => name.endsWith('.jsonl'));
+const segments = (): string[] =>
+  readdirSync(inJournal('')).filter((name) => name.endsWith('.jsonl'));
 const list = (...args: string[]) => runHere('ops', 'list', ...args, '--config', configFile);
 
 test('a whole journal is listed without a word', async () => {
