@@ -55,18 +55,18 @@ export async function resumeAttempt(view: OpView, op: Op, room: Workroom): Promi
  * by the monotonic one from here on.
  */
 export function recoverUnsettled(room: Pick<Workroom, 'clock' | 'ledger' | 'unsettled'>): void {
-  const views = [...room.ledger.endedOps(), ...room.ledger.opsInFlight()];
-  const leave = ({ first, startedAtMs }: OpView): void => {
-    const sentAtMs = Math.min(startedAtMs ?? 0, room.clock.now());
-    room.unsettled.leave(opFromRecord(first), sentAtMs + UNANSWERED_WINDOW_MS);
-  };
-  const unanswered = views.filter(({ latest }) => isUnanswered(latest));
-  for (const view of views) {
+  const begun = [...room.ledger.endedOps(), ...room.ledger.opsInFlight()].flatMap(
+    ({ first, latest, startedAtMs }) =>
+      startedAtMs === null ? [] : [{ first, latest, startedAtMs }],
+  );
+  const unanswered = begun.filter(({ latest }) => isUnanswered(latest));
+  for (const { first, latest, startedAtMs } of begun) {
     // The task that an earlier life took for this op's may have been its twin's.
     const hadTwin = unanswered.some((other) => {
-      const endMs = (other.startedAtMs ?? 0) + UNANSWERED_WINDOW_MS;
-      return areTwins(other.latest, view.latest) && endMs > (view.startedAtMs ?? 0);
+      const endMs = other.startedAtMs + UNANSWERED_WINDOW_MS;
+      return areTwins(other.latest, latest) && endMs > startedAtMs;
     });
-    if (hadTwin) leave(view);
+    const sentAtMs = Math.min(startedAtMs, room.clock.now());
+    if (hadTwin) room.unsettled.leave(opFromRecord(first), sentAtMs + UNANSWERED_WINDOW_MS);
   }
 }

@@ -53,6 +53,13 @@ const WRONG: readonly Wrong[] = [
     change: (lines) => lines.get(FIRST)?.push({ type: 'new', seq: 99 }),
   },
   {
+    what: 'an op without an id',
+    rule: 'J4',
+    message: /op_id/,
+    change: (lines) =>
+      lines.get(FIRST)?.push({ ...lines.get(FIRST)?.at(-2), type: 'op', vmid: 'x' }),
+  },
+  {
     what: 'a second header',
     rule: 'J10',
     message: /type segment behind the restated part/,
