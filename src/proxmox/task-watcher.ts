@@ -124,7 +124,7 @@ export class TaskWatcher {
     const nowMs = this.#clock.monotonicMs();
     const isAlone = this.#followed.size === 1;
     const listed = isAlone ? NO_LIST : await this.#list();
-    if (listed === null) return due.forEach((task) => this.#postpone(task));
+    if (listed === null) return this.#goOnWithoutList(due);
     const dueNow = new Set(due);
     const asked: Promise<void>[] = [];
     // Of those that are not due yet the list tells for nothing.
@@ -137,6 +137,16 @@ export class TaskWatcher {
       else if (isDue || (isTrusted && task.seenRunningMs !== null)) this.#keep(task);
     }
     await Promise.all(asked);
+  }
+
+  /** The list may be all that fails: who has waited for it in vain once asks for itself. */
+  async #goOnWithoutList(due: readonly Followed[]): Promise<void> {
+    const [first, again] = [
+      due.filter(isFirstFailure),
+      due.filter((task) => !isFirstFailure(task)),
+    ];
+    for (const task of first) this.#postpone(task);
+    await Promise.all(again.map((task) => this.#ask(task)));
   }
 
   #list(): Promise<ReadonlyMap<Upid, TaskStatus> | null> {
@@ -187,4 +197,8 @@ export class TaskWatcher {
       Math.min(FIRST_POLL_MAX_MS, Math.max(FIRST_POLL_MIN_MS, learnedMs)),
     );
   }
+}
+
+function isFirstFailure({ failures }: Followed): boolean {
+  return failures === 0;
 }

@@ -28,6 +28,7 @@ class FakeNode implements TaskSource {
   readonly watcher = new TaskWatcher(this, this.clock);
   readonly asked: string[] = [];
   isDown = false;
+  hasNoList = false;
   /** The daemon that would have written down the ends was killed. */
   hasStaleList = false;
   readonly #endsAtMs = new Map<Upid, number>();
@@ -54,7 +55,7 @@ class FakeNode implements TaskSource {
 
   listed(): Promise<ReadonlyMap<Upid, TaskStatus> | null> {
     this.asked.push('list');
-    if (this.isDown) return Promise.resolve(null);
+    if (this.isDown || this.hasNoList) return Promise.resolve(null);
     const statuses = new Map<Upid, TaskStatus>();
     for (const [task, end] of this.#ends) {
       if (!this.#isOver(task) || this.hasStaleList) statuses.set(task, { kind: 'running' });
@@ -94,6 +95,19 @@ describe('the task watcher', () => {
     const node = make();
     expect(await endedAt(node, node.run(upid(1), 190), 1_000)).toBeLessThan(250);
     expect(node.asked).toEqual(['status']);
+  });
+
+  it('several tasks end though the list is all that fails', async () => {
+    const node = make();
+    node.hasNoList = true;
+    const ends = Promise.all([1, 2, 3].map((n) => node.run(upid(n), 300)));
+    await endedAt(
+      node,
+      ends.then(() => OK),
+      10_000,
+    );
+    // Each asks for itself after one list in vain, not in every round.
+    expect(node.asked.filter((what) => what === 'status').length).toBeLessThan(12);
   });
 
   it('learns how long a type takes: later ones are asked for once', async () => {
