@@ -9,7 +9,7 @@ import { findHold, holdsOfOps, unlessOver } from './hold.ts';
 import type { Vmid } from './ids.ts';
 import type { Op } from './op-shape.ts';
 import type { PlanContext } from './planner.ts';
-import type { CorePorts } from './ports.ts';
+import type { CorePorts, Note } from './ports.ts';
 import {
   BACKOFF_MAX_MS,
   BACKOFF_RESET_MS,
@@ -83,9 +83,14 @@ export class Memory {
     this.#backoffs.set(vmid, nextBackoff(previous, clock.now(), reason, random));
   }
 
-  async noteSuccess(op: Op, wanted: DesiredGuest | null): Promise<void> {
-    await this.noteStart(op, wanted);
-    if (op.action.kind === 'set_config') await this.#noteSecrets(op, op.action.params.set);
+  /** All of it is appended before this returns: it goes to disk with the end it is called for. */
+  noteSuccess(op: Op, wanted: DesiredGuest | null): Promise<unknown> {
+    const secrets =
+      op.action.kind === 'set_config' ? this.#secretNotes(op, op.action.params.set) : [];
+    return Promise.all([
+      this.noteStart(op, wanted),
+      ...secrets.map((note) => this.#ports.ledger.note(note)),
+    ]);
   }
 
   /** Whoever asked for it, it was the one start. */
@@ -94,13 +99,13 @@ export class Memory {
     await this.#ports.ledger.note({ kind: 'initial_done', vmid });
   }
 
-  async #noteSecrets(op: Op, set: Readonly<Record<string, string>>): Promise<void> {
+  #secretNotes({ vmid, guestKind }: Op, set: Readonly<Record<string, string>>): Note[] {
     const { ledger, semantics } = this.#ports;
-    for (const [key, value] of Object.entries(set)) {
-      if (!semantics.isWriteOnly(op.guestKind, key)) continue;
-      const hash = ledger.hashSecret(value);
-      await ledger.note({ kind: 'secret_applied', vmid: op.vmid, key, hash });
-    }
+    return Object.entries(set)
+      .filter(([key]) => semantics.isWriteOnly(guestKind, key))
+      .map(([key, value]) => {
+        return { kind: 'secret_applied', vmid, key, hash: ledger.hashSecret(value) };
+      });
   }
 
   /** A guest that needs start after start is left to a person, and stays so over a restart. */

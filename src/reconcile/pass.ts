@@ -114,10 +114,10 @@ export class Passes {
     return plan;
   }
 
-  /** In one breath: they go to disk together. */
+  /** They go to disk together. */
   async #noteAll(notes: readonly Note[]): Promise<void> {
     const { room } = this.#ports;
-    await Promise.all(notes.map((note) => room.note(note)));
+    await Promise.all(room.ledger.together(() => notes.map((note) => room.note(note))));
   }
 
   async #observe(options: Pick<PassOptions, 'only'>, isFull: boolean): Promise<ActualState> {
