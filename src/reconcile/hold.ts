@@ -75,11 +75,17 @@ export function putOnHold(vmid: Vmid, own: Pause, ports: HoldPorts): Promise<voi
 export async function noteHoldOf(draft: OpRecordDraft, ports: HoldPorts): Promise<void> {
   const { op_id: opId, vmid, state, origin } = draft;
   if (origin === 'reconcile' || (state !== 'started' && state !== 'succeeded')) return;
-  const holdMs = ports.ledger.findOp(opId)?.first.hold_ms;
+  const op = ports.ledger.findOp(opId);
+  const holdMs = op?.first.hold_ms;
   if (holdMs === undefined) return;
-  const untilMs = ports.clock.now() + holdMs;
+  const nowMs = ports.clock.now();
+  const untilMs = nowMs + holdMs;
   const held = findHold(vmid, ports);
   const beneath = held !== null && isBulkHold(held) ? (held.under ?? null) : held;
   const isLonger = beneath !== null && (beneath.untilMs === null || beneath.untilMs >= untilMs);
-  if (!isLonger) await putOnHold(vmid, { untilMs, reason: reasonOf(opId) }, ports);
+  // Noted as it began, and gone before its time: somebody has resumed the guest meanwhile.
+  const isResumed =
+    state === 'succeeded' && beneath === null && (op?.startedAtMs ?? 0) + holdMs > nowMs;
+  if (isLonger || isResumed) return;
+  await putOnHold(vmid, { untilMs, reason: reasonOf(opId) }, ports);
 }
