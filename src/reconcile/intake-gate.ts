@@ -26,7 +26,7 @@ export function checkGate(
   return { code: 'gate_denied', message: `${action.kind}: ${verdict.needs}` };
 }
 
-/** Reads the guest's config where the class of a write may depend on it, and costs nothing elsewhere. */
+/** Reads the guest's config before a write that has fewer signatures than the worst would take. */
 export async function checkGateWithConfig(
   request: OpRequest,
   guest: Guest,

@@ -7,6 +7,7 @@
  * the same moment are one op (J6).
  */
 import { findContradiction } from './contradiction.ts';
+import type { DesiredGuest } from './desired.ts';
 import { type Problem, ReconcilerError, toProblem } from './errors.ts';
 import type { Guest, GuestKind } from './guest.ts';
 import { type CorrelationId, makeCorrelationId, makeOpId, type OpId, type Vmid } from './ids.ts';
@@ -130,9 +131,9 @@ async function judgeAfter(
   request: OpRequest,
   ports: IntakePorts,
 ): Promise<Judgement> {
-  // How the one before was judged is told to who sent it.
-  await before?.catch(() => undefined);
-  return judgeRequest(request, ports);
+  // Looked at side by side: PVE may take its time. How the one before was judged is told to its sender.
+  const [examined] = await Promise.all([examine(request, ports), before?.catch(() => undefined)]);
+  return 'code' in examined ? examined : decide(request, examined, ports.room);
 }
 
 function isHalting(error: unknown): boolean {
@@ -157,7 +158,13 @@ function refuseExpired({ expiresAtMs }: SignedPart, { room }: IntakePorts): Subm
   return refused('expired', 'it has expired');
 }
 
-async function judgeRequest(request: OpRequest, ports: IntakePorts): Promise<Judgement> {
+interface Examined {
+  readonly guest: Guest;
+  readonly wanted: DesiredGuest | null;
+}
+
+/** What takes a look. */
+async function examine(request: OpRequest, ports: IntakePorts): Promise<Problem | Examined> {
   const { room } = ports;
   const { vmid } = request;
   // Before the guest is known: refused is what is too much for a guest of either kind.
@@ -168,12 +175,17 @@ async function judgeRequest(request: OpRequest, ports: IntakePorts): Promise<Jud
   const problem =
     checkGate(request, guest.kind, null, room) ??
     checkParams(request, guest.kind, room) ??
-    (await checkGateWithConfig(request, guest, room)) ??
-    findContradiction(request, wanted, guest, room);
+    (await checkGateWithConfig(request, guest, room));
+  return problem ?? { guest, wanted };
+}
+
+/** At once, and in one breath with what takes the op its place in the lane. */
+function decide(request: OpRequest, { guest, wanted }: Examined, room: Workroom): Judgement {
+  const problem = findContradiction(request, wanted, guest, room);
   if (problem !== null) return problem;
   // Lanes that have been stopped take nothing and have room for ever.
   if (room.signal.aborted) return STOPPING;
-  if (room.lanes.hasRoom(vmid) && room.ledger.inFlightCount() < OPS_IN_FLIGHT_MAX) {
+  if (room.lanes.hasRoom(request.vmid) && room.ledger.inFlightCount() < OPS_IN_FLIGHT_MAX) {
     return { guestKind: guest.kind };
   }
   const message = 'too many ops wait already; try again when some have ended';

@@ -124,6 +124,18 @@ it('none overtakes another whose guest is looked at first', async () => {
   expect(started.map(({ kind }) => kind)).toEqual(['set_config', 'start']);
 });
 
+it('PVE that says nothing keeps no op on a guest waiting for another', async () => {
+  await makeWorld(101);
+  const params = { set: { description: 'b' }, delete: [] };
+  const write: OpRequest = { ...start(101), action: { kind: 'set_config', params } };
+  world.api.wire.state = 'stuck';
+  const sinceMs = world.clock.elapsedMs;
+  expect(codes(await submit(write, write, write, write))).toEqual(Array(4).fill('accepted'));
+  expect(world.clock.elapsedMs - sinceMs).toBeLessThan(1_000);
+  world.api.wire.state = 'up';
+  await world.clock.until(world.life.engine.idle(), 120_000);
+});
+
 it('what is being looked at as the agent is stopped is not taken any more', async () => {
   await makeWorld(101);
   const params = { set: { description: 'b' }, delete: [] };
