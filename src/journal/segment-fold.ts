@@ -4,7 +4,7 @@
  * verifying goes on, so a faulty record is folded as well as it can be.
  */
 import { Ledger } from './ledger.ts';
-import { FORMAT, type JournalRecord, type SegmentHeader } from './records.ts';
+import { FORMAT, type JournalRecord, type Live, type SegmentHeader } from './records.ts';
 import { NEWER_RULE, segmentName } from './segments.ts';
 
 export interface Fault {
@@ -76,10 +76,19 @@ export class SegmentFold {
   }
 
   #restate(record: JournalRecord): Fault | null {
-    if (record.kind === 'live') this.ledger.restore(record.live);
+    if (record.kind === 'live') this.ledger.restore(this.#dated(record.live));
     else if (record.kind === 'live_end') this.isRestating = false;
     else return { rule: 'J10', message: `a record of type ${record.kind} in the restated part` };
     return null;
+  }
+
+  /** The version before did not restate since when a guest's facts are known: before this segment. */
+  #dated(live: Live): Live {
+    if (live.kind !== 'guest' || live.guest.sinceMs !== null || this.header === null) return live;
+    const { hold, isInitialDone, secrets } = live.guest;
+    const hasFacts = hold !== null || isInitialDone || Object.keys(secrets).length > 0;
+    const sinceMs = hasFacts ? Date.parse(this.header.at) : null;
+    return { kind: 'guest', guest: { ...live.guest, sinceMs } };
   }
 
   #count(seq: number, at: string): Fault | null {

@@ -1,6 +1,7 @@
 /** A clean end: what it leaves for the next start, and what it does where the disk refuses that. */
 import { describe, expect, test } from 'vitest';
 import type { StartOptions } from '../../src/journal/journal.ts';
+import type { JournalLock } from '../../src/journal/lock.ts';
 import { JournalReader } from '../../src/journal/reader.ts';
 import { segmentName, segmentNumbers } from '../../src/journal/segments.ts';
 import { verifyJournal } from '../../src/journal/verify.ts';
@@ -81,5 +82,22 @@ describe('a clean end', () => {
     isOurs = false;
     await journal.close();
     expect(await segmentsOf(disk)).toEqual([1]);
+  });
+
+  test.each([
+    ['before the next segment has its name', 'rename', { poisoned: 0, released: 1 }],
+    ['as that name is made durable', 'syncFolder', { poisoned: 1, released: 0 }],
+  ] as const)('that fails %s', async (_, kind, expected) => {
+    const { disk, journal } = await openWith(6);
+    const told = { poisoned: 0, released: 0 };
+    const lock = {
+      takenFrom: null,
+      markPoisoned: () => (told.poisoned += 1),
+      release: async () => (told.released += 1),
+    };
+    journal.hold(lock as unknown as JournalLock, { hash: (text) => text, isNew: false });
+    disk.faults = (call) => (call.kind === kind ? 'EIO' : null);
+    await journal.close();
+    expect(told).toEqual(expected);
   });
 });

@@ -40,6 +40,7 @@ describe.each(fs.readdirSync(FIXTURES))('a journal of %s', (format) => {
     expect(ledger.holds().get(vmid(101))).toMatchObject({ untilMs: null, reason: 'by hand' });
     expect(ledger.pause()).toEqual({ untilMs: START_MS + 86_400_000, reason: 'maintenance' });
     expect(ledger.isInitialDone(vmid(102))).toBe(true);
+    expect(ledger.rememberedSince(vmid(102))).toBeGreaterThanOrEqual(START_MS);
     expect(ledger.lastUpid(vmid(103))).toBe(upid(9, 103));
     expect(ledger.appliedSecret(vmid(102), 'cipassword')).toBe(HMAC);
     for (const record of opStory(4)) await ledger.append(record);
