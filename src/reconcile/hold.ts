@@ -5,7 +5,7 @@
  * An op's is in three parts. In flight, the op itself is the hold: nothing undoes what it waits to
  * do, and one that ends before it began leaves nothing behind. As a try of it begins, the hold is
  * noted: whatever becomes of the try, what it may have done is left alone. And it counts anew as
- * the op succeeds, from what was done on.
+ * the op succeeds, from what was done on, unless somebody has resumed the guest meanwhile.
  */
 import type { Vmid } from './ids.ts';
 import type { OpRecordDraft } from './op.ts';
