@@ -194,7 +194,9 @@ function joinWords(reason: string, said: Said): string {
   for (const [name, text] of Object.entries(said.errors)) words.push(`${name}: ${text}`);
   // Cut first: what takes the line ends out is slow on a megabyte of blanks.
   const line = shorten(words.filter((word) => word !== '').join('; '), WORDS_MAX_CHARS);
-  return line.replace(/\s*\n\s*/g, '; ') || 'no reason given';
+  return (
+    line.replace(/\s+/g, (blank) => (blank.includes('\n') ? '; ' : blank)) || 'no reason given'
+  );
 }
 
 export function shorten(text: string, max: number): string {

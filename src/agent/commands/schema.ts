@@ -46,7 +46,7 @@ function kindsByOption(): Map<string, GuestKind[]> {
   const kinds = new Map<string, GuestKind[]>();
   for (const kind of ['qemu', 'lxc'] as const) {
     for (const key of optionNames(kind)) {
-      const number = Number(/\d+$/.exec(key)?.[0] ?? 0);
+      const number = Number(/(?<!\d)\d+$/.exec(key)?.[0] ?? 0);
       if (number <= LARGEST_NUMBER_OFFERED) kinds.set(key, [...(kinds.get(key) ?? []), kind]);
     }
   }

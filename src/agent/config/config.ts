@@ -178,7 +178,7 @@ function readHub(
   raw: NonNullable<z.infer<typeof configSchema>['hub']>,
   at: (path: string) => string,
 ): HubEntry {
-  const url = raw.url.replace(/\/+$/, '');
+  const url = raw.url.replace(/(?<!\/)\/+$/, '');
   return { url, trust: readTrust(raw, at), serverName: raw.server_name };
 }
 

@@ -94,7 +94,7 @@ export const ROLE_NAMES: readonly string[] = ROLES.map(([, role]) => role);
 
 /** Made by setup, or by a line of doctor's for one guest. */
 export function isSetupRole(name: string): boolean {
-  return ROLE_NAMES.includes(name.replace(/\d+$/, ''));
+  return ROLE_NAMES.includes(name.replace(/(?<!\d)\d+$/, ''));
 }
 
 /** A guest with an ACL entry of its own gets a role of its own too: the other one may be there. */

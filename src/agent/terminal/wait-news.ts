@@ -24,5 +24,5 @@ export class WaitNews {
 
 /** `not asked again for 65 s`, `60 s`, …: one and the same reason. */
 function withoutCountdown(message: string): string {
-  return message.replaceAll(/\d+ s\b/g, '');
+  return message.replaceAll(/(?<!\d)\d+ s\b/g, '');
 }

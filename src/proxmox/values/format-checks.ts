@@ -10,8 +10,7 @@ import { findOption } from './options.ts';
 /** Null: PVE takes it. Else why not. */
 type FormatCheck = (text: string) => string | null;
 
-const LABEL = '[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?';
-const DNS_NAME = new RegExp(`^(?:${LABEL}\\.)*${LABEL}$`);
+const DNS_NAME = /^(?:[a-z\d](?:[a-z\d-]*[a-z\d])?\.)*[a-z\d](?:[a-z\d-]*[a-z\d])?$/i;
 const VOLUME_ID = /^[a-z][a-z0-9\-_.]*[a-z0-9]:.+$/is;
 const TAG = /^[a-z0-9_][a-z0-9_\-+.]*$/i;
 const STARTUP_PART = /^(?:(?:order=)?\d+|(?:up|down)=\d+|\s*)$/;
