@@ -7,8 +7,12 @@ import type { Clock } from '../reconcile/clock.ts';
 import { ReconcilerError } from '../reconcile/errors.ts';
 import type { Ledger } from './ledger.ts';
 import { lineBytes, MAX_RECORD_BYTES, sealLine } from './line.ts';
-import { draftSegment, type SegmentDraft } from './segments.ts';
+import { draftSegment } from './segments.ts';
 import type { Writer } from './writer.ts';
+
+/** Of `segmentBytes`, and what is worth a new segment at all: read in half the time a start may take. */
+const SHORT_SHARE = 1 / 4;
+const SHORT_BYTES = 4 * 1024 * 1024;
 
 export interface ChainState {
   readonly journal: string;
@@ -54,6 +58,7 @@ export class Appender {
   readonly #ledger: Ledger;
   readonly #clock: Clock;
   readonly #segmentBytes: number;
+  readonly #shortBytes: number;
   readonly #journal: string;
   readonly #epoch: number;
   #segment: number;
@@ -90,6 +95,10 @@ export class Appender {
     this.#ledger = parts.ledger;
     this.#clock = parts.clock;
     this.#segmentBytes = parts.segmentBytes;
+    this.#shortBytes = Math.min(
+      this.#segmentBytes,
+      Math.max(SHORT_BYTES, this.#segmentBytes * SHORT_SHARE),
+    );
   }
 
   get stats(): AppenderStats {
@@ -162,25 +171,18 @@ export class Appender {
 
   /**
    * A segment holds at least as much news as it restates, however much that is: else a large live
-   * set would be written again for every few records.
+   * set would be written again for every few records. Where nothing is being written it may be
+   * short: nobody waits behind the new one, and the next start, after a kill too, has less to read.
    */
   #isSegmentDue(nextBytes: number): boolean {
     const newsBytes = this.#bytes - this.#restatedBytes;
     if (newsBytes === 0 || newsBytes < this.#restatedBytes) return false;
-    return this.#bytes + nextBytes > this.#segmentBytes;
+    const wouldBe = this.#bytes + nextBytes;
+    return wouldBe > (this.#writer.isIdle ? this.#shortBytes : this.#segmentBytes);
   }
 
   /** At the time last asked for. */
   beginSegment(): void {
-    const draft = this.#draftNext();
-    this.#writer.beginSegment(draft);
-    this.#segment = draft.number;
-    this.#lastSum = draft.lastSum;
-    this.#bytes = draft.bytes;
-    this.#restatedBytes = draft.bytes;
-  }
-
-  #draftNext(): SegmentDraft {
     const header = {
       prev_sum: this.#lastSum,
       first_seq: this.#nextSeq,
@@ -189,18 +191,12 @@ export class Appender {
       epoch: this.#epoch,
       at: this.#at,
     };
-    return draftSegment(header, this.#ledger.restate(this.#atMs));
-  }
-
-  /**
-   * At a clean end: the segment that spares the next start the reading of this one; null where this
-   * one is not half full, or where as much is live as would be spared.
-   */
-  draftForNextStart(): SegmentDraft | null {
-    if (this.#bytes <= this.#segmentBytes / 2) return null;
-    this.now();
-    const draft = this.#draftNext();
-    return draft.bytes <= this.#bytes / 2 ? draft : null;
+    const draft = draftSegment(header, this.#ledger.restate(this.#atMs));
+    this.#writer.beginSegment(draft);
+    this.#segment = draft.number;
+    this.#lastSum = draft.lastSum;
+    this.#bytes = draft.bytes;
+    this.#restatedBytes = draft.bytes;
   }
 }
 

@@ -285,31 +285,6 @@ export class Journal {
    * start then sees that this one did not end well, and begins a new segment.
    */
   async close(): Promise<void> {
-    const isSound = (await this.#writer.close()) && (await this.#prepareNextStart());
-    if (isSound) await this.#lock?.release();
-  }
-
-  /**
-   * A start reads the newest segment whole; behind a long one it finds a new one. All that was
-   * appended is durable without it: a disk that refuses it (a full one) spoils no clean end, and what
-   * is half made is removed by opening. Who has lost the lock has been told.
-   *
-   * False: it has its name, and nobody knows whether it keeps it. The next start writes it anew (J3).
-   */
-  async #prepareNextStart(): Promise<boolean> {
-    const draft = this.#appender.draftForNextStart();
-    if (draft === null) return true;
-    const { disk, assertStillOwner } = this.#options;
-    try {
-      await createSegment(disk, draft, assertStillOwner);
-    } catch (error) {
-      if (errnoOf(error) === null && !(error instanceof ReconcilerError)) throw error;
-      const names = await disk.list();
-      if (!names.includes(segmentName(draft.number))) return true;
-      this.#lock?.markPoisoned();
-      return false;
-    }
-    await this.#removeOld();
-    return true;
+    if (await this.#writer.close()) await this.#lock?.release();
   }
 }

@@ -57,6 +57,11 @@ export class Writer {
     return this.#poison;
   }
 
+  /** Nothing is being written, and nothing waits to be. */
+  get isIdle(): boolean {
+    return this.#running === null;
+  }
+
   /**
    * Resolves when it is durable; rejects with `journal_poisoned`. Who appends asks
    * `poison` first, before the line has a number and a sum. `isJoined`: in one write with the line

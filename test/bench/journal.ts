@@ -12,6 +12,7 @@ import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import Database from 'better-sqlite3';
+import type { Journal } from '../../src/journal/journal.ts';
 import { sealLine, ZERO_SUM } from '../../src/journal/line.ts';
 import { openReader } from '../../src/journal/reader.ts';
 import { verifyJournal } from '../../src/journal/verify.ts';
@@ -33,6 +34,9 @@ const RECORDS_EACH = 30;
 const GROUP_RECORDS = 600;
 /** What a record of these ops takes on average, checked. */
 const LINE_BYTES = 300;
+/** As long as a segment gets where the writer rests now and then, and where it never does. */
+const LONG_AT_REST = 3.9 * MIB;
+const LONG_UNDER_LOAD = 15.5 * MIB;
 /** Enough for a few segments; verifying is no faster or slower on more. */
 const VERIFIED_RECORDS = 150_000;
 
@@ -199,18 +203,32 @@ async function benchGroups(): Promise<void> {
   }
 }
 
+async function appendGroup({ ledger }: Journal): Promise<void> {
+  await Promise.all(makeDrafts(GROUP_RECORDS).map((draft) => ledger.append(draft)));
+}
+
 /** Writes the history, watching the heap on the way. */
 async function writeHistory(): Promise<void> {
   const journal = await openOnDisk(path('history'));
   const heaps: number[] = [];
   for (let round = 0; round < 10; round++) {
     for (let done = 0; done < historyRecords / 10; done += GROUP_RECORDS) {
-      await Promise.all(makeDrafts(GROUP_RECORDS).map((draft) => journal.ledger.append(draft)));
+      await appendGroup(journal);
     }
     collect();
     heaps.push(process.memoryUsage().heapUsed / MIB);
   }
-  copyNewest('history', 'killed');
+  while (journal.stats().segmentBytes < LONG_AT_REST) await appendGroup(journal);
+  copyNewest('history', 'at-rest');
+  // The next records are there before these are written: the writer never rests.
+  let written: Promise<unknown> = Promise.resolve();
+  while (journal.stats().segmentBytes < LONG_UNDER_LOAD) {
+    const next = appendGroup(journal);
+    await written;
+    written = next;
+  }
+  await written;
+  copyNewest('history', 'under-load');
   await journal.close();
   // The first rounds fill what is remembered of ended ops and of each guest.
   const grown = Math.max(...heaps.slice(5)) - Math.max(...heaps.slice(1, 5));
@@ -243,12 +261,12 @@ async function benchOpening(): Promise<void> {
   await (await openOnDisk(path('empty'))).close();
   const script = await bundleScript(join(import.meta.dirname, 'journal-open.ts'), folder);
   for (const [name, after] of [
-    ['history', 'a clean end'],
-    ['killed', 'a kill'],
+    ['at-rest', 'a kill'],
+    ['under-load', 'a kill under load'],
   ] as const) {
     const newest = fs.statSync(newestSegment(name)).size / MIB;
     const openings = Array.from({ length: OPENINGS }, (_, index) => {
-      // Whoever opens a journal ends it cleanly, too.
+      // Whoever opens a journal writes to it.
       const copy = `${name}-${index}`;
       copyNewest(name, copy);
       return { empty: openInChild(script, 'empty'), full: openInChild(script, copy) };
@@ -256,8 +274,10 @@ async function benchOpening(): Promise<void> {
     const ms = median(openings.map(({ empty, full }) => full.ms - empty.ms));
     const mib = median(openings.map(({ empty, full }) => (full.peakKib - empty.peakKib) / 1024));
     const detail = `newest segment ${newest.toFixed(1)} MiB`;
-    report({ name: `ms more to open after ${after}`, figure: ms, atMost: 150, detail });
-    report({ name: `MiB more to open after ${after}`, figure: mib, atMost: 20, detail });
+    // Longer only where the writer never rested.
+    const goals = name === 'at-rest' ? [{ atMost: 150 }, { atMost: 20 }] : [];
+    report({ name: `ms more to open after ${after}`, figure: ms, ...goals[0], detail });
+    report({ name: `MiB more to open after ${after}`, figure: mib, ...goals[1], detail });
   }
 }
 
@@ -288,9 +308,7 @@ function parseAndHash(files: readonly string[]): number {
 
 async function benchVerify(): Promise<void> {
   const journal = await openOnDisk(path('verified'));
-  for (let done = 0; done < VERIFIED_RECORDS; done += GROUP_RECORDS) {
-    await Promise.all(makeDrafts(GROUP_RECORDS).map((draft) => journal.ledger.append(draft)));
-  }
+  for (let done = 0; done < VERIFIED_RECORDS; done += GROUP_RECORDS) await appendGroup(journal);
   await journal.close();
   const ratios: number[] = [];
   for (let round = 0; round < VERIFYINGS; round++) {

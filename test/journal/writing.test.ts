@@ -212,6 +212,22 @@ describe('segments', () => {
     expect((await verifyJournal(new JournalReader(disk))).problems).toEqual([]);
   });
 
+  test('are no longer than 4 MiB where the writer rests between records, and full where it does not', async () => {
+    const long = (op: number) =>
+      opStory(op).map((record) => ({ ...record, exit_status: 'x'.repeat(200_000) }));
+    const stories = Array.from({ length: 8 }, (_, index) => long(index + 1));
+    const settings = { segmentBytes: 16 * 1024 * 1024 };
+    const disk = new MemoryDisk();
+    const resting = await startOn(disk, settings);
+    for (const record of stories.flat()) await resting.ledger.append(record);
+    expect(namesOf(disk)).toHaveLength(2);
+    expect(disk.files().get('00000001.jsonl')?.length).toSatisfy(between(3_900_000, 4 * 1024 ** 2));
+    const busy = await startOn(new MemoryDisk(), settings);
+    await Promise.all(stories.flat().map((record) => busy.ledger.append(record)));
+    expect(busy.stats()).toMatchObject({ segment: 1 });
+    await Promise.all([resting.close(), busy.close()]);
+  });
+
   test('that restate much hold at least as much news', async () => {
     const disk = new MemoryDisk();
     const journal = await startOn(disk, { segmentBytes: 4096 });
