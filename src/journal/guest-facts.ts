@@ -25,6 +25,7 @@ export class GuestFacts {
   #lastUpid: Upid | null = null;
   /** When the newest UPID's task began, seconds since 1970. */
   #lastStartS = 0;
+  /** The newest are last; of more than are kept, the oldest go now and then. */
   #starts: Start[] = [];
 
   constructor(vmid: Vmid) {
@@ -65,7 +66,7 @@ export class GuestFacts {
 
   sawStart({ at, origin }: Pick<SealedOp, 'at' | 'origin'>): void {
     this.#starts.push({ at, isAsked: origin !== 'reconcile' });
-    if (this.#starts.length > STARTS_MAX) this.#starts.shift();
+    if (this.#starts.length > 2 * STARTS_MAX) this.#starts = this.#starts.slice(-STARTS_MAX);
   }
 
   forgetStarts(): void {
@@ -82,7 +83,7 @@ export class GuestFacts {
 
   /** Of the last ten minutes. */
   recentStarts(nowMs: number): readonly (Start & { readonly at: number })[] {
-    const starts = this.#starts.map(({ at, isAsked }) => ({
+    const starts = this.#starts.slice(-STARTS_MAX).map(({ at, isAsked }) => ({
       at: isText(at) ? Date.parse(at) : at,
       isAsked,
     }));

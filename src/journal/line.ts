@@ -32,6 +32,11 @@ export function sealLine(json: string, previousSum: string): SealedLine {
   return { text: `${body}${SUM_KEY}${sum}"}\n`, sum };
 }
 
+/** The JSON text that a sound line was made of. */
+export function unsealed(text: string): string {
+  return `${text.slice(0, -SUFFIX_BYTES)}}`;
+}
+
 /** Of the line that a record's JSON text becomes, with its newline. */
 export function lineBytes(json: string): number {
   return Buffer.byteLength(json) - 1 + SUFFIX_BYTES + 1;

@@ -1,5 +1,6 @@
 /** One pass of verifying over the lines of one segment; the checks between segments are verify.ts. */
 import { assertNever } from '../reconcile/errors.ts';
+import { unsealed } from './line.ts';
 import { type Live, liveBody, parseRecord, type SegmentHeader } from './records.ts';
 import type { ScanEnd, ScannedLine } from './scan.ts';
 import { type Fault, SegmentFold } from './segment-fold.ts';
@@ -8,8 +9,8 @@ import { type Fault, SegmentFold } from './segment-fold.ts';
 export class SegmentPass {
   readonly number: number;
   readonly fold: SegmentFold;
-  /** What it restates: whose fact by the fact. */
-  readonly #restated = new Map<string, string>();
+  /** What it restates, by its text. */
+  readonly #restated = new Map<string, Live>();
   records = 0;
   /** The last line before the first faulty one. */
   #lastSound: ScannedLine | null = null;
@@ -32,7 +33,7 @@ export class SegmentPass {
     }
     if (!this.#hasFaulty) this.#lastSound = line;
     const record = parseRecord(text);
-    if (record.kind === 'live') this.#restated.set(textOf(record.live), ownerOf(record.live));
+    if (record.kind === 'live') this.#restated.set(unsealed(text), record.live);
     if ('seq' in record) this.records += 1;
     const wrong = this.fold.apply(record);
     if (wrong !== null) this.#onFault(number, wrong);
@@ -41,10 +42,15 @@ export class SegmentPass {
   /** Null where it restates exactly what was live at the end of the segment before. */
   describeRestated(before: SegmentFold, header: SegmentHeader): string | null {
     const live = before.ledger.restate(Date.parse(header.at));
-    const expected = new Map(live.map((fact) => [textOf(fact), ownerOf(fact)]));
-    const missing = [...expected].find(([fact]) => !this.#restated.has(fact));
-    const example = missing ?? [...this.#restated].find(([fact]) => !expected.has(fact));
-    return example === undefined ? null : `it restates other than what was live: ${example[1]}`;
+    const other = new Map(this.#restated);
+    // What this version wrote has the text that it would write.
+    const missing = live.filter((fact) => !other.delete(JSON.stringify(liveBody(fact))));
+    const facts = new Map([...other.values()].map((fact) => [textOf(fact), fact]));
+    const example =
+      missing.find((fact) => !facts.delete(textOf(fact))) ?? facts.values().next().value;
+    return example === undefined
+      ? null
+      : `it restates other than what was live: ${ownerOf(example)}`;
   }
 
   /** From the first faulty line on, as opening would see it; null where all lines are sound. */
