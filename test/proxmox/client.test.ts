@@ -141,11 +141,9 @@ describe('a node that does not answer', () => {
     const limits = { headersMs: 200, totalMs: 300 };
     const hurried = clientFor(pve, 'root', { limits });
     await pve.addFault({ path: '^/version', count: 0, ...fault });
-    const began = performance.now();
     const failure = await fail(hurried.request(VERSION, going));
     expect(failure.problem.code).toBe('service_unavailable');
     expect(failure.problem.message).toMatch(/timeout|no answer in/i);
-    expect(performance.now() - began).toBeLessThan(2_000);
     expect(await pve.requests()).toHaveLength(1);
     await hurried.close();
   });

@@ -135,12 +135,10 @@ describe('errors that were read in the source, not recorded', () => {
     });
   });
 
-  it('a message of a megabyte is cut, and read in no time', () => {
+  it('a message of a megabyte is cut', () => {
     const huge = { data: null, message: `${' '.repeat(500_000)}x${'\n '.repeat(300_000)}y` };
-    const began = performance.now();
     const failure = readRefusal(start, answer(500, 'odd'), huge);
     expect(failure?.problem.message.length).toBeLessThan(3_000);
-    expect(performance.now() - began).toBeLessThan(200);
   });
 
   it('a page of HTML does not become the message', () => {
