@@ -117,7 +117,8 @@ export function actionText({ kind, params }) {
     return `${kind} (${printable(keys.join(', '))})`;
   }
   if (params.mode === undefined) return kind;
-  return `${kind} (${params.mode === 'stop' ? 'hard' : `${params.timeout_s} s`})`;
+  const how = params.mode === 'stop' ? 'hard' : `${params.mode}, ${params.timeout_s} s`;
+  return `${kind} (${how}${params.force ? ', then hard' : ''})`;
 }
 
 function drawCard(op) {

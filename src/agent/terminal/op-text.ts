@@ -10,7 +10,7 @@ export const STATE_COLOURS: Readonly<Record<OpState, Colour>> = {
   failed: 'red',
 };
 
-/** `start`, `stop (shutdown, 60 s)`, `set_config (cores, -balloon)`: values stay out of lists. */
+/** `start`, `stop (shutdown, 60 s, then hard)`, `set_config (cores, -balloon)`: values stay out of lists. */
 export function actionText({ kind, params }: Pick<OpRecord, 'kind' | 'params'>): string {
   if (params === undefined) return kind;
   if ('set' in params) {
@@ -18,7 +18,7 @@ export function actionText({ kind, params }: Pick<OpRecord, 'kind' | 'params'>):
     return `${kind} (${keys.map(printable).join(', ')})`;
   }
   if (!('mode' in params)) return kind;
-  const how = params.mode === 'stop' ? 'hard' : `${params.timeout_s} s`;
+  const how = params.mode === 'stop' ? 'hard' : `${params.mode}, ${params.timeout_s} s`;
   return `${kind} (${how}${params.force ? ', then hard' : ''})`;
 }
 

@@ -4,6 +4,7 @@ import type { Change, Plan, PlanEntry, PlannedAction } from '../../reconcile/pla
 import { summarise } from '../control/plan-document.ts';
 import { timeText } from '../time-text.ts';
 import { counted } from './counted.ts';
+import { actionText } from './op-text.ts';
 import { type Channel, type Colour, printable } from './terminal.ts';
 
 const NOT_SET = '(not set)';
@@ -103,27 +104,12 @@ function valueText(value: string | null): string {
 function actionLines(planned: PlannedAction, entry: PlanEntry, channel: Channel): string[] {
   const runs = entry.verdict.kind === 'go';
   const sign = channel.paint(runs ? 'cyan' : 'dim', runs ? '→' : '‖');
-  const remarks = planned.remarks.map((remark) => `${INDENT}  ${printable(remark)}`);
-  return [`${INDENT}${sign} ${actionText(planned)}${runs ? '' : ' (held back)'}`, ...remarks];
-}
-
-function actionText({ action, reversibility }: PlannedAction): string {
+  const { action, reversibility, remarks } = planned;
   const note = reversibility === 'benign' ? '' : ` [${reversibility}]`;
-  switch (action.kind) {
-    case 'start':
-      return `start${note}`;
-    case 'stop': {
-      const { mode, timeout_s, force } = action.params;
-      const how = mode === 'stop' ? 'hard' : `${mode}, ${timeout_s} s${force ? ', then hard' : ''}`;
-      return `stop (${how})${note}`;
-    }
-    case 'set_config': {
-      const keys = [...Object.keys(action.params.set), ...action.params.delete];
-      return `set_config (${keys.map(printable).join(', ')})${note}`;
-    }
-    default:
-      return assertNever(action);
-  }
+  return [
+    `${INDENT}${sign} ${actionText(action)}${note}${runs ? '' : ' (held back)'}`,
+    ...remarks.map((remark) => `${INDENT}  ${printable(remark)}`),
+  ];
 }
 
 function summaryLine(plan: Plan): string {

@@ -100,7 +100,7 @@ test('a plan is grouped by guest, old and new aligned, the summary last', () => 
       - balloon      512       → (not set)
       ~ cipassword   ********  → ********
       ~ memory       1024      → 2048  (written, waits for a restart)
-      → set_config (cores, description, cipassword, balloon)
+      → set_config (cores, description, cipassword, -balloon)
       ! restart_required: memory
   102 qemu guest-102  differs
       ‖ stop (shutdown, 60 s, then hard) [disruptive] (held back)
