@@ -9,7 +9,12 @@ import type { CommandContext } from '../command-line/command.ts';
 import { loadConfig } from '../config/config.ts';
 import { findAgent } from '../control/find-agent.ts';
 import { openingNotes } from '../daemon/open-ledger.ts';
-import { assertSighted, openSession, type Session } from '../daemon/session.ts';
+import {
+  assertSighted,
+  openSession,
+  type Session,
+  type WritingSession,
+} from '../daemon/session.ts';
 import { createTaskLog } from '../daemon/task-log.ts';
 import { EXIT, type ExitCode } from '../errors.ts';
 import { systemClock } from '../system.ts';
@@ -51,12 +56,12 @@ export async function runApply(
 /** Passes until nothing more can be done, then the plan that is left, on stdout. */
 export async function convergeOnce(
   context: CommandContext,
-  session: Session,
+  session: WritingSession,
   options: { readonly only?: ReadonlySet<Vmid> },
 ): Promise<ExitCode> {
   const { engine, journal } = session;
   const { err } = context.terminal;
-  for (const note of journal === null ? [] : openingNotes(journal)) err.line(`note: ${note}`);
+  for (const note of openingNotes(journal)) err.line(`note: ${note}`);
   const outcome = watchOutcome(session);
   const view = showOps(session, context);
   const stop = (): void => void engine.stop();

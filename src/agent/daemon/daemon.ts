@@ -12,9 +12,9 @@ import { openingNotes } from './open-ledger.ts';
 import { createPassLoop, type PassLoop } from './pass-loop.ts';
 import { createProblemReporter } from './problem-reporter.ts';
 import { createRefusalLogger } from './refusal-log.ts';
-import type { Session } from './session.ts';
+import type { WritingSession } from './session.ts';
 
-export interface Agent extends Session {
+export interface Agent extends WritingSession {
   readonly log: Log;
   readonly loop: PassLoop;
 }
@@ -27,7 +27,7 @@ export type StartService = (agent: Agent) => Promise<Service>;
 
 /** Resolves when the signal has ended it in order; throws what made it impossible to go on. */
 export async function runDaemon(
-  session: Session,
+  session: WritingSession,
   { log, signal, services }: { log: Log; signal: AbortSignal; services: readonly StartService[] },
 ): Promise<void> {
   const { engine, config, events, looks, ledger, refusals, journal } = session;
@@ -49,7 +49,7 @@ export async function runDaemon(
     looks.desiredProvider.onChange(loop.wake),
   ];
   const reportProblems = createProblemReporter(session.looks, log);
-  for (const note of journal === null ? [] : openingNotes(journal)) log.warn(note);
+  for (const note of openingNotes(journal)) log.warn(note);
   engine.recover();
   const running: Service[] = [];
   for (const start of services) running.push(await start({ ...session, log, loop }));

@@ -30,10 +30,6 @@ export interface Session extends AsyncDisposable {
   readonly config: Config;
   readonly engine: Engine;
   readonly ledger: OpLedger;
-  /** Null where it is open for reading only. */
-  readonly journal: Journal | null;
-  /** The same. */
-  readonly signedOps: SignedOps | null;
   readonly proxmox: Proxmox;
   readonly looks: LastLook;
   readonly events: EventHub;
@@ -44,6 +40,20 @@ export interface Session extends AsyncDisposable {
   readonly refusals: Broadcast<Refusal>;
 }
 
+/** One that holds the journal. */
+export interface WritingSession extends Session {
+  readonly journal: Journal;
+  readonly signedOps: SignedOps;
+}
+
+export function openSession(
+  configFile: string,
+  options: { readonly access: 'write' },
+): Promise<WritingSession>;
+export function openSession(
+  configFile: string,
+  options: { readonly access: 'read' },
+): Promise<Session>;
 export async function openSession(
   configFile: string,
   { access }: { readonly access: 'read' | 'write' },
@@ -75,8 +85,10 @@ export async function openSession(
   const readSigns = createSignReader(config.look, config.node);
   const looks = rememberLooks({ guests: withCheapLooks({ guests, clock, readSigns }), desired });
   const semantics = createValueSemantics();
-  const signedOps =
-    journal === null ? null : await openSignedOps({ config, journal, clock, semantics });
+  const writing = journal && {
+    journal,
+    signedOps: await openSignedOps({ config, journal, clock, semantics }),
+  };
   const engine = new Engine({
     clock,
     random,
@@ -85,7 +97,7 @@ export async function openSession(
     ledger,
     semantics,
     // Without the journal's lock no op ever has a turn.
-    authority: signedOps?.authority ?? { objection: () => null, signaturesLeft: () => 0 },
+    authority: writing?.signedOps.authority ?? { objection: () => null, signaturesLeft: () => 0 },
     events,
     policy: config.policy,
   });
@@ -95,8 +107,6 @@ export async function openSession(
     config,
     engine,
     ledger,
-    journal,
-    signedOps,
     proxmox,
     looks,
     events,
@@ -104,6 +114,7 @@ export async function openSession(
     syncs,
     refusals: createBroadcast<Refusal>(),
     [Symbol.asyncDispose]: () => stack.disposeAsync(),
+    ...writing,
   };
 }
 

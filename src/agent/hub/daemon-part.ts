@@ -3,13 +3,13 @@
  * SIGHUP, the agent's own key made at the first start, and the hub where one is configured.
  */
 import { openReader } from '../../journal/reader.ts';
-import { assertNever, ReconcilerError } from '../../reconcile/errors.ts';
+import { assertNever } from '../../reconcile/errors.ts';
 import { readTlsTrust } from '../config/config.ts';
 import type { ControlServiceOptions } from '../control/service.ts';
 import type { Agent, StartService } from '../daemon/daemon.ts';
 import { logProblem } from '../daemon/log.ts';
 import type { HubState } from '../daemon/metrics.ts';
-import type { Session } from '../daemon/session.ts';
+import type { WritingSession } from '../daemon/session.ts';
 import { systemClock, systemRandom } from '../system.ts';
 import { openAgentKey } from './agent-key.ts';
 import { type AgentSigner, createAgentSigner } from './agent-signer.ts';
@@ -25,12 +25,8 @@ export interface SignedOpsPart {
   readonly start: StartService;
 }
 
-/** Only of a session that is open for writing. */
-export function createSignedOpsPart(session: Session): SignedOpsPart {
+export function createSignedOpsPart(session: WritingSession): SignedOpsPart {
   const { signedOps, journal, engine, events, config } = session;
-  if (signedOps === null || journal === null) {
-    throw new ReconcilerError('internal_error', 'signed ops need the journal open for writing');
-  }
   const accept = signedOps.intake(engine);
   let hub: HubService | null = null;
   let signer: AgentSigner | null = null;
@@ -70,7 +66,7 @@ async function connect(
   { config, journal, engine, events, refusals, log }: Agent,
   own: { readonly key: Awaited<ReturnType<typeof openAgentKey>>; readonly accept: AcceptEnvelope },
 ): Promise<HubService | null> {
-  if (config.hub === null || journal === null) return null;
+  if (config.hub === null) return null;
   return await startHubService({
     ...own,
     clock: systemClock,
