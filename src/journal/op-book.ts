@@ -19,8 +19,8 @@ const ENDED_KEPT_MAX = 32;
 const FAILED_RESTATED_MAX = 8;
 /** So long a request without an answer, and a twin sent while it could still begin, may matter. */
 const DOUBT_MS = 2 * UNANSWERED_WINDOW_MS;
-/** Beyond this no new op begins: the intake's own limit is far below. */
-export const OPS_IN_FLIGHT_MAX = 20_000;
+/** Beyond this no new op begins, whoever asks: what senders meet is the intake's limit, far below. */
+export const OPS_OPEN_MAX = 20_000;
 /** A signature is good for a day at most; more keys than this in one are a flood. */
 export const KEYS_MAX = 100_000;
 
@@ -29,7 +29,7 @@ const RESTATED_CHARS_MAX = 192 * 1024 * 1024;
 /** Of an op as a segment restates it, without the values it sets. */
 const PLAIN_OP_CHARS = 1500;
 
-/** `rule`: of CONTRACT 5; `limit`: OPS_IN_FLIGHT_MAX, KEYS_MAX or RESTATED_CHARS_MAX. */
+/** `rule`: of CONTRACT 5; `limit`: OPS_OPEN_MAX, KEYS_MAX or RESTATED_CHARS_MAX. */
 export interface Refusal {
   readonly rule: 'J2' | 'J6' | 'J9' | 'limit';
   readonly message: string;
@@ -86,8 +86,8 @@ export class OpBook {
     const { idemp_key: key } = next;
     const kept = key === undefined ? null : this.findKey(key, atMs);
     if (kept !== null) return refusal('J6', next, `its idempotency key is that of op ${kept.opId}`);
-    if (this.#inFlight.size >= OPS_IN_FLIGHT_MAX) {
-      return refusal('limit', next, `${OPS_IN_FLIGHT_MAX} ops are in flight already`);
+    if (this.#inFlight.size >= OPS_OPEN_MAX) {
+      return refusal('limit', next, `${OPS_OPEN_MAX} ops are in flight already`);
     }
     if (key !== undefined && !this.#hasRoomForKey(atMs)) {
       return refusal('limit', next, `${KEYS_MAX} idempotency keys are kept already`);

@@ -14,6 +14,7 @@ import { type BackLine, scanBack } from './scan-back.ts';
 import { readSegment } from './segment-file.ts';
 import { segmentNumbers } from './segments.ts';
 import { JOURNAL_FOLDER } from './state-dir.ts';
+import { refuseTransition } from './transitions.ts';
 
 export interface OpQuery {
   readonly state?: OpState | 'in_flight' | 'all';
@@ -154,7 +155,9 @@ class CollectedOps {
     if (isRestated) for (const op of record.live.records) this.#take(op);
     if (record.kind !== 'op') return undefined;
     this.#take(record.op);
-    return this.#isWhole && record.op.op_id === this.#prefix && isFirst(record.op)
+    return this.#isWhole &&
+      record.op.op_id === this.#prefix &&
+      refuseTransition(null, record.op) === null
       ? 'stop'
       : undefined;
   }
@@ -177,9 +180,4 @@ class CollectedOps {
     const parts = [...this.#parts].flatMap(([part, parent]) => (parent === opId ? [part] : []));
     return { kind: 'found', opId, records, parts: parts.toReversed() };
   }
-}
-
-function isFirst({ state, attempt, origin, parent_op_id: parentId }: SealedOp): boolean {
-  const isPart = origin === 'reconcile' || parentId !== undefined;
-  return isPart ? state === 'started' && attempt === 1 : state === 'received';
 }

@@ -1,6 +1,6 @@
 /** What is kept of ops is kept for as long as somebody needs it, and bounded. */
 import { expect, test } from 'vitest';
-import { KEYS_MAX, OPS_IN_FLIGHT_MAX, OpBook } from '../../src/journal/op-book.ts';
+import { KEYS_MAX, OPS_OPEN_MAX, OpBook } from '../../src/journal/op-book.ts';
 import type { SealedOp } from '../../src/journal/op-record.ts';
 import type { OpRecordDraft } from '../../src/reconcile/op.ts';
 import { opId, opStory, START_MS, startOn, tickingClock } from '../support/journal-script.ts';
@@ -69,15 +69,15 @@ test('beyond the bound no op begins until another has ended', async () => {
     const [started] = opStory(number, { end: null, task: false });
     return started && journal.ledger.append(started);
   };
-  const numbers = Array.from({ length: OPS_IN_FLIGHT_MAX }, (_, index) => index + 1);
+  const numbers = Array.from({ length: OPS_OPEN_MAX }, (_, index) => index + 1);
   await Promise.all(numbers.map(begin));
-  await expect(begin(OPS_IN_FLIGHT_MAX + 1)).rejects.toMatchObject({
+  await expect(begin(OPS_OPEN_MAX + 1)).rejects.toMatchObject({
     code: 'queue_full',
     disposition: 'reject',
   });
   const [, end] = opStory(1, { task: false });
   if (end !== undefined) await journal.ledger.append(end);
-  await expect(begin(OPS_IN_FLIGHT_MAX + 1)).resolves.toMatchObject({ state: 'started' });
+  await expect(begin(OPS_OPEN_MAX + 1)).resolves.toMatchObject({ state: 'started' });
   await journal.close();
 });
 

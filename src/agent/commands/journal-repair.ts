@@ -11,6 +11,7 @@ import { actAsOwner } from '../daemon/state-owner.ts';
 import { EXIT, type ExitCode } from '../errors.ts';
 import { systemClock } from '../system.ts';
 import { printable, type Terminal } from '../terminal/terminal.ts';
+import { timeText } from '../time-text.ts';
 
 export async function runJournalRepair({
   terminal,
@@ -38,10 +39,6 @@ function reportDocument(report: RepairReport): object {
     paused: pause !== null,
     refused_to: keysLostToMs === null ? null : timeText(keysLostToMs),
   };
-}
-
-function timeText(ms: number): string {
-  return new Date(ms).toISOString();
 }
 
 function describe(report: RepairReport, terminal: Terminal): void {
