@@ -4,9 +4,18 @@
  */
 import type { Clock } from '../reconcile/clock.ts';
 import type { Completeness } from '../reconcile/guest.ts';
+import type { Vmid } from '../reconcile/ids.ts';
 import { permissions } from './answers.ts';
 import type { PveApi, Result } from './api.ts';
-import { type Permissions, seesAllGuests, seesAllTasks, seesHaStatus } from './permissions.ts';
+import type { Failure } from './errors.ts';
+import {
+  guestPath,
+  type Permissions,
+  seesAllTasks,
+  seesGuest,
+  seesGuests,
+  seesHaStatus,
+} from './permissions.ts';
 import { readRequest } from './request.ts';
 import { SharedRead } from './shared-read.ts';
 
@@ -14,42 +23,67 @@ import { SharedRead } from './shared-read.ts';
 const MAX_AGE_MS = 10 * 60_000;
 
 export class Access {
+  readonly #api: PveApi;
   readonly #clock: Clock;
-  readonly #node: string;
+  readonly #closed: AbortSignal;
   readonly #read: SharedRead<Result<Permissions>>;
+  /** On the paths of guests that are in no list. */
+  readonly #ofGuests = new Map<Vmid, SharedRead<Result<Permissions>>>();
 
   constructor(api: PveApi, clock: Clock, closed: AbortSignal) {
+    this.#api = api;
     this.#clock = clock;
-    this.#node = api.node;
-    const request = readRequest('/access/permissions');
-    this.#read = new SharedRead(
-      clock,
-      (began) => api.ask(permissions, request, closed, began),
+    this.#closed = closed;
+    this.#read = this.#reading({});
+  }
+
+  #reading(query: Readonly<Record<string, string>>): SharedRead<Result<Permissions>> {
+    const request = readRequest('/access/permissions', {}, query);
+    return new SharedRead(
+      this.#clock,
+      (began) => this.#api.ask(permissions, request, this.#closed, began),
       (result) => result.kind === 'value',
     );
   }
 
   /** `sinceMs` (monotonic): only what was read after that counts; null: what is remembered. */
   async permissions(sinceMs: number | null, signal: AbortSignal): Promise<Result<Permissions>> {
-    return this.#read.get(sinceMs ?? this.#clock.monotonicMs() - MAX_AGE_MS, signal);
+    return this.#read.get(sinceMs ?? this.#oldestMs(), signal);
+  }
+
+  #oldestMs(): number {
+    return this.#clock.monotonicMs() - MAX_AGE_MS;
   }
 
   async guests(sinceMs: number | null, signal: AbortSignal): Promise<Completeness> {
     const held = await this.permissions(sinceMs, signal);
-    return held.kind === 'value'
-      ? seesAllGuests(held.value)
-      : { kind: 'unknown', problem: held.problem };
+    return held.kind === 'value' ? seesGuests(held.value) : unknown(held);
+  }
+
+  /** Would this guest, which is in no list, be in one? `sinceMs` as above. */
+  async guest(vmid: Vmid, sinceMs: number | null, signal: AbortSignal): Promise<Completeness> {
+    const read = this.#ofGuests.get(vmid) ?? this.#reading({ path: guestPath(vmid) });
+    this.#ofGuests.set(vmid, read);
+    const held = await read.get(sinceMs ?? this.#oldestMs(), signal);
+    return held.kind === 'value' ? seesGuest(held.value, vmid) : unknown(held);
+  }
+
+  /** Of guests that were found again: once they go missing anew, they may be hidden by then. */
+  forgetGuests(isFound: (vmid: Vmid) => boolean): void {
+    for (const vmid of this.#ofGuests.keys()) if (isFound(vmid)) this.#ofGuests.delete(vmid);
   }
 
   async tasks(signal: AbortSignal): Promise<Completeness> {
     const held = await this.permissions(null, signal);
-    return held.kind === 'value'
-      ? seesAllTasks(held.value, this.#node)
-      : { kind: 'unknown', problem: held.problem };
+    return held.kind === 'value' ? seesAllTasks(held.value, this.#api.node) : unknown(held);
   }
 
   async haStatus(signal: AbortSignal): Promise<boolean> {
     const held = await this.permissions(null, signal);
     return held.kind === 'value' && seesHaStatus(held.value);
   }
+}
+
+function unknown({ problem }: Failure): Completeness {
+  return { kind: 'unknown', problem };
 }

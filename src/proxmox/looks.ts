@@ -4,6 +4,7 @@
  * is said only where complete answers show it.
  */
 import type { Clock } from '../reconcile/clock.ts';
+import type { Problem } from '../reconcile/errors.ts';
 import type {
   ActualState,
   Completeness,
@@ -75,13 +76,13 @@ export class Looks {
     }
     const isWhole = seen.qemu.kind === 'complete' && seen.lxc.kind === 'complete';
     const missing = [...request.wanted].filter((vmid) => !guests.has(vmid));
-    const [seenTasks, { elsewhere, nowhere }] = await Promise.all([
+    this.#access.forgetGuests((vmid) => guests.has(vmid));
+    const [seenTasks, sought] = await Promise.all([
       this.#readTasks(tasks, lookedAtMs, signal),
-      this.#findMissing(missing, signal),
+      this.#findMissing(missing, isWhole, signal),
       this.#readConfigs(request.configs, guests, signal),
     ]);
-    const gone = isWhole ? nowhere : new Set<Vmid>();
-    return { lookedAtMs, guests, ...seen, ...seenTasks, elsewhere, nowhere: gone };
+    return { lookedAtMs, guests, ...seen, ...seenTasks, ...sought };
   }
 
   async look(request: LookRequest, signal: AbortSignal): Promise<LookResult> {
@@ -161,13 +162,13 @@ export class Looks {
     };
   }
 
-  /** In which of both lists is it now, and if in none: may the token see all of them? */
+  /** In which of both lists is it now, and if in none: would the token see it there? */
   async #seek(vmid: Vmid, signal: AbortSignal): Promise<LookResult> {
     const sinceMs = this.#clock.monotonicMs();
     const [qemu, lxc, access, cluster] = await Promise.all([
       this.#lists.guests('qemu', sinceMs, signal),
       this.#lists.guests('lxc', sinceMs, signal),
-      this.#access.guests(sinceMs, signal),
+      this.#access.guest(vmid, sinceMs, signal),
       this.#reads.cluster(signal),
     ]);
     for (const result of [qemu, lxc]) {
@@ -207,21 +208,33 @@ export class Looks {
     await Promise.all(reads);
   }
 
+  /** `isWhole`: both lists came, and the token sees guests; else nothing can be said of a missing one. */
   async #findMissing(
     missing: readonly Vmid[],
+    isWhole: boolean,
     signal: AbortSignal,
-  ): Promise<Pick<ActualState, 'elsewhere' | 'nowhere'>> {
+  ): Promise<Pick<ActualState, 'elsewhere' | 'nowhere' | 'unseen'>> {
     const elsewhere = new Map<Vmid, string>();
     const nowhere = new Set<Vmid>();
-    if (missing.length === 0) return { elsewhere, nowhere };
+    const unseen = new Map<Vmid, Problem>();
+    const found = { elsewhere, nowhere, unseen };
+    if (missing.length === 0) return found;
     const cluster = await this.#reads.cluster(signal);
-    if (cluster.kind === 'failure') return { elsewhere, nowhere };
-    for (const vmid of missing) {
+    const seek = async (vmid: Vmid): Promise<void> => {
+      if (cluster.kind === 'failure') {
+        unseen.set(vmid, cluster.problem);
+        return;
+      }
       const node = findNode(cluster.value, vmid);
-      if (node === null) nowhere.add(vmid);
-      else if (node !== this.#api.node) elsewhere.set(vmid, node);
-    }
-    return { elsewhere, nowhere };
+      if (node !== null && node !== this.#api.node) elsewhere.set(vmid, node);
+      if (node !== null || !isWhole) return;
+      const access = await this.#access.guest(vmid, null, signal);
+      if (access.kind === 'complete') nowhere.add(vmid);
+      else unseen.set(vmid, access.problem);
+    };
+    await Promise.all(missing.map(seek));
+    this.#access.forgetGuests((vmid) => elsewhere.has(vmid));
+    return found;
   }
 }
 

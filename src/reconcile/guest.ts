@@ -141,6 +141,8 @@ export interface ActualState {
   readonly elsewhere: ReadonlyMap<Vmid, string>;
   /** Wanted ones of which complete answers show that no node has them. */
   readonly nowhere: ReadonlySet<Vmid>;
+  /** Wanted ones that complete lists do not have, and that may be there all the same: why. */
+  readonly unseen: ReadonlyMap<Vmid, Problem>;
   /**
    * When the guest under a vmid was last destroyed, restored or made anew, as far as the task list
    * reaches back; on the agent's clock, in whole seconds.

@@ -239,9 +239,10 @@ function describeAbsence(vmid: Vmid, actual: ActualState): Problem {
   const node = actual.elsewhere.get(vmid);
   if (node !== undefined)
     return { code: 'guest_moved', message: `guest ${vmid} is on node ${node}` };
-  for (const list of [actual.qemu, actual.lxc]) {
-    if (list.kind !== 'unknown') continue;
-    const { code, message } = list.problem;
+  const list = [actual.qemu, actual.lxc].find(({ kind }) => kind === 'unknown');
+  const problem = list?.kind === 'unknown' ? list.problem : actual.unseen.get(vmid);
+  if (problem !== undefined) {
+    const { code, message } = problem;
     // PVE not finding the node itself says nothing about the guest.
     return { code: code === 'not_found' ? 'service_unavailable' : code, message };
   }

@@ -34,6 +34,7 @@ const NOTHING_SEEN: ActualState = {
   bulkTasks: [],
   elsewhere: new Map(),
   nowhere: new Set(),
+  unseen: new Map(),
   replacedMs: new Map(),
 };
 

@@ -67,7 +67,7 @@ export function planUnread(wanted: DesiredGuest, guest: Guest, mode: Mode): Plan
   return skip(wanted, guest, mode, { code: 'unknown', message: 'its config is not read yet' });
 }
 
-/** Absent only if the lists it could stand in were complete (PVE-FACTS 10). */
+/** Absent only if the lists it could stand in were complete, and would show it (PVE-FACTS 10). */
 export function planAbsent(wanted: DesiredGuest, actual: ActualState, mode: Mode): PlanEntry {
   return skip(wanted, undefined, mode, explainAbsence(wanted, actual));
 }
@@ -76,6 +76,8 @@ function explainAbsence({ vmid, kind }: DesiredGuest, actual: ActualState): Cond
   for (const list of kind === null ? [actual.qemu, actual.lxc] : [actual[kind]]) {
     if (list.kind === 'unknown') return { code: 'unknown', message: list.problem.message };
   }
+  const unseen = actual.unseen.get(vmid);
+  if (unseen !== undefined) return { code: 'unknown', message: unseen.message };
   const node = actual.elsewhere.get(vmid);
   return node === undefined
     ? { code: 'not_found', message: 'PVE lists no such guest on this node' }

@@ -124,6 +124,7 @@ function makeWorld(): World {
     bulkTasks: [],
     elsewhere: new Map(),
     nowhere: new Set(),
+    unseen: new Map(),
     replacedMs: new Map(),
   };
   return { desired: { ...NO_DESIRED_STATE, guests: wanted }, actual, json: JSON.stringify(plain) };

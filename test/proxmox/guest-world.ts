@@ -8,7 +8,10 @@ import { going } from '../support/pve-client.ts';
 
 export const NOTHING: ReadonlySet<Vmid> = new Set();
 
-/** Guests of both kinds; `auditor` is a token with the agent's role and Sys.Audit. */
+/**
+ * Guests of both kinds; `auditor` is a token with the agent's role and Sys.Audit, `barred` one with
+ * the agent's role on all guests but 101 (`NoAccess` there).
+ */
 export function startGuestWorld(): Promise<Simulator> {
   return startSimulator({
     speed: 10,
@@ -27,6 +30,7 @@ export function startGuestWorld(): Promise<Simulator> {
           secret: 's-1',
           acl: { '/vms': 'agent', '/': ['Sys.Audit'] },
         },
+        barred: { id: 'agent@pve!barred', secret: 's-2', acl: { '/vms': 'agent', '/vms/101': [] } },
       },
       auth_delay_ms: 30,
     },

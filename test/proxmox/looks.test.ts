@@ -123,6 +123,55 @@ describe('observe', () => {
     expect([...unseen.nowhere, ...unanswered.nowhere]).toEqual([]);
   });
 
+  it('a guest that is hidden from the token is nowhere and gone for nobody', async () => {
+    const barred = nodeFor(pve, 'barred');
+    const wanted = new Set([101, 102, 399].map(vmid));
+    const request = { configs: NOTHING, wanted };
+    const state = await barred.guests.observe(request, going);
+    expect(state).toMatchObject({ qemu: { kind: 'complete' }, lxc: { kind: 'complete' } });
+    expect([...state.nowhere]).toEqual([399]);
+    const message = 'the token lacks VM.Audit on /vms/101: what it cannot see may exist';
+    expect([...state.unseen]).toEqual([[101, { code: 'forbidden', message }]]);
+    expect(await look(barred, qemu(101))).toMatchObject({ kind: 'unknown', problem: { message } });
+    expect(await look(barred, qemu(399))).toEqual({ kind: 'gone', node: null });
+    await barred.guests.observe(request, going);
+    await pve.resetRequests();
+    const again = await barred.guests.observe(request, going);
+    await barred.close();
+    expect([again.nowhere, again.unseen]).toEqual([state.nowhere, state.unseen]);
+    expect(await askedOf(pve)).not.toContain('GET /access/permissions');
+  });
+
+  it('whether the token would see a guest is asked each time the guest goes missing', async () => {
+    await pve.control('POST', '/guests', { vmid: 304, kind: 'lxc', config: { hostname: 'back' } });
+    const request = { configs: NOTHING, wanted: new Set([vmid(304)]) };
+    const observe = async (): Promise<readonly string[]> => {
+      await pve.resetRequests();
+      await proxmox.guests.observe(request, going);
+      return (await pve.requests()).map(({ path }) => path);
+    };
+    const isGone = async (): Promise<unknown> => pve.control('DELETE', '/guests/304');
+    await observe();
+    await isGone();
+    const first = await observe();
+    const second = await observe();
+    await pve.control('POST', '/guests', { vmid: 304, kind: 'lxc', config: { hostname: 'back' } });
+    await observe();
+    await isGone();
+    const third = await observe();
+    const asked = (paths: readonly string[]): number =>
+      paths.filter((path) => path === '/access/permissions').length;
+    // With the first of them go the privileges as a whole: that a guest is missing is a surprise.
+    expect([first, second, third].map(asked)).toEqual([2, 0, 2]);
+  });
+
+  it('what cannot be asked of a missing guest is unknown', async () => {
+    await pve.addFault({ kind: 'cut', path: '/cluster/resources', count: 2 });
+    const request = { configs: NOTHING, wanted: new Set([101, 399].map(vmid)) };
+    const state = await proxmox.guests.observe(request, going);
+    expect([...state.unseen.keys()]).toEqual([399]);
+  });
+
   it('when a guest was replaced is told by tasks that succeeded', async () => {
     const tasks = [
       { type: 'qmrestore', id: '101', exit_status: 'WARNINGS: 1' },

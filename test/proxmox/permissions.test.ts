@@ -3,18 +3,18 @@ import { permissions as schema } from '../../src/proxmox/answers.ts';
 import {
   hasPrivilege,
   type Permissions,
-  seesAllGuests,
   seesAllTasks,
+  seesGuest,
+  seesGuests,
   seesHaStatus,
 } from '../../src/proxmox/permissions.ts';
+import { vmid } from './guest-world.ts';
 import { readSteps } from './transcripts.ts';
 
-function recorded(auth: string): Permissions {
+function recorded(auth: string, path?: string): Permissions {
   const step = readSteps().find(
     (each) =>
-      each.transcript === 'access_permissions' &&
-      each.auth === auth &&
-      each.query['path'] === undefined,
+      each.transcript === 'access_permissions' && each.auth === auth && each.query['path'] === path,
   );
   return schema.parse(Reflect.get(Object(step?.body), 'data'));
 }
@@ -27,21 +27,25 @@ describe('permissions', () => {
     ['nobody', 'unknown', 'unknown', false],
   ])('the recorded token %s: guests %s, tasks %s, HA %s', (auth, guests, tasks, ha) => {
     const held = recorded(auth);
-    expect(seesAllGuests(held).kind).toBe(guests);
+    expect(seesGuests(held).kind).toBe(guests);
     expect(seesAllTasks(held, 'pve1').kind).toBe(tasks);
     expect(seesHaStatus(held)).toBe(ha);
   });
 
   it('a privilege on /vms that does not pass on shows no guest', () => {
-    expect(seesAllGuests({ '/vms': { 'VM.Audit': false } }).kind).toBe('unknown');
-    expect(seesAllGuests({ '/': { 'VM.Audit': true } }).kind).toBe('complete');
+    expect(seesGuests({ '/vms': { 'VM.Audit': false } }).kind).toBe('unknown');
+    expect(seesGuests({ '/': { 'VM.Audit': true } }).kind).toBe('complete');
   });
 
-  it('an entry of a single guest takes it out of sight', () => {
-    const held = { '/vms': { 'VM.Audit': true }, '/vms/103': { 'VM.PowerMgmt': true } };
-    const seen = seesAllGuests(held);
-    expect(seen.kind).toBe('unknown');
-    if (seen.kind === 'unknown') expect(seen.problem.message).toContain('/vms/103');
+  it('of a single guest only the answer about its own path tells', () => {
+    const guest = (path: string, auth: string): unknown =>
+      seesGuest(recorded(auth, path), vmid(Number(path.slice(5))));
+    expect(guest('/vms/100', 'agent')).toEqual({ kind: 'complete' });
+    expect(guest('/vms/99999', 'agent')).toEqual({ kind: 'complete' });
+    const message = 'the token lacks VM.Audit on /vms/100: what it cannot see may exist';
+    const problem = { code: 'forbidden', message };
+    expect(guest('/vms/100', 'nobody')).toEqual({ kind: 'unknown', problem });
+    expect(seesGuest({ '/vms/100': { 'VM.Audit': false } }, vmid(100)).kind).toBe('complete');
   });
 
   it('an entry of its own counts before what comes from above', () => {

@@ -224,6 +224,17 @@ describe('nothing is taken', () => {
     },
   );
 
+  it('for a guest that alone is hidden', async () => {
+    await makeWorld(101);
+    const problem = { code: 'forbidden', message: 'PVE says no' } as const;
+    const observe = world.api.observe.bind(world.api);
+    world.api.observe = async (request, signal) => {
+      const unseen = new Map([...request.wanted].map((vmid) => [vmid, problem]));
+      return { ...(await observe(request, signal)), unseen };
+    };
+    expect(codes(await submit(start(102)))).toEqual(['forbidden']);
+  });
+
   it('for a guest of a node that PVE does not find: that is not to say that there is none', async () => {
     await makeWorld(101);
     const problem = { code: 'not_found', message: "hostname lookup 'pve9' failed" } as const;

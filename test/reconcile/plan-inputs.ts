@@ -95,6 +95,7 @@ export function actualState(...guests: readonly Guest[]): ActualState {
     bulkTasks: [],
     elsewhere: new Map(),
     nowhere: new Set(),
+    unseen: new Map(),
     replacedMs: new Map(),
   };
 }

@@ -173,6 +173,11 @@ describe('a guest that is not listed', () => {
     { name: 'is not found where both lists came', fields: {}, code: 'not_found' },
     { name: 'is unknown where one list did not', fields: { lxc: unknown }, code: 'unknown' },
     {
+      name: 'is unknown where it may be there all the same',
+      fields: { unseen: new Map([[vmidOf(101), problem]]) },
+      code: 'unknown',
+    },
+    {
       name: 'has moved where the cluster says so',
       fields: { elsewhere: new Map([[vmidOf(101), 'pve2']]) },
       code: 'guest_moved',

@@ -71,6 +71,7 @@ function actualOf(guest: Guest): ActualState {
     bulkTasks: [],
     elsewhere: new Map(),
     nowhere: new Set(),
+    unseen: new Map(),
     replacedMs: new Map(),
   };
 }

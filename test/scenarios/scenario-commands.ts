@@ -188,6 +188,8 @@ const NODE_ACTIONS: Readonly<Record<string, NodeAction>> = {
   up: (_args, { api }) => (api.wire.state = 'up'),
   blind: (_args, { api }) => (api.views.isBlind = true),
   sighted: (_args, { api }) => (api.views.isBlind = false),
+  hide: ([id], { api }) => api.views.hidden.add(vmidOf(id ?? '')),
+  show: ([id], { api }) => api.views.hidden.delete(vmidOf(id ?? '')),
   'no-quorum': (_args, { node }) => (node.isQuorate = false),
   quorum: (_args, { node }) => (node.isQuorate = true),
   reboot: (_args, { node }) => node.reboot(),

@@ -15,7 +15,7 @@ export interface LastLook {
   /** Null until the first read. */
   readonly desired: DesiredState | null;
   readonly actual: ActualState | null;
-  /** Each guest as it was last seen: it leaves when a list comes whole and does not have it. */
+  /** Each guest as it was last seen: it leaves when a whole list shows that it is not there. */
   readonly known: ReadonlyMap<Vmid, Guest>;
 }
 
@@ -54,12 +54,14 @@ export function rememberLooks(ports: {
   };
 }
 
-/** What the look found, and what it might have found had its lists been whole. */
+/** What the look found, and what it might have found had it seen all there is. */
 function keepUnlisted(
   known: ReadonlyMap<Vmid, Guest>,
   actual: ActualState,
 ): ReadonlyMap<Vmid, Guest> {
-  const missed = [...known].filter(([, { kind }]) => actual[kind].kind === 'unknown');
+  const missed = [...known].filter(
+    ([vmid, { kind }]) => actual[kind].kind === 'unknown' || actual.unseen.has(vmid),
+  );
   return missed.length === 0 ? actual.guests : new Map([...missed, ...actual.guests]);
 }
 

@@ -29,7 +29,9 @@ export function desiredFindings(
     }),
   );
   const isWhole = actual?.qemu.kind === 'complete' && actual.lxc.kind === 'complete';
-  const absent = isWhole ? [...desired.guests.keys()].filter((id) => !actual.guests.has(id)) : [];
+  const absent = isWhole
+    ? [...desired.guests.keys()].filter((id) => !actual.guests.has(id) && !actual.unseen.has(id))
+    : [];
   const missing = absent.map((vmid) =>
     warning('desired', {
       message: `guest ${vmid} is desired and not on this node`,

@@ -3,7 +3,7 @@
  * token may do (/access/permissions); each finding ends in the one line that mends it. Pure.
  */
 
-import { hasPrivilege, type Permissions, seesAllGuests } from '../../proxmox/permissions.ts';
+import { hasPrivilege, type Permissions, seesGuests } from '../../proxmox/permissions.ts';
 import { bridgePath, privilegeOfKey, takesSysModify } from '../../proxmox/values/key-privileges.ts';
 import type { DesiredGuest } from '../../reconcile/desired.ts';
 import { SETUP_USER } from '../setup/names.ts';
@@ -53,7 +53,7 @@ function missingByPolicy(needs: readonly PrivilegeNeed[], held: Permissions): re
 }
 
 function isHeld({ privilege, path, propagates }: PrivilegeNeed, held: Permissions): boolean {
-  if (privilege === 'VM.Audit') return seesAllGuests(held).kind === 'complete';
+  if (privilege === 'VM.Audit') return seesGuests(held).kind === 'complete';
   if (!propagates) return hasPrivilege(held, path, privilege);
   // A bridge or a zone below will do as well: what a desired net takes is looked at by itself.
   if (path === '/sdn/zones') {

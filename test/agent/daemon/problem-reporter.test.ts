@@ -21,6 +21,7 @@ function look(qemu: Completeness): ActualState {
     bulkTasks: [],
     elsewhere: new Map(),
     nowhere: new Set(),
+    unseen: new Map(),
     replacedMs: new Map(),
   };
 }

@@ -69,6 +69,7 @@ export class SmallNode {
       bulkTasks: [],
       elsewhere: new Map(),
       nowhere: new Set(),
+      unseen: new Map(),
       replacedMs: new Map(),
     };
   }

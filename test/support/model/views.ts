@@ -25,7 +25,9 @@ type GuestMap = ReadonlyMap<Vmid, Guest>;
 /** The newest that a list of PVE shows. */
 const RECENT_TASKS = 50;
 const NEVER = new AbortController().signal;
-const LACKS_AUDIT: Problem = { code: 'forbidden', message: 'the token lacks VM.Audit on /vms' };
+function lacksAudit(path: string): Problem {
+  return { code: 'forbidden', message: `the token lacks VM.Audit on ${path}` };
+}
 
 export class NodeViews {
   readonly #node: ModelNode;
@@ -35,6 +37,8 @@ export class NodeViews {
   readonly #tasks: SharedList<readonly ModelTask[]>;
   /** The token's privileges were taken away: lists are empty, and configs refused. */
   isBlind = false;
+  /** Guests that are hidden from the token, one by one. */
+  readonly hidden = new Set<Vmid>();
   #observedAtMs: number | null = null;
 
   constructor(node: ModelNode, wire: Wire, user: string) {
@@ -49,9 +53,14 @@ export class NodeViews {
     );
   }
 
+  #isHidden(vmid: Vmid): boolean {
+    return this.isBlind || this.hidden.has(vmid);
+  }
+
   #list(kind: GuestKind): ReadonlyMap<Vmid, Guest> {
-    if (this.isBlind) return new Map();
-    const ofKind = [...this.#node.guests.values()].filter((guest) => guest.kind === kind);
+    const ofKind = [...this.#node.guests.values()].filter(
+      (guest) => guest.kind === kind && !this.#isHidden(guest.vmid),
+    );
     return new Map(ofKind.map((guest) => [guest.vmid, guest.look(false, this.#node.clock)]));
   }
 
@@ -78,7 +87,10 @@ export class NodeViews {
     if (tasks.kind === 'value') this.#observedAtMs = lookedAtMs;
     const missing = [...request.wanted].filter((vmid) => !guests.has(vmid));
     const isWhole = qemu.kind === 'value' && lxc.kind === 'value' && !this.isBlind;
-    const nowhere = missing.filter((vmid) => isWhole && !this.#node.elsewhere.has(vmid));
+    const sought = missing.filter((vmid) => isWhole && !this.#node.elsewhere.has(vmid));
+    const [unseen = [], nowhere = []] = [true, false].map((isHidden) =>
+      sought.filter((vmid) => this.hidden.has(vmid) === isHidden),
+    );
     return {
       lookedAtMs,
       guests,
@@ -92,6 +104,7 @@ export class NodeViews {
         [...this.#node.elsewhere].filter(([vmid]) => request.wanted.has(vmid) && !guests.has(vmid)),
       ),
       nowhere: new Set(nowhere),
+      unseen: new Map(unseen.map((vmid) => [vmid, lacksAudit(`/vms/${vmid}`)])),
       replacedMs: replacedMs(rows),
     };
   }
@@ -109,7 +122,9 @@ export class NodeViews {
     }
     const guest = found.kind === 'value' ? found.value.guest : undefined;
     if (guest === undefined) {
-      if (this.isBlind) return { kind: 'unknown', problem: LACKS_AUDIT };
+      if (this.#isHidden(ref.vmid)) {
+        return { kind: 'unknown', problem: lacksAudit(`/vms/${ref.vmid}`) };
+      }
       return { kind: 'gone', node: this.#node.elsewhere.get(ref.vmid) ?? null };
     }
     const seen = config === null ? guest : { ...guest, config };
@@ -144,7 +159,7 @@ export class NodeViews {
 
   #readDetails(ref: GuestRef, signal: AbortSignal): Promise<Answer<{ guest: Guest | undefined }>> {
     return this.#wire.read('status', signal, () => ({
-      guest: this.isBlind
+      guest: this.#isHidden(ref.vmid)
         ? undefined
         : this.#node.guests.get(ref.vmid)?.look(true, this.#node.clock),
     }));
@@ -153,7 +168,9 @@ export class NodeViews {
   async #readConfig(ref: GuestRef, signal: AbortSignal): Promise<ConfigLook> {
     const { clock } = this.#node;
     const answer = await this.#wire.read('config', signal, () =>
-      this.isBlind ? null : (this.#node.guests.get(ref.vmid)?.read(clock.now()) ?? null),
+      this.#isHidden(ref.vmid)
+        ? null
+        : (this.#node.guests.get(ref.vmid)?.read(clock.now()) ?? null),
     );
     if (answer.kind === 'failure') return { kind: 'unknown', problem: answer.problem };
     return answer.value === null
@@ -163,7 +180,7 @@ export class NodeViews {
 
   #completeness(answer: Answer<unknown>): Completeness {
     if (answer.kind === 'failure') return { kind: 'unknown', problem: answer.problem };
-    return this.isBlind ? { kind: 'unknown', problem: LACKS_AUDIT } : { kind: 'complete' };
+    return this.isBlind ? { kind: 'unknown', problem: lacksAudit('/vms') } : { kind: 'complete' };
   }
 
   #running(rows: readonly ModelTask[]): readonly RunningTask[] {
