@@ -121,21 +121,24 @@ async function askOn(
   },
   signal: AbortSignal,
 ): Promise<NodeExamined> {
-  const { guests } = asked.desired;
+  const wanted = new Set(asked.desired.guests.keys());
+  const actual = await proxmox.guests.observe({ configs: wanted, wanted }, signal);
   const findings = [
-    ...privilegeFindings({ ...asked, desired: guests.values() }),
+    ...privilegeFindings({ ...asked, actual }),
     ...scopeFindings(asked),
     await clockFinding(proxmox, signal),
     haFinding(await proxmox.guests.lookAtNode(signal)),
   ];
-  const actual = await proxmox.guests.observe({ configs: new Set(), wanted: new Set() }, signal);
   return { findings: [...findings, ...listFindings(actual, asked.config.node)], actual };
 }
 
 /** What privileges explain has been said; a wrong node name has not. */
 function listFindings(actual: ActualState, node: string): readonly Finding[] {
-  const problems = [actual.qemu, actual.lxc].flatMap((list) =>
-    list.kind === 'unknown' && list.problem.code !== 'forbidden' ? [list.problem.message] : [],
+  const lists = [actual.qemu, actual.lxc].flatMap((list) =>
+    list.kind === 'unknown' ? [list.problem] : [],
+  );
+  const problems = [...lists, ...actual.unseen.values()].flatMap(({ code, message }) =>
+    code === 'forbidden' ? [] : [message],
   );
   return [...new Set(problems)].map((message) =>
     failure('connection', {

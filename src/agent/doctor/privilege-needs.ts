@@ -88,17 +88,24 @@ const ROLES: readonly (readonly [prefix: string, role: string])[] = [
   ['/sdn', 'ReconcilerNetwork'],
   ['/', 'ReconcilerCluster'],
 ];
+/** Where doctor's lines grant what only some documents or ops take: setup never does. */
+const OWN_GRANTS: typeof ROLES = [
+  ['/storage', 'ReconcilerStorage'],
+  ['/mapping', 'ReconcilerDevices'],
+];
 
 /** Every role setup makes. */
 export const ROLE_NAMES: readonly string[] = ROLES.map(([, role]) => role);
 
-/** Made by setup, or by a line of doctor's for one guest. */
+/** Made by setup, or by a line of doctor's. */
 export function isSetupRole(name: string): boolean {
-  return ROLE_NAMES.includes(name.replace(/(?<!\d)\d+$/, ''));
+  const known = [...ROLES, ...OWN_GRANTS].map(([, role]) => role);
+  return known.includes(name.replace(/(?<!\d)\d+$/, ''));
 }
 
 /** A guest with an ACL entry of its own gets a role of its own too: the other one may be there. */
 export function roleOf(path: string): string {
   const guest = /^\/vms\/(\d+)$/.exec(path)?.[1] ?? '';
-  return `${ROLES.find(([prefix]) => path.startsWith(prefix))?.[1] ?? 'Reconciler'}${guest}`;
+  const [, role] = [...OWN_GRANTS, ...ROLES].find(([prefix]) => path.startsWith(prefix)) ?? [];
+  return `${role ?? 'Reconciler'}${guest}`;
 }

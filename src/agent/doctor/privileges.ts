@@ -4,22 +4,11 @@
  */
 
 import { hasPrivilege, type Permissions, seesGuests } from '../../proxmox/permissions.ts';
-import { bridgePath, privilegeOfKey, takesSysModify } from '../../proxmox/values/key-privileges.ts';
-import type { DesiredGuest } from '../../reconcile/desired.ts';
-import { SETUP_USER } from '../setup/names.ts';
+import { type DocumentInput, documentNeeds, type Missing } from './document-needs.ts';
 import { type Finding, failure, ok, warning } from './finding.ts';
-import {
-  type NeedsInput,
-  type PrivilegeNeed,
-  privilegeNeeds,
-  roleOf,
-  STARTUP_ORDER,
-} from './privilege-needs.ts';
+import { type PrivilegeNeed, privilegeNeeds, roleOf } from './privilege-needs.ts';
 
-export interface PrivilegeInput {
-  readonly config: NeedsInput;
-  readonly held: Permissions;
-  readonly desired: Iterable<DesiredGuest>;
+export interface PrivilegeInput extends DocumentInput {
   /** `user@realm!tokenid` */
   readonly tokenUser: string;
 }
@@ -27,25 +16,27 @@ export interface PrivilegeInput {
 /** More than these help nobody. */
 const PATHS_SHOWN_MAX = 5;
 
-interface Missing {
-  /** Its path is where it is to be granted. */
-  readonly need: PrivilegeNeed;
-  /** Where it was looked for and not found. */
-  readonly at: string;
-}
-
 export function privilegeFindings(input: PrivilegeInput): readonly Finding[] {
   const { config, held, tokenUser } = input;
   if (Object.keys(held).length === 0) return [withoutAny(input)];
   const needs = privilegeNeeds(config);
+  const documents = documentNeeds(input);
   const missing = new Map<string, Missing>();
-  for (const each of [...missingByPolicy(needs, held), ...missingByDesired(needs, input)]) {
-    missing.set(`${each.need.privilege} ${each.need.path}`, each);
+  for (const each of [...missingByPolicy(needs, held), ...documents.missing]) {
+    const { privilege, path, isEssential } = each.need;
+    const name = `${privilege} ${path}`;
+    if (isEssential || !missing.has(name)) missing.set(name, each);
   }
-  const groups = Map.groupBy(missing.values(), ({ need }) => `${need.isEssential} ${need.path}`);
-  const findings = [...groups.values()].map((group) => lacking(group, needs, tokenUser));
-  if (findings.length > 0) return findings;
-  return [ok('privileges', `${tokenUser} holds the ${needs.length} privileges the policy needs`)];
+  const groups = Map.groupBy(missing.values(), ({ need }) => need.path);
+  const findings = [
+    ...[...groups.values()].map((group) => lacking(group, needs, tokenUser)),
+    ...hiddenFindings(input),
+  ];
+  const fine = `${tokenUser} holds the ${needs.length} privileges the policy needs`;
+  return [
+    ...(findings.length > 0 ? findings : [ok('privileges', fine)]),
+    ...documents.notes.map((note) => ok('privileges', note)),
+  ];
 }
 
 function missingByPolicy(needs: readonly PrivilegeNeed[], held: Permissions): readonly Missing[] {
@@ -56,40 +47,32 @@ function isHeld({ privilege, path, propagates }: PrivilegeNeed, held: Permission
   if (privilege === 'VM.Audit') return seesGuests(held).kind === 'complete';
   if (!propagates) return hasPrivilege(held, path, privilege);
   // A bridge or a zone below will do as well: what a desired net takes is looked at by itself.
-  if (path === '/sdn/zones') {
-    return Object.entries(held).some(
-      ([at, privileges]) => /^\/(?:sdn|$)/.test(at) && privileges[privilege] !== undefined,
-    );
-  }
+  if (path === '/sdn/zones') return isHeldBelow('/sdn', privilege, held);
   return (held[path] ?? held['/'])?.[privilege] === true;
 }
 
-/** What the documents take: on a guest's own path, where an entry hides the one above; on nets. */
-function missingByDesired(
-  needs: readonly PrivilegeNeed[],
-  { desired, held }: PrivilegeInput,
-): readonly Missing[] {
-  const found: Missing[] = [];
-  const look = (privilege: string, path: string, at: string): void => {
-    const all = [...needs, STARTUP_ORDER];
-    const need = all.find((each) => each.privilege === privilege && at.startsWith(each.path));
-    if (need === undefined || hasPrivilege(held, at, privilege)) return;
-    found.push({ need: { ...need, path, isEssential: true }, at });
-  };
-  for (const guest of desired) {
-    const at = `/vms/${guest.vmid}`;
-    // Without an entry of its own it has what /vms passes on.
-    const path = held[at] === undefined ? '/vms' : at;
-    if (guest.power !== 'unmanaged') look('VM.PowerMgmt', path, at);
-    for (const [key, value] of guest.config) {
-      const kind = guest.kind ?? 'qemu';
-      look(privilegeOfKey(kind, key), path, at);
-      if (takesSysModify(kind, key)) look('Sys.Modify', '/', '/');
-      const bridge = bridgePath(key, value ?? '');
-      if (bridge !== null) look('SDN.Use', '/sdn/zones', bridge);
-    }
-  }
-  return found;
+/** On that path, or anywhere below it. */
+function isHeldBelow(root: string, privilege: string, held: Permissions): boolean {
+  return (
+    hasPrivilege(held, root, privilege) ||
+    Object.entries(held).some(
+      ([path, privileges]) => path.startsWith(`${root}/`) && privileges[privilege] !== undefined,
+    )
+  );
+}
+
+/** An entry of its own hides it, or one of its pool; what else it lacks then does not matter. */
+function hiddenFindings({ actual, tokenUser }: PrivilegeInput): readonly Finding[] {
+  const hidden = [...actual.unseen].filter(([, { code }]) => code === 'forbidden');
+  return hidden.map(([vmid]) =>
+    failure('privileges', {
+      message: `${tokenUser} lacks VM.Audit on /vms/${vmid}`,
+      means: `guest ${vmid} is desired and hidden from the token: nothing is known of it, nothing done`,
+      fix:
+        `\`pveum acl list\` shows what hides it, \`NoAccess\` on /vms/${vmid} or on a pool: ` +
+        'take that away, or the guest out of the document',
+    }),
+  );
 }
 
 function lacking(
@@ -124,8 +107,9 @@ function withoutAny({ config, tokenUser }: PrivilegeInput): Finding {
 }
 
 /**
- * To user and token both: with privilege separation the token holds what both hold. A role of its
- * own is given all that the path needs, as a new entry hides what was passed on from above.
+ * To user and token both: with privilege separation the token holds what both hold. The role is
+ * given all that the path needs, as a new entry hides what was passed on from above, and may be
+ * there already.
  */
 function grantLine({
   path,
@@ -140,14 +124,14 @@ function grantLine({
 }): string {
   const [user = tokenUser] = tokenUser.split('!');
   const role = roleOf(path);
+  const onPath = needs.filter((need) => role.startsWith(roleOf(need.path)));
+  const all = new Set([...onPath.map(({ privilege }) => privilege), ...names]);
+  const privileges = `--privs '${[...all].join(' ')}'`;
   const propagates = path === '/' || path.startsWith('/nodes') ? ' --propagate 0' : '';
-  const acl = `pveum acl modify ${path} --users '${user}' --tokens '${tokenUser}' --roles ${role}${propagates}`;
-  if (user === SETUP_USER) {
-    return `pveum role modify ${role} --append 1 --privs '${names.join(' ')}' && ${acl}`;
-  }
-  const wanted = needs.filter((need) => roleOf(need.path) === role);
-  const all = new Set([...wanted.map(({ privilege }) => privilege), ...names]);
-  return `pveum role add ${role} --privs '${[...all].join(' ')}' && ${acl}`;
+  return (
+    `(pveum role add ${role} ${privileges} || pveum role modify ${role} --append 1 ${privileges}) && ` +
+    `pveum acl modify ${path} --users '${user}' --tokens '${tokenUser}' --roles ${role}${propagates}`
+  );
 }
 
 /** What no agent ever uses and what would hurt in the wrong hands. */

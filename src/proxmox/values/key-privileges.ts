@@ -5,6 +5,7 @@
  */
 import type { GuestKind } from '../../reconcile/guest.ts';
 import { findOption } from './options.ts';
+import { readMeaning } from './value-meaning.ts';
 
 /** Every VM.Config.* there is. */
 export const CONFIG_PRIVILEGES = [
@@ -46,16 +47,48 @@ export function privilegeOfKey(kind: GuestKind, key: string): ConfigPrivilege {
   return PRIVILEGE_OF.get(family) ?? 'VM.Config.Options';
 }
 
-/** Startup order of a VM takes Sys.Modify on `/` besides; that of a container does not. */
-export function takesSysModify(kind: GuestKind, key: string): boolean {
-  return kind === 'qemu' && key === 'startup';
+export interface PathPrivilege {
+  readonly path: string;
+  /** Any of them will do; the first is the least. */
+  readonly anyOf: readonly [string, ...string[]];
 }
 
-/** Where SDN.Use is needed to change this net; null: it is no net, or names no bridge. */
-export function bridgePath(key: string, value: string): string | null {
-  if (!/^net\d+$/.test(key)) return null;
-  const bridge = /(?:^|,)bridge=([^,]+)/.exec(value)?.[1];
+/** What writing this value takes besides, off the guest's own path (PVE-FACTS 9, 51). */
+export function privilegeOfValue(
+  kind: GuestKind,
+  key: string,
+  value: string | null,
+): PathPrivilege | null {
+  if (kind === 'qemu' && key === 'startup') return { path: '/', anyOf: ['Sys.Modify'] };
+  const family = findOption(kind, key)?.family;
+  const meaning = readMeaning(kind, key, value);
+  if (family === undefined || meaning.kind !== 'properties') return null;
+  const of = (property: string): string | undefined => meaning.written.get(property);
+  if (family === 'net') return bridgePrivilege(of('bridge'), of('tag'));
+  if (kind === 'lxc') return null;
+  const mapping = MAPPINGS.get(family);
+  if (mapping !== undefined) {
+    const id = of(mapping.property);
+    return id === undefined ? null : { path: `${mapping.path}/${id}`, anyOf: ['Mapping.Use'] };
+  }
+  const storage = /^([a-z][\w.-]*):iso\//i.exec(of('file') ?? '')?.[1];
+  if (storage === undefined) return null;
+  return { path: `/storage/${storage}`, anyOf: ['Datastore.Audit', 'Datastore.AllocateSpace'] };
+}
+
+const MAPPINGS: ReadonlyMap<string, { readonly path: string; readonly property: string }> = new Map(
+  [
+    ['usb', { path: '/mapping/usb', property: 'mapping' }],
+    ['hostpci', { path: '/mapping/pci', property: 'mapping' }],
+    ['virtiofs', { path: '/mapping/dir', property: 'dirid' }],
+  ],
+);
+
+function bridgePrivilege(
+  bridge: string | undefined,
+  tag: string | undefined,
+): PathPrivilege | null {
   if (bridge === undefined) return null;
-  const tag = /(?:^|,)tag=(\d+)/.exec(value)?.[1];
-  return `/sdn/zones/localnetwork/${bridge}${tag === undefined ? '' : `/${tag}`}`;
+  const zone = `/sdn/zones/localnetwork/${bridge}`;
+  return { path: tag === undefined ? zone : `${zone}/${tag}`, anyOf: ['SDN.Use'] };
 }

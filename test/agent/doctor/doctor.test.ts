@@ -32,8 +32,18 @@ const LACKING: readonly (readonly [path: string, privilege: string, level: strin
   ['/nodes/pve1', 'Sys.Audit', 'warning'],
 ];
 
-const acls: Record<string, Acl> = { full: FULL };
+const acls: Record<string, Acl> = {
+  full: FULL,
+  as_set_up: { ...FULL, '/': ['Sys.Audit'] },
+  one_hidden: { ...FULL, '/vms/101': [] },
+  one_apart: { ...FULL, '/vms/100': ['VM.Audit'] },
+  nothing_on_root: { '/vms': GUESTS, '/nodes/pve1': ['Sys.Audit'], '/sdn/zones': ['SDN.Use'] },
+};
 for (const [path, privilege] of LACKING) acls[nameOf(path, privilege)] = without(path, privilege);
+
+/** It works whether the role is there or not. */
+const GRANT =
+  /^\(pveum role add (\S+) --privs '([^']+)' \|\| pveum role modify \1 --append 1 --privs '\2'\) && pveum acl modify (\S+) --users '[^']+' --tokens '[^']+' --roles \1(?: --propagate 0)?$/;
 
 function nameOf(path: string, privilege: string): string {
   return `lacks${path.replaceAll('/', '-')}-${privilege}`;
@@ -55,7 +65,7 @@ beforeAll(async () => {
       100: {
         kind: 'qemu',
         power: 'running',
-        config: { cores: 1, startup: 'order=1', net0: 'virtio,bridge=vmbr0' },
+        config: { cores: 1, startup: 'order=1', net0: 'virtio,bridge=vmbr1' },
       },
     },
   });
@@ -105,8 +115,10 @@ describe('a token that lacks one privilege is told which, and the line that mend
         each.check === 'privileges' && each.message.includes(`lacks ${privilege} on ${path}`),
     );
     expect(found).toMatchObject({ level });
-    expect(found?.fix).toMatch(/^pveum role modify Reconciler\w+ --append 1 --privs '/);
-    expect(found?.fix).toContain(`'${privilege}' && pveum acl modify ${path} --users `);
+    const [, role, privileges, granted] = GRANT.exec(found?.fix ?? '') ?? [];
+    expect(role).toMatch(/^Reconciler[A-Z]/);
+    expect(privileges?.split(' ')).toContain(privilege);
+    expect(granted).toBe(path);
     expect(isHealthy(findings)).toBe(level !== 'error');
   });
 
@@ -129,6 +141,84 @@ describe('a token that lacks one privilege is told which, and the line that mend
     const found = findings.find(({ check }) => check === 'token_scope');
     expect(found).toMatchObject({ level: 'warning' });
     expect(found?.message).toContain('Permissions.Modify');
+  });
+});
+
+describe('of what documents take beyond the policy, doctor finds wrong what would be written now', () => {
+  const startup = { startup: 'order=1' };
+  const cases: readonly (readonly [string, object, object, string[], string[]])[] = [
+    ['a VM', { 100: { config: startup } }, {}, ['Sys.Modify on /'], []],
+    ['a container, whose order takes nothing', { 200: { config: startup } }, {}, [], []],
+    ['an ignored key', { 100: { config: startup, ignore: ['startup'] } }, {}, [], []],
+    ['a guest that is observed', { 100: { mode: 'observe', config: startup } }, {}, [], []],
+    ['an agent that observes', { 100: { config: startup } }, { mode: 'observe' }, [], []],
+    ['another guest than is meant', { 100: { kind: 'lxc', config: startup } }, {}, [], []],
+    ['a guest that is not there', { 150: { config: startup } }, {}, [], []],
+    ['what is so already', { 100: { config: { startup: null } } }, {}, [], ['Sys.Modify on /']],
+    [
+      'mapped devices',
+      { 100: { config: { usb0: 'mapping=stick', hostpci0: 'mapping=gpu', virtiofs0: 'share' } } },
+      {},
+      ['/mapping/usb/stick', '/mapping/pci/gpu', '/mapping/dir/share'].map(
+        (at) => `Mapping.Use on ${at}`,
+      ),
+      [],
+    ],
+    [
+      'an image',
+      { 100: { config: { ide2: 'local:iso/x.iso,media=cdrom' } } },
+      {},
+      ['Datastore.Audit on /storage/local'],
+      [],
+    ],
+  ];
+  test.each(cases)('%s', async (_name, guests, reconcile, errors, notes) => {
+    const desired = [{ file: host.write('documents.yaml', { version: 1, guests }) }];
+    const findings = await look({ ...withToken('as_set_up'), desired, reconcile });
+    const found = findings.filter(({ check }) => check === 'privileges');
+    const wrong = found.filter(({ level }) => level !== 'ok');
+    expect(wrong.map(({ level, message }) => `${level} ${message}`)).toEqual(
+      errors.map((text) => expect.stringMatching(new RegExp(`^error .* lacks ${text}$`))),
+    );
+    for (const { fix } of wrong) expect(fix).toMatch(GRANT);
+    const noted = found.filter(({ message }) => message.includes('a change of it would take'));
+    expect(noted.map(({ message }) => message)).toEqual(
+      notes.map((text) => expect.stringContaining(text)),
+    );
+  });
+
+  test('a guest that is hidden from the token is said to be, and not that it is gone', async () => {
+    const guests = { 101: { power: 'running' } };
+    const desired = [{ file: host.write('hidden.yaml', { version: 1, guests }) }];
+    const findings = await look({ ...withToken('one_hidden'), desired });
+    expect(findings.filter(({ level }) => level === 'error')).toMatchObject([
+      { check: 'privileges', message: expect.stringMatching(/ lacks VM\.Audit on \/vms\/101$/) },
+    ]);
+    expect(findings.filter(({ message }) => message.includes('not on this node'))).toEqual([]);
+  });
+
+  test('a guest with an entry of its own gets a role of its own, with all that guests take', async () => {
+    const findings = await look(withToken('one_apart'));
+    const [found, ...more] = findings.filter(
+      ({ check, level }) => check === 'privileges' && level !== 'ok',
+    );
+    expect(more).toEqual([]);
+    const [, role, privileges, path] = GRANT.exec(found?.fix ?? '') ?? [];
+    expect([role, privileges?.split(' '), path]).toEqual([
+      'ReconcilerGuests100',
+      GUESTS,
+      '/vms/100',
+    ]);
+  });
+
+  test('what is lacking on one path is one finding, with one line', async () => {
+    const findings = await look(withToken('nothing_on_root'));
+    const onRoot = findings.filter(
+      ({ message }) => message.includes(' on /,') || message.endsWith(' on /'),
+    );
+    expect(onRoot).toMatchObject([
+      { level: 'error', message: expect.stringContaining('Sys.Audit, Sys.Modify on /') },
+    ]);
   });
 });
 
@@ -267,7 +357,7 @@ test('for people: a line for each finding, its meaning and its fix below, then t
   const config = host.configure(withToken(nameOf('/vms', 'VM.PowerMgmt')));
   const { out, exit } = await runProgram('doctor', '--config', config);
   expect(out).toMatch(/^error {4}privileges {6}pve-reconciler@pve!t\d+ lacks VM\.PowerMgmt on /m);
-  expect(out).toMatch(/^ +fix: pveum role modify ReconcilerGuests --append 1 /m);
+  expect(out).toMatch(/^ +fix: \(pveum role add ReconcilerGuests --privs /m);
   expect(out).toMatch(/^1 error, \d+ warnings?, \d+ ok$/m);
   expect(exit).toBe(1);
 });
