@@ -31,6 +31,7 @@ export function privilegeFindings(input: PrivilegeInput): readonly Finding[] {
   const findings = [
     ...[...groups.values()].map((group) => lacking(group, needs, tokenUser)),
     ...hiddenFindings(input),
+    ...storageFindings(input),
   ];
   const fine = `${tokenUser} holds the ${needs.length} privileges the policy needs`;
   return [
@@ -73,6 +74,22 @@ function hiddenFindings({ actual, tokenUser }: PrivilegeInput): readonly Finding
         'take that away, or the guest out of the document',
     }),
   );
+}
+
+/** Only signed ops allocate, and only with signatures enough. */
+function storageFindings({ config, held, tokenUser }: PrivilegeInput): readonly Finding[] {
+  const privilege = 'Datastore.AllocateSpace';
+  const able = config.signers.filter(({ kinds }) => kinds.has('set_config'));
+  const isPossible = able.length >= config.policy.irreversibleSignatures;
+  if (!isPossible || isHeldBelow('/storage', privilege, held)) return [];
+  const grant = grantLine({ path: '/storage/STORAGE', names: [privilege], needs: [], tokenUser });
+  return [
+    warning('privileges', {
+      message: `${tokenUser} lacks ${privilege} on every storage`,
+      means: 'a signed op that allocates a volume (`scsi1: STORAGE:8`) is refused by PVE',
+      fix: `if such ops are wanted, for each storage they may use: ${grant}`,
+    }),
+  ];
 }
 
 function lacking(

@@ -1,3 +1,4 @@
+import { generateKeyPairSync } from 'node:crypto';
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
@@ -218,6 +219,32 @@ describe('of what documents take beyond the policy, doctor finds wrong what woul
     );
     expect(onRoot).toMatchObject([
       { level: 'error', message: expect.stringContaining('Sys.Audit, Sys.Modify on /') },
+    ]);
+  });
+});
+
+describe('where signatures enough may write configs, a storage is needed for what they allocate', () => {
+  const signer = (keyid: string, ...kinds: string[]): object => {
+    host.write(
+      `${keyid}.pem`,
+      generateKeyPairSync('ed25519').publicKey.export({ type: 'spki', format: 'pem' }),
+    );
+    return { keyid, public_key_file: `${keyid}.pem`, allow: { kinds, vmids: '100-199' } };
+  };
+  const found = async (signers: readonly object[]): Promise<readonly Finding[]> =>
+    (await look({ ...withToken('full'), signers })).filter(({ message }) =>
+      message.includes('Datastore.'),
+    );
+
+  test('and where too few may, none is', async () => {
+    expect(await found([signer('a', 'set_config'), signer('b', 'start')])).toEqual([]);
+    const [warned] = await found([signer('a', 'set_config'), signer('b', 'set_config')]);
+    expect(warned).toMatchObject({ check: 'privileges', level: 'warning' });
+    const [, line = ''] = /: (\(pveum .*)$/.exec(warned?.fix ?? '') ?? [];
+    expect(GRANT.exec(line)?.slice(1, 4)).toEqual([
+      'ReconcilerStorage',
+      'Datastore.AllocateSpace',
+      '/storage/STORAGE',
     ]);
   });
 });
