@@ -1,7 +1,7 @@
 /**
- * Changes PVE lets root make and no API token, whatever its privileges (PVE-FACTS 45, 46;
- * transcripts config_option_kinds, put_bad_params, delete_and_revert, lxc_config). One of them
- * refuses the whole write, so they must be known before.
+ * Changes PVE lets root make and no API token, whatever its privileges, and one it lets nobody make
+ * (PVE-FACTS 45, 46; transcripts config_option_kinds, put_bad_params, delete_and_revert,
+ * lxc_config). One of them refuses the whole write, so they must be known before.
  *
  * What a privilege can allow (a hook script of a VM, a mapped device) is not refused here.
  */
@@ -9,6 +9,7 @@ import type { GuestKind } from '../../reconcile/guest.ts';
 import type { ConfigWrite } from '../../reconcile/ports.ts';
 import { findOption } from './options.ts';
 import { readMeaning } from './value-meaning.ts';
+import { volumeProperty } from './volumes.ts';
 
 const NO_TOKEN = 'only root may change it, on the host: no API token can';
 
@@ -29,14 +30,15 @@ export function refuseToTokens(write: ConfigWrite): string | null {
   const family = findOption(kind, key)?.family;
   if (family === undefined) return null;
   if (ROOT_ONLY[kind].has(family)) return NO_TOKEN;
+  if (kind === 'lxc' && family === 'unprivileged') return 'it is fixed when the container is made';
+  // Taking a folder or device of the host away from a guest is allowed.
+  const volume = volumeProperty(kind, family);
+  if (volume !== null && propertiesOf(kind, key, to)?.get(volume)?.startsWith('/')) {
+    return `it is a folder or device of the host's: ${NO_TOKEN}`;
+  }
   if (kind === 'qemu') {
     const isReal = [from, to].some((text) => text !== null && isRealDevice(key, family, text));
     return isReal ? `it is a device of the host's: ${NO_TOKEN}` : null;
-  }
-  // Taking a folder of the host away from a container is allowed.
-  const isMount = family === 'mp' || family === 'rootfs';
-  if (isMount && to !== null && propertiesOf('lxc', key, to)?.get('volume')?.startsWith('/')) {
-    return `it is a folder or device of the host's: ${NO_TOKEN}`;
   }
   return family === 'features' ? refuseFeatures(write) : null;
 }

@@ -15,7 +15,7 @@ describe('a real node, asked with tokens of root@pam and of another user', () =>
     if (only === undefined || more !== undefined) return [];
     const [key, text] = only;
     const write = key === 'delete' ? { key: `${text}`, to: null } : { key, to: `${text}` };
-    const isRefused = /only root can|only allowed for root@pam/.test(reason);
+    const isRefused = /only root can|only allowed for root@pam|read-only option/.test(reason);
     return [{ name: `${auth} ${key}=${text} ${status}`, kind, ...write, isRefused }];
   });
 
@@ -44,6 +44,8 @@ const refused: readonly Change[] = [
   ['a real USB device taken away', 'qemu', 'usb0', 'host=1234:5678,usb3=1', null],
   ['a PCI device in place of a mapped one', 'qemu', 'hostpci0', 'mapping=gpu', '01:00.0'],
   ['a pinning taken away', 'qemu', 'affinity', '0-3', null],
+  ['a device of the host as a disk', 'qemu', 'scsi1', null, '/dev/sdb,discard=on'],
+  ['an option of such a disk', 'qemu', 'scsi1', '/dev/sdb', 'file=/dev/sdb,ssd=1'],
   ['a device as a mount point', 'lxc', 'mp0', null, 'volume=/dev/sdb1,mp=/data'],
   ['an option of a folder of the host', 'lxc', 'mp0', '/srv,mp=/srv', '/srv,mp=/srv,ro=1'],
   ['a device of a container', 'lxc', 'dev0', '/dev/kvm', null],
@@ -58,12 +60,18 @@ const allowed: readonly Change[] = [
   ['a mapped USB device', 'qemu', 'usb0', 'spice', 'mapping=stick'],
   ['USB over SPICE, as it may be written', 'qemu', 'usb0', 'host=SPICE', 'spice,usb3=1'],
   ['a hook script of a VM', 'qemu', 'hookscript', null, 'local:snippets/a.pl'],
+  ['a device of the host taken from a VM', 'qemu', 'scsi1', '/dev/sdb', null],
   ['a folder of the host taken from a container', 'lxc', 'mp0', '/srv,mp=/srv', null],
   ['a key no table knows', 'qemu', 'bogus', null, '1'],
 ];
 
 test.each(allowed)('a matter of privileges: %s', (_, kind, key, from, to) => {
   expect(refuseToTokens({ kind, key, from, to, current: NONE })).toBeNull();
+});
+
+test.each(['0', '1', null])('a container stays as privileged as it was made: %s', (to) => {
+  const write = { kind: 'lxc', key: 'unprivileged', from: null, to, current: NONE } as const;
+  expect(refuseToTokens(write)).toContain('fixed');
 });
 
 describe('features', () => {
