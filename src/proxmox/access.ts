@@ -21,13 +21,15 @@ import { SharedRead } from './shared-read.ts';
 
 /** Without a surprise: what was granted meanwhile is noticed by then. */
 const MAX_AGE_MS = 10 * 60_000;
+/** Of guests that are in no list: somebody may ask for any vmid. */
+const REMEMBERED_MAX = 10_000;
 
 export class Access {
   readonly #api: PveApi;
   readonly #clock: Clock;
   readonly #closed: AbortSignal;
   readonly #read: SharedRead<Result<Permissions>>;
-  /** On the paths of guests that are in no list. */
+  /** On the paths of guests that were in no list at the last look. */
   readonly #ofGuests = new Map<Vmid, SharedRead<Result<Permissions>>>();
 
   constructor(api: PveApi, clock: Clock, closed: AbortSignal) {
@@ -60,11 +62,29 @@ export class Access {
     return held.kind === 'value' ? seesGuests(held.value) : unknown(held);
   }
 
-  /** Would this guest, which is in no list, be in one? `sinceMs` as above. */
-  async guest(vmid: Vmid, sinceMs: number | null, signal: AbortSignal): Promise<Completeness> {
-    const read = this.#ofGuests.get(vmid) ?? this.#reading({ path: guestPath(vmid) });
+  /** Would this guest, which is in no list, be in one? */
+  async guest(vmid: Vmid, signal: AbortSignal): Promise<Completeness> {
+    return this.#judgeGuest(vmid, this.#readingOf(vmid), signal);
+  }
+
+  /** The same of one that has been missing from look to look: asked once in a while. */
+  async missingGuest(vmid: Vmid, signal: AbortSignal): Promise<Completeness> {
+    if (this.#ofGuests.size >= REMEMBERED_MAX) this.#ofGuests.clear();
+    const read = this.#ofGuests.get(vmid) ?? this.#readingOf(vmid);
     this.#ofGuests.set(vmid, read);
-    const held = await read.get(sinceMs ?? this.#oldestMs(), signal);
+    return this.#judgeGuest(vmid, read, signal);
+  }
+
+  #readingOf(vmid: Vmid): SharedRead<Result<Permissions>> {
+    return this.#reading({ path: guestPath(vmid) });
+  }
+
+  async #judgeGuest(
+    vmid: Vmid,
+    read: SharedRead<Result<Permissions>>,
+    signal: AbortSignal,
+  ): Promise<Completeness> {
+    const held = await read.get(this.#oldestMs(), signal);
     return held.kind === 'value' ? seesGuest(held.value, vmid) : unknown(held);
   }
 

@@ -165,17 +165,19 @@ export class Looks {
   /** In which of both lists is it now, and if in none: would the token see it there? */
   async #seek(vmid: Vmid, signal: AbortSignal): Promise<LookResult> {
     const sinceMs = this.#clock.monotonicMs();
-    const [qemu, lxc, access, cluster] = await Promise.all([
+    const [qemu, lxc] = await Promise.all([
       this.#lists.guests('qemu', sinceMs, signal),
       this.#lists.guests('lxc', sinceMs, signal),
-      this.#access.guest(vmid, sinceMs, signal),
-      this.#reads.cluster(signal),
     ]);
     for (const result of [qemu, lxc]) {
       if (result.kind === 'failure') return { kind: 'unknown', problem: result.problem };
       const guest = result.value.get(vmid);
       if (guest !== undefined) return { kind: 'found', guest, tasks: [] };
     }
+    const [access, cluster] = await Promise.all([
+      this.#access.guest(vmid, signal),
+      this.#reads.cluster(signal),
+    ]);
     if (access.kind === 'unknown') return { kind: 'unknown', problem: access.problem };
     const node = cluster.kind === 'value' ? findNode(cluster.value, vmid) : null;
     if (node !== this.#api.node) return { kind: 'gone', node };
@@ -228,7 +230,7 @@ export class Looks {
       const node = findNode(cluster.value, vmid);
       if (node !== null && node !== this.#api.node) elsewhere.set(vmid, node);
       if (node !== null || !isWhole) return;
-      const access = await this.#access.guest(vmid, null, signal);
+      const access = await this.#access.missingGuest(vmid, signal);
       if (access.kind === 'complete') nowhere.add(vmid);
       else unseen.set(vmid, access.problem);
     };
