@@ -182,7 +182,7 @@ describe('the journal', () => {
   }
   function flip(name: string): void {
     const bytes = readFileSync(at(name));
-    bytes[0] = (bytes[0] ?? 0) ^ 1;
+    bytes[0] = (bytes[0] ?? 0) ^ 0x40;
     writeFileSync(at(name), bytes);
   }
   const remove = (index: number): void => rmSync(at(segments.at(index) ?? ''));
