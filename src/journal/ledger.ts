@@ -111,7 +111,12 @@ export class Ledger {
 
   #dropExpired(nowMs: number): void {
     if (this.#pause !== null && isOver(this.#pause, nowMs)) this.#pause = null;
-    for (const [vmid, hold] of this.#holds) if (isOver(hold, nowMs)) this.#holds.delete(vmid);
+    // That it is over, and was not ended by somebody, counts for an op that renews it (hold.ts).
+    const asking = this.#ops.inFlight().filter(({ first }) => first.hold_ms !== undefined);
+    const kept = new Set(asking.map(({ first }) => first.vmid));
+    for (const [vmid, hold] of this.#holds) {
+      if (isOver(hold, nowMs) && !kept.has(vmid)) this.#holds.delete(vmid);
+    }
     this.#ops.forgetPast(nowMs);
   }
 

@@ -4,8 +4,9 @@
  *
  * An op's is in three parts. In flight, the op itself is the hold: nothing undoes what it waits to
  * do, and one that ends before it began leaves nothing behind. As a try of it begins, the hold is
- * noted: whatever becomes of the try, what it may have done is left alone. And it counts anew as
- * the op succeeds, from what was done on, unless somebody has resumed the guest meanwhile.
+ * noted: whatever becomes of the try, what it may have done is left alone. And it counts anew as a
+ * try ends, from what was done on, or may be done yet (a guest may go down after its shutdown has
+ * timed out), unless somebody has resumed the guest meanwhile.
  */
 import type { Vmid } from './ids.ts';
 import type { OpRecordDraft } from './op.ts';
@@ -73,19 +74,18 @@ export function putOnHold(vmid: Vmid, own: Pause, ports: HoldPorts): Promise<voi
  * somebody else's.
  */
 export async function noteHoldOf(draft: OpRecordDraft, ports: HoldPorts): Promise<void> {
-  const { op_id: opId, vmid, state, origin } = draft;
-  if (origin === 'reconcile' || (state !== 'started' && state !== 'succeeded')) return;
-  const op = ports.ledger.findOp(opId);
-  const holdMs = op?.first.hold_ms;
+  const { op_id: opId, vmid, state, origin, attempt } = draft;
+  if (origin === 'reconcile' || attempt === 0 || state === 'task_running') return;
+  const holdMs = ports.ledger.findOp(opId)?.first.hold_ms;
   if (holdMs === undefined) return;
-  const nowMs = ports.clock.now();
-  const untilMs = nowMs + holdMs;
+  const untilMs = ports.clock.now() + holdMs;
   const held = findHold(vmid, ports);
   const beneath = held !== null && isBulkHold(held) ? (held.under ?? null) : held;
   const isLonger = beneath !== null && (beneath.untilMs === null || beneath.untilMs >= untilMs);
-  // Noted as it began, and gone before its time: somebody has resumed the guest meanwhile.
-  const isResumed =
-    state === 'succeeded' && beneath === null && (op?.startedAtMs ?? 0) + holdMs > nowMs;
+  // There was one since its first try began. One that is over stays in the ledger while the op is
+  // in flight: where there is none, somebody has resumed the guest.
+  const isFirst = state === 'started' && attempt === 1;
+  const isResumed = !isFirst && !ports.ledger.holds().has(vmid);
   if (isLonger || isResumed) return;
   await putOnHold(vmid, { untilMs, reason: reasonOf(opId) }, ports);
 }

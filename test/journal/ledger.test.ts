@@ -333,3 +333,23 @@ describe('an op that ended without an answer', () => {
     expect(await keptAfter(records, minutes)).toEqual(kept);
   });
 });
+
+test.each([
+  ['stays while an op that asks for one is in flight', 500, [vmid(101)]],
+  ['is forgotten where none does', undefined, []],
+])('a hold that is over %s', async (_name, holdMs, left) => {
+  const disk = new MemoryDisk();
+  const clock = tickingClock();
+  const first = await startOn(disk, { clock });
+  const asking = holdMs === undefined ? {} : { hold_ms: holdMs };
+  for (const record of opStory(1, { origin: 'hub', end: null })) {
+    await first.ledger.append({ ...record, ...asking });
+  }
+  const hold = { vmid: vmid(101), untilMs: START_MS + 500, reason: 'by hand' };
+  await first.ledger.note({ kind: 'hold', hold });
+  await first.close();
+  clock.advance(MINUTE_MS);
+  const second = await startOn(disk, { clock, isTakeover: true });
+  expect([...second.ledger.holds().keys()]).toEqual(left);
+  await second.close();
+});
