@@ -26,6 +26,13 @@ type UpkeepLedger = Pick<
   'holds' | 'isInitialDone' | 'lastUpid' | 'opsInFlight' | 'rememberedSince' | 'wasStartedLately'
 >;
 
+interface BulkLook {
+  readonly desired: DesiredState;
+  readonly actual: ActualState;
+  readonly ledger: UpkeepLedger;
+  readonly isIgnored: boolean;
+}
+
 /** Watches looks go by. Notes are made at passes; what other looks saw meanwhile is not lost. */
 export class Upkeep {
   /** As the last look that showed the guest said, or an op of ours left it. */
@@ -82,15 +89,20 @@ export class Upkeep {
   /** The notes to be made after a pass's look, in order. */
   heed(desired: DesiredState, actual: ActualState, ledger: UpkeepLedger): Note[] {
     this.noteBulkTasks(actual.bulkTasks);
+    const areTasksKnown = actual.tasksKnown.kind === 'complete';
+    // What was taken down before this agent's first look is none of its business, unless its last
+    // life was in the middle of that: then holds of it are left.
+    const isGoingOn = areTasksKnown && [...ledger.holds().values()].some(isBulkHold);
+    const isIgnored = this.#isFirst && !isGoingOn;
     const notes = [
       ...this.#findInitialDone(desired, actual, ledger),
-      ...this.#findBulkHolds(desired, actual, ledger),
+      ...this.#findBulkHolds({ desired, actual, ledger, isIgnored }),
       ...this.#findLateEffects(actual, ledger),
     ];
     for (const { vmid, power } of actual.guests.values()) this.#power.set(vmid, power);
-    if (actual.tasksKnown.kind === 'complete') {
+    if (areTasksKnown) {
       const isWhole = actual.qemu.kind === 'complete' && actual.lxc.kind === 'complete';
-      this.#forgetEnded(actual.bulkTasks, this.#isFirst || isWhole);
+      this.#forgetEnded(actual.bulkTasks, isIgnored || isWhole);
       this.#isFirst = false;
     }
     return notes;
@@ -112,17 +124,15 @@ export class Upkeep {
     }
   }
 
-  /** The agent never fights an administrator's "shut all down". */
-  #findBulkHolds(desired: DesiredState, actual: ActualState, ledger: UpkeepLedger): Note[] {
+  /** The agent never fights an administrator's "shut all down"; `isIgnored`: one that has ended. */
+  #findBulkHolds({ desired, actual, ledger, isIgnored }: BulkLook): Note[] {
     const byStart = [...this.#bulk.values()].sort((a, b) => a.startedAtMs - b.startedAtMs);
     const newest = byStart.at(-1);
     if (newest === undefined) return [];
     if (newest.type === 'startall') return releaseBulkHolds(ledger, actual.lookedAtMs);
-    // What was taken down before this agent's first look is none of its business.
-    if (this.#isFirst && !newest.isRunning) return [];
+    if (isIgnored && !newest.isRunning) return [];
     const notes: Note[] = [];
-    for (const { vmid, power } of desired.guests.values()) {
-      if (power !== 'running' && power !== 'initial') continue;
+    for (const vmid of mayBeStarted(desired)) {
       const wasRunning = (this.#power.get(vmid) ?? 'running') === 'running';
       const isStopped = actual.guests.get(vmid)?.power === 'stopped';
       const held = ledger.holds().get(vmid);
@@ -164,6 +174,13 @@ export class Upkeep {
     this.#lateTasks = late;
     return notes;
   }
+}
+
+function mayBeStarted({ guests }: DesiredState): readonly Vmid[] {
+  const toRun = [...guests.values()].filter(
+    ({ power }) => power === 'running' || power === 'initial',
+  );
+  return [...toRun.map(({ vmid }) => vmid)];
 }
 
 /** A hold that somebody has asked for is theirs to end: it was put on whatever bears that vmid. */

@@ -111,6 +111,21 @@ describe('a bulk stop', () => {
     expect(upkeep.heed(desired, DOWN, LEDGER)).toEqual([]);
   });
 
+  it.each([
+    ['is gone on with where its last life has left holds of it', 'stopall: taken down', ['hold']],
+    ['is not where a person has left one', 'by hand', []],
+  ])('from before this life %s', (_what, reason, kinds) => {
+    const held = new Map([[vmidOf(102), { vmid: vmidOf(102), untilMs: null, reason }]]);
+    const ledger = { ...LEDGER, holds: () => held };
+    const upkeep = new Upkeep();
+    const problem = { code: 'timeout', message: 'no list' } as const;
+    const bulkTasks = [{ ...bulk('stopall', NOW_MS), isRunning: false }];
+    const qemu = { kind: 'unknown', problem } as const;
+    const desired = desiredState(wantedGuest({ power: 'running' }));
+    expect(upkeep.heed(desired, { ...UP, qemu, guests: new Map(), bulkTasks }, ledger)).toEqual([]);
+    expect(upkeep.heed(desired, DOWN, ledger).map(({ kind }) => kind)).toEqual(kinds);
+  });
+
   it('gives back the hold it took the place of, where that is in force still', () => {
     const held = (id: number, untilMs: number): [Vmid, Hold] => {
       const under = { untilMs, reason: 'by hand' };

@@ -64,6 +64,7 @@ export class ModelWorld {
       events: { emit: (event) => this.onEvent(event) },
       policy: { ...POLICY, ...policy },
     };
+    this.api.views.beginLife();
     const life = new AgentLife(this.#ports, onStep);
     this.#life = life;
     this.#loop = new AbortController();

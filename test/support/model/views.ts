@@ -57,6 +57,11 @@ export class NodeViews {
     return this.isBlind || this.hidden.has(vmid);
   }
 
+  /** Another life of the agent has looked at nothing yet. */
+  beginLife(): void {
+    this.#observedAtMs = null;
+  }
+
   #list(kind: GuestKind): ReadonlyMap<Vmid, Guest> {
     const ofKind = [...this.#node.guests.values()].filter(
       (guest) => guest.kind === kind && !this.#isHidden(guest.vmid),
