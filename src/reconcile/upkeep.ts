@@ -176,11 +176,12 @@ export class Upkeep {
   }
 }
 
-function mayBeStarted({ guests }: DesiredState): readonly Vmid[] {
+/** Of a guest that is claimed twice nobody knows yet whether it is to run. */
+function mayBeStarted({ guests, claimedTwice }: DesiredState): readonly Vmid[] {
   const toRun = [...guests.values()].filter(
     ({ power }) => power === 'running' || power === 'initial',
   );
-  return [...toRun.map(({ vmid }) => vmid)];
+  return [...toRun.map(({ vmid }) => vmid), ...claimedTwice.keys()];
 }
 
 /** A hold that somebody has asked for is theirs to end: it was put on whatever bears that vmid. */

@@ -126,6 +126,15 @@ describe('a bulk stop', () => {
     expect(upkeep.heed(desired, DOWN, ledger).map(({ kind }) => kind)).toEqual(kinds);
   });
 
+  it('of a guest that two documents claim is held, too', () => {
+    const claimedTwice = new Map([[vmidOf(101), ['a.yaml', 'b.yaml']]]);
+    const desired = { ...desiredState(), claimedTwice };
+    const upkeep = new Upkeep();
+    upkeep.heed(desired, UP, LEDGER);
+    const notes = upkeep.heed(desired, { ...DOWN, bulkTasks: [bulk('stopall', NOW_MS)] }, LEDGER);
+    expect(notes.map(({ kind }) => kind)).toEqual(['hold']);
+  });
+
   it('gives back the hold it took the place of, where that is in force still', () => {
     const held = (id: number, untilMs: number): [Vmid, Hold] => {
       const under = { untilMs, reason: 'by hand' };
