@@ -1,6 +1,7 @@
 /** What the journal remembers of one guest beside its ops. Bounded; no clock of its own. */
 import type { Upid, Vmid } from '../reconcile/ids.ts';
 import type { Hold } from '../reconcile/ports.ts';
+import { beganLater, type TaskStart } from '../reconcile/task-order.ts';
 import { isText, type SealedOp } from './op-record.ts';
 import type { LiveGuest } from './records.ts';
 
@@ -23,8 +24,7 @@ export class GuestFacts {
   /** When the oldest of what is remembered was noted, starts apart; wall clock ms. */
   #sinceMs: number | null = null;
   #lastUpid: Upid | null = null;
-  /** When the newest UPID's task began, seconds since 1970. */
-  #lastStartS = 0;
+  #lastStart: TaskStart | null = null;
   /** The newest are last; of more than are kept, the oldest go now and then. */
   #starts: Start[] = [];
 
@@ -50,13 +50,10 @@ export class GuestFacts {
   /** The newest by its own start time: late effects are found in any order. */
   sawUpid(upid: Upid): void {
     if (upid === this.#lastUpid) return;
-    const startS = hexField(upid, START_FIELD);
-    if (startS < this.#lastStartS) return;
-    // In the same second, by the worker's own start in ticks.
-    const tied = startS === this.#lastStartS ? this.#lastUpid : null;
-    if (tied !== null && hexField(upid, PSTART_FIELD) < hexField(tied, PSTART_FIELD)) return;
+    const start = { pstart: hexField(upid, 3), startedS: hexField(upid, 4) };
+    if (this.#lastStart !== null && beganLater(this.#lastStart, start)) return;
     this.#lastUpid = upid;
-    this.#lastStartS = startS;
+    this.#lastStart = start;
   }
 
   /** `at`: of the record that noted it. */
@@ -118,9 +115,6 @@ export class GuestFacts {
 }
 
 /** Of `UPID:node:pid:pstart:starttime:…`; pstart has 8 digits or 9 (PVE-FACTS 16). */
-const PSTART_FIELD = 3;
-const START_FIELD = 4;
-
 function hexField(upid: Upid, field: number): number {
   let begin = 0;
   for (let skipped = 0; skipped < field; skipped++) begin = upid.indexOf(':', begin) + 1;

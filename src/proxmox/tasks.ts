@@ -13,12 +13,13 @@ import type {
   TaskSearchResult,
   TaskStatus,
 } from '../reconcile/ports.ts';
+import { beganLater } from '../reconcile/task-order.ts';
 import { type TaskRow, taskLog, taskRows, taskStatus } from './answers.ts';
 import type { PveApi, Result } from './api.ts';
 import { classifyExit, shorten } from './errors.ts';
 import type { NodeClock } from './node-clock.ts';
 import { readRequest } from './request.ts';
-import { isNewer, readUpid, upidVmid } from './upid.ts';
+import { readUpid, upidVmid } from './upid.ts';
 
 /** The first lines say what was tried, the last ones why it failed. */
 const LOG_LINES_KEPT = 50;
@@ -161,7 +162,7 @@ export class TaskReader {
     const bound = search.newerThan === null ? null : readUpid(search.newerThan);
     const rows = result.value.filter((row) => {
       const fields = readUpid(row.upid);
-      return upidVmid(fields) === vmid && (bound === null || isNewer(fields, bound));
+      return upidVmid(fields) === vmid && (bound === null || beganLater(fields, bound));
     });
     return { kind: 'found', tasks: rows.map((row) => this.#toFound(row)) };
   }

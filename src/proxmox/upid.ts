@@ -3,14 +3,12 @@
  * identity; the fields are read from it here and nowhere else.
  */
 import { parseUpid, parseVmid, type Upid, type Vmid } from '../reconcile/ids.ts';
+import type { TaskStart } from '../reconcile/task-order.ts';
 
-export interface UpidFields {
+/** `pstart` has 8 or 9 hex digits (PVE-FACTS 16). */
+export interface UpidFields extends TaskStart {
   readonly node: string;
   readonly pid: number;
-  /** Process start in clock ticks since boot; with 8 or 9 hex digits (PVE-FACTS 16). */
-  readonly pstart: number;
-  /** Seconds since 1970 on PVE's clock. */
-  readonly startedS: number;
   readonly type: string;
   /** Mostly a vmid; empty for a task of the node. */
   readonly id: string;
@@ -43,11 +41,6 @@ export function formatUpid(fields: UpidFields): Upid | null {
 /** The guest a task is about; null for a task of the node or of something else. */
 export function upidVmid(fields: UpidFields): Vmid | null {
   return parseVmid(fields.id);
-}
-
-/** Order of start: seconds first, then the finer ticks. They do not compare across a reboot. */
-export function isNewer(a: UpidFields, b: UpidFields): boolean {
-  return a.startedS === b.startedS ? a.pstart > b.pstart : a.startedS > b.startedS;
 }
 
 function hex(value: number): string {

@@ -111,7 +111,7 @@ export interface TaskSearch {
   readonly guest: GuestRef;
   /** Agent's wall clock; the adapter adds the offset to PVE's. */
   readonly sinceMs: number;
-  /** Only tasks newer than this one (start time, then pstart). */
+  /** Only tasks that began after this one (task-order.ts). */
   readonly newerThan: Upid | null;
 }
 

@@ -1,7 +1,8 @@
 /** UPIDs, as PVE writes them into answers and task lists. */
 import { isDeepStrictEqual } from 'node:util';
-import { formatUpid, isNewer, readUpid, upidVmid } from '../../../src/proxmox/upid.ts';
+import { formatUpid, readUpid, upidVmid } from '../../../src/proxmox/upid.ts';
 import { parseUpid, parseVmid } from '../../../src/reconcile/ids.ts';
+import { beganLater } from '../../../src/reconcile/task-order.ts';
 import { type FuzzTarget, insist } from '../target.ts';
 
 export const target: FuzzTarget = {
@@ -20,7 +21,7 @@ export const target: FuzzTarget = {
       'its numbers are numbers',
     );
     insist(fields.type !== '' && fields.user !== '', 'it has a type and a user');
-    insist(!isNewer(fields, fields), 'it is not newer than itself');
+    insist(!beganLater(fields, fields), 'it is not newer than itself');
     const vmid = upidVmid(fields);
     insist(vmid === null || parseVmid(vmid) === vmid, 'its guest is a vmid or none');
     const again = formatUpid(fields);

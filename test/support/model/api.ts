@@ -1,7 +1,7 @@
 /** The model node as the core asks for it: `GuestApi` over the wire, with scripted faults. */
 
 import { classifyText } from '../../../src/proxmox/errors.ts';
-import { isNewer, readUpid } from '../../../src/proxmox/upid.ts';
+import { readUpid } from '../../../src/proxmox/upid.ts';
 import { assertNever } from '../../../src/reconcile/errors.ts';
 import type { ActualState, GuestRef, NodeLook } from '../../../src/reconcile/guest.ts';
 import type { Upid } from '../../../src/reconcile/ids.ts';
@@ -19,6 +19,7 @@ import type {
   TaskSearchResult,
   TaskStatus,
 } from '../../../src/reconcile/ports.ts';
+import { beganLater } from '../../../src/reconcile/task-order.ts';
 import { type Fault, Faults, type RequestKind } from './faults.ts';
 import type { ModelGuest } from './guest.ts';
 import type { ModelNode } from './node.ts';
@@ -274,7 +275,7 @@ export class ModelApi implements GuestApi {
     const bound = newerThan === null ? null : readUpid(newerThan);
     return this.node.tasks.all
       .filter((task) => task.vmid === guest.vmid && task.startedAtMs >= sinceMs)
-      .filter((task) => bound === null || isNewer(readUpid(task.upid), bound))
+      .filter((task) => bound === null || beganLater(readUpid(task.upid), bound))
       .map((task) => ({
         upid: task.upid,
         role: ROLES[task.type] ?? 'other',

@@ -73,7 +73,7 @@ export class ModelTasks {
     const upid = formatUpid({
       node: this.#node,
       pid: 4_000 + this.#workers,
-      pstart: Math.floor(this.#clock.elapsedMs / 10) + 100_000 + this.#workers,
+      pstart: Math.floor(this.#clock.elapsedMs / 10) + 100_000_000 + this.#workers,
       startedS: Math.floor(nowMs / 1_000),
       type,
       id: vmid === null ? '' : `${vmid}`,
