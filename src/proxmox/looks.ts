@@ -142,12 +142,10 @@ export class Looks {
     listed: Result<readonly TaskRow[]>,
     lookedAtMs: number,
     signal: AbortSignal,
-  ): Promise<
-    Pick<ActualState, 'tasks' | 'tasksKnown' | 'endedTasks' | 'bulkTasks' | 'replacedMs'>
-  > {
+  ): Promise<Pick<ActualState, 'tasks' | 'tasksKnown' | 'endedTasks' | 'bulkTasks' | 'replaced'>> {
     if (listed.kind === 'failure') {
       const tasksKnown: Completeness = { kind: 'unknown', problem: listed.problem };
-      return { tasks: [], tasksKnown, endedTasks: [], bulkTasks: [], replacedMs: new Map() };
+      return { tasks: [], tasksKnown, endedTasks: [], bulkTasks: [], replaced: new Map() };
     }
     if (listed.value.length > 0) await this.#nodeClock.offsetMs(signal);
     const sinceMs = this.#observedAtMs;
@@ -158,7 +156,7 @@ export class Looks {
       tasksKnown: await this.#access.tasks(signal),
       endedTasks: this.#tasks.toEnded(listed.value),
       bulkTasks: this.#tasks.toBulk(rows, sinceMs),
-      replacedMs: this.#tasks.toReplaced(rows),
+      replaced: this.#tasks.toReplaced(rows),
     };
   }
 

@@ -3,7 +3,7 @@
  */
 import type * as z from 'zod';
 import { assertNever, type Problem } from '../reconcile/errors.ts';
-import type { BulkTask, EndedTask, RunningTask } from '../reconcile/guest.ts';
+import type { BulkTask, EndedTask, Replacement, RunningTask } from '../reconcile/guest.ts';
 import { parseVmid, type Upid, type Vmid } from '../reconcile/ids.ts';
 import type {
   FoundTask,
@@ -215,18 +215,22 @@ export class TaskReader {
     return found;
   }
 
-  /** When the guest under a vmid was last replaced (our clock). */
-  toReplaced(rows: readonly TaskRow[]): ReadonlyMap<Vmid, number> {
-    const replacedMs = new Map<Vmid, number>();
+  /** The last replacement of the guest under a vmid. */
+  toReplaced(rows: readonly TaskRow[]): ReadonlyMap<Vmid, Replacement> {
+    const replaced = new Map<Vmid, Replacement>();
     for (const row of rows) {
       const fields = readUpid(row.upid);
       const vmid = upidVmid(fields);
       const isReplaced = ROLES[fields.type] === 'replaces' && stateOf(row) === 'succeeded';
       if (vmid === null || !isReplaced || row.endtime === undefined) continue;
-      const endedMs = this.#nodeClock.toAgentMs(row.endtime);
-      replacedMs.set(vmid, Math.max(endedMs, replacedMs.get(vmid) ?? endedMs));
+      const other = replaced.get(vmid);
+      if (other !== undefined && beganLater(readUpid(other.upid), fields)) continue;
+      replaced.set(vmid, {
+        upid: row.upid,
+        endedAtMs: this.#nodeClock.toAgentMs(row.endtime),
+      });
     }
-    return replacedMs;
+    return replaced;
   }
 
   #toFound(row: TaskRow): FoundTask {

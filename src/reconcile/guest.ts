@@ -92,6 +92,13 @@ export interface RunningTask {
 /** A task on a guest that is over. */
 export type EndedTask = Pick<RunningTask, 'upid'> & { readonly vmid: Vmid };
 
+/** The task that destroyed a guest, restored it or made it anew. */
+export interface Replacement {
+  readonly upid: Upid;
+  /** On the agent's clock, in whole seconds. */
+  readonly endedAtMs: number;
+}
+
 /** What a list answer is worth: an empty list without privileges is not absence (PVE-FACTS 10). */
 export type Completeness =
   | { readonly kind: 'complete' }
@@ -143,9 +150,6 @@ export interface ActualState {
   readonly nowhere: ReadonlySet<Vmid>;
   /** Wanted ones that complete lists do not have, and that may be there all the same: why. */
   readonly unseen: ReadonlyMap<Vmid, Problem>;
-  /**
-   * When the guest under a vmid was last destroyed, restored or made anew, as far as the task list
-   * reaches back; on the agent's clock, in whole seconds.
-   */
-  readonly replacedMs: ReadonlyMap<Vmid, number>;
+  /** The last time the guest under a vmid was replaced, as far as the task list reaches back. */
+  readonly replaced: ReadonlyMap<Vmid, Replacement>;
 }

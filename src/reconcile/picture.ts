@@ -35,7 +35,7 @@ const NOTHING_SEEN: ActualState = {
   elsewhere: new Map(),
   nowhere: new Set(),
   unseen: new Map(),
-  replacedMs: new Map(),
+  replaced: new Map(),
 };
 
 export interface Picture {

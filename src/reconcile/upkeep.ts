@@ -4,7 +4,7 @@
  * guest was that is another one now.
  */
 import type { DesiredState } from './desired.ts';
-import type { ActualState, BulkTask, Power, RunningTask } from './guest.ts';
+import type { ActualState, BulkTask, Power, Replacement, RunningTask } from './guest.ts';
 import { BULK_STOP_REASON, isBulkHold } from './hold.ts';
 import type { Upid, Vmid } from './ids.ts';
 import type { Hold, Note, OpLedger } from './ports.ts';
@@ -18,6 +18,8 @@ const ENDED_LOOKS_MAX = 3;
  * the moment in which the cluster's file system comes up again.
  */
 const GONE_AFTER_MS = 20_000;
+/** The node's clock and ours, and a look is dated as it begins: by no more than that. */
+const CLOCKS_APART_MS = 5_000;
 /** No time is so long after that. */
 const NOTED_ALREADY = Number.POSITIVE_INFINITY;
 
@@ -42,6 +44,8 @@ export class Upkeep {
   readonly #endedLooks = new Map<Upid, number>();
   /** Since when looks have shown that no node has it; wall clock ms. */
   readonly #nowhereSince = new Map<Vmid, number>();
+  /** Each guest's last replacement that was heeded: what is noted later is the next guest's. */
+  readonly #replaced = new Map<Vmid, Upid>();
   #lateTasks = new Set<Upid>();
   #isFirst = true;
 
@@ -68,7 +72,7 @@ export class Upkeep {
    * looks find it on no node. A guest that has moved, or cannot be seen, is the same when it is back.
    */
   findReplaced(actual: ActualState, ledger: UpkeepLedger): Note[] {
-    const { lookedAtMs, nowhere, replacedMs } = actual;
+    const { lookedAtMs, nowhere, replaced } = actual;
     for (const vmid of this.#nowhereSince.keys()) {
       if (!nowhere.has(vmid)) this.#nowhereSince.delete(vmid);
     }
@@ -78,12 +82,25 @@ export class Upkeep {
       this.#nowhereSince.set(vmid, isGone ? NOTED_ALREADY : sinceMs);
       return isGone && ledger.rememberedSince(vmid) !== null;
     });
-    const replaced = [...replacedMs].filter(([vmid, ms]) => {
+    const others = [...replaced].filter(([vmid, replacement]) => {
+      const isNews = this.#replaced.get(vmid) !== replacement.upid;
+      this.#replaced.set(vmid, replacement.upid);
       const sinceMs = ledger.rememberedSince(vmid);
-      return sinceMs !== null && sinceMs < ms;
+      return isNews && sinceMs !== null && this.#isBefore(sinceMs, replacement, lookedAtMs);
     });
-    const vmids = new Set([...gone, ...replaced.map(([vmid]) => vmid)]);
+    const vmids = new Set([...gone, ...others.map(([vmid]) => vmid)]);
     return [...vmids].flatMap((vmid) => forget(vmid, ledger, lookedAtMs));
+  }
+
+  /**
+   * Whether what is remembered was noted before the replacement. Where either is dated ahead, the clock
+   * was set back since. What an earlier life has noted stays then: nothing is sent on a guess.
+   */
+  #isBefore(sinceMs: number, { endedAtMs }: Replacement, lookedAtMs: number): boolean {
+    const aheadMs = lookedAtMs + CLOCKS_APART_MS;
+    return this.#isFirst
+      ? sinceMs < endedAtMs && endedAtMs <= aheadMs
+      : sinceMs < endedAtMs || sinceMs > aheadMs;
   }
 
   /** The notes to be made after a pass's look, in order. */

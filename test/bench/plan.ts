@@ -125,7 +125,7 @@ function makeWorld(): World {
     elsewhere: new Map(),
     nowhere: new Set(),
     unseen: new Map(),
-    replacedMs: new Map(),
+    replaced: new Map(),
   };
   return { desired: { ...NO_DESIRED_STATE, guests: wanted }, actual, json: JSON.stringify(plain) };
 }

@@ -187,9 +187,9 @@ describe('observe', () => {
     const auditor = nodeFor(pve, 'auditor');
     const state = await auditor.guests.observe({ configs: NOTHING, wanted: NOTHING }, going);
     await auditor.close();
-    expect(new Set(state.replacedMs.keys())).toEqual(new Set([101, 201]));
-    for (const ms of state.replacedMs.values())
-      expect(Math.abs(ms - Date.now())).toBeLessThan(5_000);
+    expect(new Set(state.replaced.keys())).toEqual(new Set([101, 201]));
+    for (const { endedAtMs } of state.replaced.values())
+      expect(Math.abs(endedAtMs - Date.now())).toBeLessThan(5_000);
   });
 
   it('tasks of others are seen with Sys.Audit, and it says when they are not', async () => {

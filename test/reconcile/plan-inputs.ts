@@ -96,7 +96,7 @@ export function actualState(...guests: readonly Guest[]): ActualState {
     elsewhere: new Map(),
     nowhere: new Set(),
     unseen: new Map(),
-    replacedMs: new Map(),
+    replaced: new Map(),
   };
 }
 

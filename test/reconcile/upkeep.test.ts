@@ -1,7 +1,7 @@
 /** What looks make the agent remember, where it depends on what was seen before or is listed first. */
 import { describe, expect, it } from 'vitest';
 import type { DesiredGuest } from '../../src/reconcile/desired.ts';
-import type { BulkTask, RunningTask } from '../../src/reconcile/guest.ts';
+import type { ActualState, BulkTask, RunningTask } from '../../src/reconcile/guest.ts';
 import type { Upid, Vmid } from '../../src/reconcile/ids.ts';
 import type { Hold, Note } from '../../src/reconcile/ports.ts';
 import { Upkeep } from '../../src/reconcile/upkeep.ts';
@@ -185,14 +185,34 @@ describe('a guest that is another one now', () => {
   const [vmid, otherVmid] = [vmidOf(101), vmidOf(102)];
   const known = { ...LEDGER, rememberedSince: (): number | null => NOW_MS };
   const forgotten: Note[] = [{ kind: 'forget_guest', vmid }];
+  const replacedAt = (endedAtMs: number): ActualState['replaced'] =>
+    new Map([[vmid, { upid: upidOf('qmrestore', '101'), endedAtMs }]]);
 
   it.each([
     ['after what is remembered of it', known, 1, forgotten],
     ['before that', known, 0, []],
     ['of which nothing is remembered', LEDGER, 1, []],
   ])('is told by a task that ended %s', (_when, ledger, afterMs, notes) => {
-    const replaced = { ...UP, replacedMs: new Map([[vmid, NOW_MS + afterMs]]) };
+    const replaced = { ...UP, replaced: replacedAt(NOW_MS + afterMs) };
     expect(new Upkeep().findReplaced(replaced, ledger)).toEqual(notes);
+  });
+
+  it.each<[string, boolean, number, number, Note[]]>([
+    ['that it knows from its list is heeded once, whatever the dates', false, -60_000, -9_000, []],
+    ['before facts that are dated ahead replaces them', true, 60_000, -9_000, forgotten],
+    ['dated ahead of a look is one', true, -60_000, 60_000, forgotten],
+  ])('after the first look a replacement %s', (_what, isNews, sinceMs, endedMs, notes) => {
+    const upkeep = new Upkeep();
+    const look = { ...UP, lookedAtMs: NOW_MS, replaced: replacedAt(NOW_MS + endedMs) };
+    upkeep.findReplaced(isNews ? UP : look, LEDGER);
+    upkeep.heed(desiredState(), UP, LEDGER);
+    const ledger = { ...LEDGER, rememberedSince: () => NOW_MS + sinceMs };
+    expect(upkeep.findReplaced(look, ledger)).toEqual(notes);
+  });
+
+  it('is not told by a task dated ahead to a life that does not know since when', () => {
+    const look = { ...UP, lookedAtMs: NOW_MS, replaced: replacedAt(NOW_MS + 60_000) };
+    expect(new Upkeep().findReplaced(look, known)).toEqual([]);
   });
 
   /** As looks find it, each so long after the first; `nowhere` false: there, or not to be seen. */
@@ -275,7 +295,7 @@ describe('a guest that is another one now', () => {
         return [id, { vmid: id, ...one }];
       }),
     );
-    const replaced = { ...UP, replacedMs: new Map([[vmid, NOW_MS + 1]]) };
+    const replaced = { ...UP, replaced: replacedAt(NOW_MS + 1) };
     const notes = new Upkeep().findReplaced(replaced, { ...known, holds: () => holds });
     const kept: Note[] = left === null ? [] : [{ kind: 'hold', hold: { vmid, ...left } }];
     expect(notes).toEqual([...forgotten, ...kept]);

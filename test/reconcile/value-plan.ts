@@ -72,7 +72,7 @@ function actualOf(guest: Guest): ActualState {
     elsewhere: new Map(),
     nowhere: new Set(),
     unseen: new Map(),
-    replacedMs: new Map(),
+    replaced: new Map(),
   };
 }
 

@@ -22,7 +22,7 @@ function look(qemu: Completeness): ActualState {
     elsewhere: new Map(),
     nowhere: new Set(),
     unseen: new Map(),
-    replacedMs: new Map(),
+    replaced: new Map(),
   };
 }
 

@@ -70,7 +70,7 @@ export class SmallNode {
       elsewhere: new Map(),
       nowhere: new Set(),
       unseen: new Map(),
-      replacedMs: new Map(),
+      replaced: new Map(),
     };
   }
 }

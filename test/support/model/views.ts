@@ -11,6 +11,7 @@ import type {
   GuestKind,
   GuestRef,
   NodeLook,
+  Replacement,
   RunningTask,
 } from '../../../src/reconcile/guest.ts';
 import type { Vmid } from '../../../src/reconcile/ids.ts';
@@ -110,7 +111,7 @@ export class NodeViews {
       ),
       nowhere: new Set(nowhere),
       unseen: new Map(unseen.map((vmid) => [vmid, lacksAudit(`/vms/${vmid}`)])),
-      replacedMs: replacedMs(rows),
+      replaced: findReplaced(rows),
     };
   }
 
@@ -222,12 +223,13 @@ export class NodeViews {
   }
 }
 
-function replacedMs(rows: readonly ModelTask[]): ReadonlyMap<Vmid, number> {
-  const replaced = new Map<Vmid, number>();
-  for (const { type, vmid, end } of rows) {
+/** Rows are in the order in which tasks began. */
+function findReplaced(rows: readonly ModelTask[]): ReadonlyMap<Vmid, Replacement> {
+  const replaced = new Map<Vmid, Replacement>();
+  for (const { upid, type, vmid, end } of rows) {
     if (vmid === null || end?.exitStatus !== 'OK' || !/create$|restore$|destroy$/.test(type))
       continue;
-    replaced.set(vmid, Math.floor(end.atMs / 1_000) * 1_000);
+    replaced.set(vmid, { upid, endedAtMs: Math.floor(end.atMs / 1_000) * 1_000 });
   }
   return replaced;
 }
