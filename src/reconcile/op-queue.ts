@@ -18,6 +18,13 @@ export interface OpQueuePorts {
   readonly ended: (end: AttemptEnd) => Promise<void>;
 }
 
+interface Queued {
+  readonly vmid: Vmid;
+  readonly opId: OpId;
+  /** Monotonic; null: an earlier life has taken it in. */
+  readonly takenMs: number | null;
+}
+
 interface Progress {
   readonly cancel: AbortController;
   /** Its lane has taken it up. */
@@ -41,21 +48,25 @@ export class OpQueue {
    * it then: what could not be written never was.
    */
   enqueue(vmid: Vmid, opId: OpId, received: Promise<void>): void {
+    this.#enqueue({ vmid, opId, takenMs: this.#ports.room.clock.monotonicMs() }, received);
+  }
+
+  #enqueue({ vmid, opId, takenMs }: Queued, received: Promise<void>): void {
     const { room, guarded } = this.#ports;
     const progress = this.#progressOf(opId);
     room.lanes.add(vmid, async () => {
       await received;
       const view = room.ledger.findOp(opId);
-      if (view !== null) await guarded(vmid, () => this.#run(view, progress));
+      if (view !== null) await guarded(vmid, () => this.#run(view, takenMs, progress));
       this.#progress.delete(opId);
     });
   }
 
-  async #run(view: OpView, progress: Progress): Promise<void> {
+  async #run(view: OpView, takenMs: number | null, progress: Progress): Promise<void> {
     if (progress.cancel.signal.aborted) return;
     const { room, ended } = this.#ports;
     progress.isAtWork = true;
-    const end = await runOpTurn(view, room);
+    const end = await runOpTurn(view, takenMs, room);
     if (end !== null) await ended(end);
   }
 
@@ -68,7 +79,8 @@ export class OpQueue {
     );
     const [waiting, begun] = [own.filter(isWaiting), own.filter((view) => !isWaiting(view))];
     for (const view of [...begun, ...waiting]) {
-      this.enqueue(view.first.vmid, view.opId, Promise.resolve());
+      const queued = { vmid: view.first.vmid, opId: view.opId, takenMs: null };
+      this.#enqueue(queued, Promise.resolve());
     }
   }
 

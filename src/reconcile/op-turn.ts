@@ -24,7 +24,7 @@ import {
   runParts,
   runRestart,
 } from './restart.ts';
-import { findReplacement } from './same-guest.ts';
+import { findReplacement, type Since } from './same-guest.ts';
 import { isUnchanged } from './settle.ts';
 import { waitShown, withSlot } from './wait.ts';
 import type { Workroom } from './workroom.ts';
@@ -38,21 +38,31 @@ export const CANCELLED: Problem = { code: 'cancelled', message: 'cancelled befor
 
 /** Where an op stands between two steps. */
 interface Standing {
+  /** Its guest was the one it is about then. */
+  readonly since: Since;
   /** How its last attempt ended. */
   readonly last: AttemptEnd | null;
   /** A restart that the agent's last life began, and sent nothing for. */
   readonly unsent: RestartAttempt | null;
 }
 
-/** How the op ended, recorded; null: it stays in flight for the next run of the agent. */
-export async function runOpTurn(view: OpView, room: Workroom): Promise<AttemptEnd | null> {
+/**
+ * How the op ended, recorded; null: it stays in flight for the next run of the agent. `takenMs`:
+ * monotonic, when this life has taken it in; null: an earlier one has.
+ */
+export async function runOpTurn(
+  view: OpView,
+  takenMs: number | null,
+  room: Workroom,
+): Promise<AttemptEnd | null> {
   const op = opFromRecord(view.first);
   const resumed = await resume(view, op, room);
   if (resumed?.kind === 'left') return null;
+  const since = { atMs: view.startedAtMs ?? view.latestAtMs, monotonicMs: takenMs };
   let standing: Standing =
     resumed?.kind === 'unsent'
-      ? { last: null, unsent: resumed.attempt }
-      : { last: resumed, unsent: null };
+      ? { since, last: null, unsent: resumed.attempt }
+      : { since, last: resumed, unsent: null };
   let waiting: Condition | null = null;
   for (;;) {
     const { last, unsent } = standing;
@@ -75,7 +85,7 @@ export async function runOpTurn(view: OpView, room: Workroom): Promise<AttemptEn
     }
     if (step.kind === 'left') return null;
     if (step.kind === 'ended') {
-      standing = { last: step.end, unsent: null };
+      standing = { since, last: step.end, unsent: null };
       waiting = null;
     } else waiting = step.condition;
   }
@@ -115,7 +125,7 @@ type Step =
 
 /** Looks under the lane and a slot, decides again, and runs the attempt if nothing objects. */
 function takeStep(view: OpView, op: Op, standing: Standing, room: Workroom): Promise<Step> {
-  const { last, unsent } = standing;
+  const { since, last, unsent } = standing;
   const objection = findObjection(view, room);
   if (objection !== null) return Promise.resolve({ kind: 'refused', problem: objection });
   return withSlot(op.vmid, room, async () => {
@@ -125,7 +135,7 @@ function takeStep(view: OpView, op: Op, standing: Standing, room: Workroom): Pro
     const request = { guest: guestOf(op), kind, needsConfig, isRetry: last !== null };
     const cleared = await lookForClearance(request, room);
     if (cleared.kind !== 'go') return cleared;
-    const replaced = await findReplacement(op, view.startedAtMs ?? view.latestAtMs, room);
+    const replaced = await findReplacement(op, since, room);
     if (replaced !== null) return replaced;
     const { look } = cleared;
     // It may be another thing by now than it was when the op was accepted.

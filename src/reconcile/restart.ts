@@ -170,6 +170,7 @@ async function awaitClearance(
   room: Workroom,
 ): Promise<Clearance> {
   const sinceMs = room.clock.monotonicMs();
+  const seen = { atMs: attempt.startedAtMs, monotonicMs: attempt.seenSinceMs };
   for (;;) {
     const request = {
       guest: guestOf(attempt.op),
@@ -178,8 +179,7 @@ async function awaitClearance(
       isRetry,
     } as const;
     const look = await lookForClearance(request, room);
-    const replaced =
-      look.kind === 'go' ? await findReplacement(attempt.op, attempt.startedAtMs, room) : null;
+    const replaced = look.kind === 'go' ? await findReplacement(attempt.op, seen, room) : null;
     const cleared = replaced ?? look;
     if (cleared.kind !== 'wait' || !room.isPatient()) return cleared;
     const { condition } = cleared;
