@@ -82,8 +82,7 @@ export async function setUp(options: SetupOptions): Promise<string> {
   const policy = readPolicy(options);
   const needs = [...privilegeNeeds(policy), ...(options.startupOrder ? [STARTUP_ORDER] : [])];
   const [found] = await Promise.all([lookAround(options), requireNode(options)]);
-  const hasTokenFile = !options.isPrintOnly && holdsToken(places.token, options.node);
-  if (!hasTokenFile && !options.isPrintOnly) refuseOthersToken(places);
+  const hasTokenFile = !options.isPrintOnly && requireOwnToken(places.token, options.node);
   const steps = setupSteps({ node: options.node, needs }, found, { hasTokenFile });
   if (!options.isPrintOnly) await makeFolders(places);
   for (const step of steps) await perform(step, options, places);
@@ -130,19 +129,36 @@ function requireRoot(): void {
   });
 }
 
-function holdsToken(file: string, node: string): boolean {
+/** `others`: also where it cannot be read. */
+type TokenHolder = 'nobody' | 'setup' | 'others';
+
+function holderOf(file: string, node: string): TokenHolder {
+  if (!existsSync(file)) return 'nobody';
   try {
-    return readFileSync(file, 'utf8').startsWith(`${SETUP_USER}!${tokenIdOf(node)}=`);
+    const text = readFileSync(file, 'utf8').trim();
+    if (text === '') return 'nobody';
+    return text.startsWith(`${ownToken(node)}=`) ? 'setup' : 'others';
   } catch {
-    return false;
+    return 'others';
   }
 }
 
-/** A token file of the configuration's own choice may hold a secret that is nowhere else. */
-function refuseOthersToken({ folder, token }: Places): void {
-  if (token === join(folder, 'token') || !existsSync(token)) return;
-  throw new ReconcilerError('conflict', `${token} holds another token than that of setup`, {
-    hint: 'move it away, or keep it and grant it what `--print` grants',
+function ownToken(node: string): string {
+  return `${SETUP_USER}!${tokenIdOf(node)}`;
+}
+
+/**
+ * Is there a token of setup's own already? One of somebody else's is refused, wherever it is: PVE
+ * has shown its secret once, and it may be nowhere else.
+ */
+function requireOwnToken(file: string, node: string): boolean {
+  const holder = holderOf(file, node);
+  if (holder !== 'others') return holder === 'setup';
+  const message = `${file} is there, and does not hold ${ownToken(node)}: setup leaves it alone`;
+  throw new ReconcilerError('conflict', message, {
+    hint:
+      'move it away and run setup again; or keep it and go without setup: ' +
+      '`pve-reconciler doctor` says which rights it lacks',
   });
 }
 
@@ -159,7 +175,7 @@ async function perform(step: Step, options: SetupOptions, places: Places): Promi
 async function writeToken(argv: Argv, node: string, file: string): Promise<void> {
   const secret = await addToken(argv);
   const owner = await findAccount();
-  const text = `${SETUP_USER}!${tokenIdOf(node)}=${secret}\n`;
+  const text = `${ownToken(node)}=${secret}\n`;
   // A file that is there may belong to somebody else, or be open to others.
   await rm(file, { force: true });
   await replaceFile(file, text, { mode: 0o600, ...(owner === null ? {} : { owner }) });
@@ -196,8 +212,10 @@ async function writeConfig(options: SetupOptions, places: Places): Promise<void>
   if (trust.why !== null) say(`# ${trust.why}`);
   if (trust.needsCa) {
     say(shellLine(['install', '-m', '0644', caFile, places.ca]));
-    if (!isPrintOnly && clusterCa !== null)
+    if (!isPrintOnly && clusterCa !== null) {
       await replaceFile(places.ca, clusterCa, { mode: 0o644 });
+      await remember(places, places.ca);
+    }
   }
   say(`# ${configFile}:`);
   for (const line of text.trimEnd().split('\n')) say(`#   ${line}`);
@@ -251,9 +269,12 @@ async function removeFiles(
   places: Places,
 ): Promise<void> {
   const written = await readWritten(places.written);
-  const own = join(places.folder, 'token');
-  const isOwn = places.token === own || holdsToken(places.token, node);
-  const doomed = [isOwn ? places.token : own, places.ca];
+  const doomed: string[] = [];
+  for (const file of new Set([places.token, join(places.folder, 'token')])) {
+    const holder = holderOf(file, node);
+    if (holder === 'setup') doomed.push(file);
+    if (holder === 'others') say(`# ${file} is not seen to hold ${ownToken(node)}: it stays`);
+  }
   for (const [file, sum] of Object.entries(written)) {
     const bytes = await readFile(file).catch(() => null);
     if (bytes === null) continue;

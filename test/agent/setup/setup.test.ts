@@ -88,6 +88,9 @@ describe('from a fresh host to one that never had an agent', () => {
   let first: Ended;
   beforeAll(async () => {
     freshHost();
+    mkdirSync(join(dir, 'etc'));
+    // Nobody's secret.
+    writeFileSync(at('token'), '\n');
     first = await setup();
     // A dozen processes: seconds, but on a machine that is busy with other tests.
   }, 60_000);
@@ -197,10 +200,31 @@ describe('what cannot be is refused and said', () => {
     mkdirSync(join(dir, 'elsewhere'));
     writeFileSync(token, 'somebody@pve!else=x', { mode: 0o600 });
     const run = await runProgram('setup', '--config', at('config.yaml'));
-    expect(run.err).toMatch(/^error \[conflict\] .*elsewhere\/token holds another token/);
+    expect(run.err).toMatch(
+      /^error \[conflict\] .*elsewhere\/token is there, and does not hold pve-rec/,
+    );
     const removed = await runProgram('setup', '--remove', '--config', at('config.yaml'));
     expect(removed.exit).toBe(0);
     expect(readFileSync(token, 'utf8')).toBe('somebody@pve!else=x');
+    expect(changes()).toEqual([]);
+  });
+
+  test.each([
+    ['made by hand', 'ops@pve!byhand=11111111-2222-3333-4444-555555555555\n'],
+    ['of another node', `pve-reconciler@pve!agent-pve10=${SECRET}\n`],
+  ])('a token %s, where setup would put its own', async (_whose, token) => {
+    mkdirSync(join(dir, 'etc'));
+    writeFileSync(at('token'), token, { mode: 0o600 });
+    const run = await setup();
+    expect(run.err).toMatch(/^error \[conflict\] .*etc\/token is there, .*\nhint: move it away /);
+    expect(run.exit).toBe(1);
+    const removed = await setup('--remove');
+    expect(removed.out).toContain(
+      'etc/token is not seen to hold pve-reconciler@pve!agent-pve1: it',
+    );
+    expect(removed.exit).toBe(0);
+    expect(readFileSync(at('token'), 'utf8')).toBe(token);
+    expect(readdirSync(join(dir, 'etc'))).toEqual(['token']);
     expect(changes()).toEqual([]);
   });
 
