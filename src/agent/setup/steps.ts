@@ -152,9 +152,9 @@ export function removalSteps(node: string, found: Found): readonly Step[] {
   ];
 }
 
-/** As it may be pasted into a shell. */
+/** As it may be pasted into a shell: an interactive one takes a bare `!` for its history. */
 export function shellLine(argv: Argv): string {
-  return argv.map((word) => (/^[\w@!%+=:,./-]+$/.test(word) ? word : quote(word))).join(' ');
+  return argv.map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : quote(word))).join(' ');
 }
 
 function quote(word: string): string {

@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { expect, test } from 'vitest';
 import { privilegeNeeds } from '../../../src/agent/doctor/privilege-needs.ts';
 import type { AclEntry, Found } from '../../../src/agent/setup/pve-tools.ts';
@@ -54,7 +55,7 @@ test('a policy that needs less takes privileges, an entry and a role away', () =
   expect(linesOf('none', setUp(['agent-pve1']))).toEqual([
     "pveum role modify ReconcilerGuests --privs 'VM.Audit VM.PowerMgmt'",
     `pveum acl delete /sdn/zones --users ${USER} --roles ReconcilerNetwork`,
-    `pveum acl delete /sdn/zones --tokens ${TOKEN} --roles ReconcilerNetwork`,
+    `pveum acl delete /sdn/zones --tokens '${TOKEN}' --roles ReconcilerNetwork`,
     'pveum role delete ReconcilerNetwork',
   ]);
 });
@@ -62,11 +63,20 @@ test('a policy that needs less takes privileges, an entry and a role away', () =
 test("what another node's agent stands on too only grows: one's own token loses its entry", () => {
   const both = setUp(['agent-pve1', 'agent-pve2']);
   expect(linesOf('none', both)).toEqual([
-    `pveum acl delete /sdn/zones --tokens ${TOKEN} --roles ReconcilerNetwork`,
+    `pveum acl delete /sdn/zones --tokens '${TOKEN}' --roles ReconcilerNetwork`,
   ]);
   const roles = new Map(both.roles).set('ReconcilerGuests', new Set(['VM.Audit', 'VM.Console']));
   const [line] = linesOf('none', { ...both, roles });
   expect(line).toBe('pveum role modify ReconcilerGuests --privs VM.PowerMgmt --append 1');
+});
+
+test('its lines come through a shell with a history word by word', () => {
+  const words = [`--tokens=${TOKEN}`, "it's $HOME", 'a  b', '!!', '*', '#x', '~', ''];
+  // What an interactive one has on; that would want the terminal.
+  const history = 'HISTFILE=; set -o history -o histexpand';
+  const input = `${history}\n${shellLine(['printf', '%s\\n', ...words])}\n`;
+  const { stdout } = spawnSync('bash', { input, encoding: 'utf8' });
+  expect(stdout).toBe(`${words.join('\n')}\n`);
 });
 
 test('removal leaves nothing of its own, and all that another agent stands on', () => {
