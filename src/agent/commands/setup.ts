@@ -49,7 +49,7 @@ export async function runSetup(
     return EXIT.ok;
   }
   const document = await setUp(options);
-  if (print) return EXIT.ok;
+  if (print || document === null) return EXIT.ok;
   return adoptInto(context, document);
 }
 

@@ -55,6 +55,8 @@ interface Places {
   readonly token: string;
   readonly ca: string;
   readonly desired: string;
+  /** Are documents read from there? */
+  readonly isRead: boolean;
   /** SHA-256 of what setup wrote, to know on removal what is still as it was. */
   readonly written: string;
 }
@@ -64,17 +66,22 @@ function placesOf({
   configured,
 }: Pick<SetupOptions, 'configFile' | 'configured'>): Places {
   const folder = resolve(dirname(configFile));
+  const desired = join(folder, 'desired.d');
   return {
     folder,
     token: configured?.proxmox.tokenFile ?? join(folder, 'token'),
     ca: join(folder, 'pve-root-ca.pem'),
-    desired: join(folder, 'desired.d'),
+    desired,
+    isRead: configured?.desired.includes(desired) ?? true,
     written: join(folder, '.setup.json'),
   };
 }
 
-/** Resolves with the document to adopt the guests into. */
-export async function setUp(options: SetupOptions): Promise<string> {
+/**
+ * Resolves with the document to adopt the guests into; null where the configuration reads its
+ * documents from elsewhere: those folders are not setup's to write to.
+ */
+export async function setUp(options: SetupOptions): Promise<string | null> {
   const places = placesOf(options);
   if (options.isPrintOnly && !isOnPve()) {
     options.say('# this is no Proxmox VE host (there is no pveum): on one it would run');
@@ -87,7 +94,10 @@ export async function setUp(options: SetupOptions): Promise<string> {
   if (!options.isPrintOnly) await makeFolders(places);
   for (const step of steps) await perform(step, options, places);
   await writeConfig(options, places);
-  return join(places.desired, 'guests.yaml');
+  if (places.isRead) return join(places.desired, 'guests.yaml');
+  options.say(`# no guests are adopted: ${options.configFile} does not name ${places.desired}`);
+  options.say('# `pve-reconciler adopt --all --observe --to FILE` writes them where it is read');
+  return null;
 }
 
 function readPolicy({ configured, node }: SetupOptions): NeedsInput {
@@ -188,10 +198,11 @@ async function findAccount(): Promise<{ readonly uid: number; readonly gid: numb
   return uid === undefined || gid === undefined ? null : { uid: Number(uid), gid: Number(gid) };
 }
 
-async function makeFolders({ folder, token, desired }: Places): Promise<void> {
+async function makeFolders({ folder, token, desired, isRead }: Places): Promise<void> {
   for (const each of [folder, dirname(token)]) {
     await mkdir(each, { recursive: true, mode: 0o755 });
   }
+  if (!isRead) return;
   await mkdir(desired, { recursive: true, mode: 0o755 });
   if (process.geteuid?.() === 0) await chown(desired, 0, 0);
 }

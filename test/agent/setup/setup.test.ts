@@ -187,7 +187,7 @@ describe('what cannot be is refused and said', () => {
     expect(existsSync(join(dir, 'etc'))).toBe(false);
   });
 
-  test('a configuration that is there says for which node and into which file', async () => {
+  test('a configuration that is there says for which node, into which file, and where documents are read', async () => {
     const token = join(dir, 'elsewhere', 'token');
     mkdirSync(join(dir, 'etc'));
     const text = `node: pve2\nproxmox: { token_file: ${token} }\n`;
@@ -207,6 +207,14 @@ describe('what cannot be is refused and said', () => {
     expect(removed.exit).toBe(0);
     expect(readFileSync(token, 'utf8')).toBe('somebody@pve!else=x');
     expect(changes()).toEqual([]);
+    rmSync(token);
+    const done = await runProgram('setup', '--config', at('config.yaml'));
+    expect(done.out).toContain(
+      `config.yaml does not name ${at('desired.d')}\n# \`pve-reconciler adopt `,
+    );
+    expect(done).toMatchObject({ exit: 0, err: '' });
+    expect(readdirSync(join(dir, 'etc'))).toEqual(['config.yaml']);
+    expect(readFileSync(token, 'utf8')).toBe(`pve-reconciler@pve!agent-pve2=${SECRET}\n`);
   });
 
   test.each([
