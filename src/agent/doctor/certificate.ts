@@ -6,7 +6,7 @@ import { X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
 import * as tls from 'node:tls';
 import { counted } from '../terminal/counted.ts';
-import { type Check, type Finding, failure, ok, warning } from './finding.ts';
+import { type Finding, failure, ok, warning } from './finding.ts';
 
 const CONNECT_TIMEOUT_MS = 5_000;
 const DAY_MS = 86_400_000;
@@ -56,8 +56,20 @@ export interface ExpiryInput {
   readonly nowMs: number;
   /** It is pinned: another one will not be trusted, however good. */
   readonly isPinned: boolean;
-  readonly check?: Check;
+  readonly check?: keyof typeof RENEWAL;
 }
+
+/** The node's own can be renewed here, the hub's only by whoever runs it. */
+const RENEWAL = {
+  certificate: {
+    renew: 'renew it: `pvecm updatecerts --force`, or `pvenode acme cert renew`',
+    pin: 'trust the CA instead (`ca_file`), or put the new one in: `pvenode cert info`',
+  },
+  hub: {
+    renew: 'ask whoever runs the hub for a new one',
+    pin: 'ask whoever runs the hub for a new one, and put it into `hub.fingerprint`',
+  },
+} as const;
 
 export function expiryFinding(input: ExpiryInput): Finding {
   const { certificate, what, nowMs, isPinned, check = 'certificate' } = input;
@@ -70,7 +82,7 @@ export function expiryFinding(input: ExpiryInput): Finding {
     return failure(check, {
       message: `${what} is valid from ${began} to ${day}, and not now`,
       means: 'no connection is made with it',
-      fix: 'check the clock (`timedatectl`); then renew it: `pvecm updatecerts --force`',
+      fix: `check the clock (\`timedatectl\`); then ${RENEWAL[check].renew}`,
     });
   }
   if (days >= EXPIRY_WARNING_DAYS) {
@@ -79,11 +91,9 @@ export function expiryFinding(input: ExpiryInput): Finding {
   return warning(check, {
     message: `${what} ends on ${day}, in ${counted(days, 'day')}`,
     means: isPinned
-      ? 'the node will show another one, and the pinned fingerprint will not fit it'
+      ? 'another one will be shown, and the pinned fingerprint will not fit it'
       : 'without a new one no connection is made from then on',
-    fix: isPinned
-      ? 'trust the CA instead (`ca_file`), or put the new one in: `pvenode cert info`'
-      : 'renew it: `pvecm updatecerts --force`, or `pvenode acme cert renew`',
+    fix: RENEWAL[check][isPinned ? 'pin' : 'renew'],
   });
 }
 

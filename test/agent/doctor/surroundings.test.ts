@@ -72,6 +72,9 @@ test.each([
   expect(found.level).toBe(level);
   expect(`${found.message} ${found.means} ${found.fix}`).toMatch(text);
   expect(isComplete(found)).toBe(true);
+  const { fix } = expiryFinding({ certificate, what: 'the hub', nowMs, isPinned, check: 'hub' });
+  expect(fix).toEqual(level === 'ok' ? null : expect.stringContaining('ask whoever runs the hub'));
+  expect(fix ?? '').not.toMatch(/pvecm|pvenode|the CA/);
 });
 
 test.each<[string, NodeLook, Finding['level'], RegExp]>([
