@@ -208,9 +208,15 @@ async function makeFolders({ folder, token, desired, isRead }: Places): Promise<
 }
 
 async function writeConfig(options: SetupOptions, places: Places): Promise<void> {
-  const { configFile, node, url, caFile, say, isPrintOnly } = options;
-  if ((await readFile(configFile, 'utf8').catch(() => null)) !== null) return;
+  const { configFile, configured, node, url, caFile, say, isPrintOnly } = options;
   const clusterCa = await readFile(caFile, 'utf8').catch(() => null);
+  if (configured !== null) {
+    // `--remove` has left the configuration, which was edited, and taken its CA away.
+    const { trust } = configured.proxmox;
+    const isNamed = trust.kind === 'ca_file' && trust.path === places.ca;
+    if (isNamed && !existsSync(places.ca)) await copyCa(options, { places, clusterCa });
+    return;
+  }
   const shown = isPrintOnly ? null : await fetchCertificate(url, null);
   const trust = chooseTrust(shown, { clusterCa, caFile: places.ca, url, node });
   const text = firstConfig({
@@ -221,18 +227,22 @@ async function writeConfig(options: SetupOptions, places: Places): Promise<void>
     trust,
   });
   if (trust.why !== null) say(`# ${trust.why}`);
-  if (trust.needsCa) {
-    say(shellLine(['install', '-m', '0644', caFile, places.ca]));
-    if (!isPrintOnly && clusterCa !== null) {
-      await replaceFile(places.ca, clusterCa, { mode: 0o644 });
-      await remember(places, places.ca);
-    }
-  }
+  if (trust.needsCa) await copyCa(options, { places, clusterCa });
   say(`# ${configFile}:`);
   for (const line of text.trimEnd().split('\n')) say(`#   ${line}`);
   if (isPrintOnly) return;
   await replaceFile(configFile, text, { mode: 0o644 });
   await remember(places, configFile);
+}
+
+async function copyCa(
+  { caFile, say, isPrintOnly }: SetupOptions,
+  { places, clusterCa }: { readonly places: Places; readonly clusterCa: string | null },
+): Promise<void> {
+  say(shellLine(['install', '-m', '0644', caFile, places.ca]));
+  if (isPrintOnly || clusterCa === null) return;
+  await replaceFile(places.ca, clusterCa, { mode: 0o644 });
+  await remember(places, places.ca);
 }
 
 /** What setup wrote, by name and sum. */

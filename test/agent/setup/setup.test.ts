@@ -170,6 +170,20 @@ describe('from a fresh host to one that never had an agent', () => {
       new Set(['config.yaml', 'desired.d']),
     );
   });
+
+  test('what was edited and stayed is enough for setup to make the rest again', async () => {
+    expect(await setup()).toMatchObject({ exit: 0, err: '' });
+    expect(new Set(readdirSync(join(dir, 'etc'), { recursive: true, encoding: 'utf8' }))).toEqual(
+      new Set([
+        '.setup.json',
+        'config.yaml',
+        'desired.d',
+        'desired.d/guests.yaml',
+        'pve-root-ca.pem',
+        'token',
+      ]),
+    );
+  });
 });
 
 describe('what cannot be is refused and said', () => {
@@ -187,7 +201,7 @@ describe('what cannot be is refused and said', () => {
     expect(existsSync(join(dir, 'etc'))).toBe(false);
   });
 
-  test('a configuration that is there says for which node, into which file, and where documents are read', async () => {
+  test('a configuration that is there says for which node and into which file', async () => {
     const token = join(dir, 'elsewhere', 'token');
     mkdirSync(join(dir, 'etc'));
     const text = `node: pve2\nproxmox: { token_file: ${token} }\n`;
@@ -207,14 +221,18 @@ describe('what cannot be is refused and said', () => {
     expect(removed.exit).toBe(0);
     expect(readFileSync(token, 'utf8')).toBe('somebody@pve!else=x');
     expect(changes()).toEqual([]);
-    rmSync(token);
-    const done = await runProgram('setup', '--config', at('config.yaml'));
-    expect(done.out).toContain(
+  });
+
+  test('guests are adopted only where the configuration that is there reads documents', async () => {
+    mkdirSync(join(dir, 'etc'));
+    const text = `proxmox: { token_file: token }\ndesired: [{ file: docs }]\n`;
+    writeFileSync(at('config.yaml'), text);
+    const { exit, out, err } = await setup();
+    expect(out).toContain(
       `config.yaml does not name ${at('desired.d')}\n# \`pve-reconciler adopt `,
     );
-    expect(done).toMatchObject({ exit: 0, err: '' });
-    expect(readdirSync(join(dir, 'etc'))).toEqual(['config.yaml']);
-    expect(readFileSync(token, 'utf8')).toBe(`pve-reconciler@pve!agent-pve2=${SECRET}\n`);
+    expect({ exit, err }).toEqual({ exit: 0, err: '' });
+    expect(readdirSync(join(dir, 'etc')).sort()).toEqual(['config.yaml', 'token']);
   });
 
   test.each([
