@@ -16,6 +16,9 @@ import { CONFIG_PRIVILEGES } from '../../../src/proxmox/values/key-privileges.ts
 import { type Simulator, startSimulator } from '../../simulator/start.ts';
 import { type Ended, runProgram } from '../program.ts';
 
+// A run is a dozen processes: seconds, but on a machine that is busy with other tests.
+vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
+
 const SECRET = '5b1f0c5e-3a7d-4c52-9e1b-0123456789ab';
 const TOKEN = 'pve-reconciler@pve!agent-pve1';
 const GUESTS = ['VM.Audit', 'VM.PowerMgmt', ...CONFIG_PRIVILEGES];
@@ -92,8 +95,7 @@ describe('from a fresh host to one that never had an agent', () => {
     // Nobody's secret.
     writeFileSync(at('token'), '\n');
     first = await setup();
-    // A dozen processes: seconds, but on a machine that is busy with other tests.
-  }, 60_000);
+  });
   afterAll(leaveHost);
 
   test('roles hold exactly what the policy needs, for user and token, on the path it is for', () => {
