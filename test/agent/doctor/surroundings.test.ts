@@ -185,6 +185,7 @@ describe('the journal', () => {
   }
   function flip(name: string): void {
     const bytes = readFileSync(at(name));
+    // Of a digit this makes no other digit: an older number is no damage.
     bytes[0] = (bytes[0] ?? 0) ^ 0x40;
     writeFileSync(at(name), bytes);
   }
