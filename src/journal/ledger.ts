@@ -8,6 +8,7 @@
  * - `restate` then `restore` gives the same ledger, but for what nobody may ask for any more;
  * - its size is bounded: guests, and what op-book.ts keeps of ops.
  */
+import { hasStarted } from '../reconcile/completion.ts';
 import { assertNever } from '../reconcile/errors.ts';
 import type { OpId, Upid, Vmid } from '../reconcile/ids.ts';
 import type { OpRecordDraft } from '../reconcile/op.ts';
@@ -38,7 +39,7 @@ export class Ledger {
     if (record.upid === undefined) return;
     const guest = this.#guest(record.vmid);
     guest.sawUpid(record.upid);
-    if (record.kind === 'start' && record.state === 'succeeded') guest.sawStart(record);
+    if (hasStarted(record)) guest.sawStart(record);
   }
 
   /** A secret that is being written is neither the old one for sure nor the new one. */

@@ -125,6 +125,18 @@ function judgeConfig(params: SetConfigParams, guest: Guest, semantics: ValueSema
   return { kind: 'unseen', saw: `it cannot be seen whether it has ${unseen.sort().join(', ')}` };
 }
 
+/**
+ * A start whose task ended well has happened, also where the guest is off again by the time it is
+ * seen. Not where HA manages it: there the task has only filed a request (PVE-FACTS 32).
+ */
+export function hasStarted(
+  end: Pick<OpRecordDraft, 'kind' | 'state' | 'error' | 'observed'>,
+): boolean {
+  if (end.kind !== 'start') return false;
+  const isOffAgain = end.error?.code === 'not_converged' && end.observed?.ha_state === undefined;
+  return end.state === 'succeeded' || isOffAgain;
+}
+
 /** The value a key has once everything pending has been applied; null: not set. */
 export function effectiveValue(config: GuestConfig, key: string): string | null {
   const pending = config.pending.get(key);

@@ -249,16 +249,18 @@ export class Engine {
 
   async #noteReconciled(end: AttemptEnd): Promise<void> {
     this.#remember(end);
-    if (end.kind === 'failed') return this.#memory.noteFailure(end);
-    const { op } = end.attempt;
-    await this.#memory.noteSuccess(op, this.#passes.wantedOf(op.vmid));
+    const wanted = this.#passes.wantedOf(end.attempt.op.vmid);
+    if (end.kind === 'failed') {
+      this.#memory.noteFailure(end);
+      await this.#memory.noteStart(end, wanted);
+    } else await this.#memory.noteSuccess(end, wanted);
   }
 
   async #noteRecovered(end: AttemptEnd): Promise<void> {
     this.#remember(end);
     this.#memory.noteRecovered(end);
-    const { op } = end.attempt;
-    if (end.kind === 'succeeded') await this.#memory.noteStart(op, this.#passes.wantedOf(op.vmid));
+    // No pass may have read it yet.
+    await this.#memory.noteStart(end, await this.#passes.findWanted(end.attempt.op.vmid));
   }
 
   #remember({ attempt: { op, number }, seen, kind }: AttemptEnd): void {

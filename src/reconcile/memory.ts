@@ -2,6 +2,7 @@
  * What the agent remembers about guests between passes: pauses after failures (in memory), and
  * through the journal holds, starts done, secrets applied.
  */
+import { hasStarted } from './completion.ts';
 import type { AttemptEnd, FailedEnd } from './conclusion.ts';
 import type { DesiredGuest } from './desired.ts';
 import type { Problem } from './errors.ts';
@@ -84,19 +85,24 @@ export class Memory {
   }
 
   /** All of it is appended before this returns: it goes to disk with the end it is called for. */
-  noteSuccess(op: Op, wanted: DesiredGuest | null): Promise<unknown> {
+  noteSuccess(end: AttemptEnd, wanted: DesiredGuest | null): Promise<unknown> {
+    const { op } = end.attempt;
     const secrets =
       op.action.kind === 'set_config' ? this.#secretNotes(op, op.action.params.set) : [];
     return Promise.all([
-      this.noteStart(op, wanted),
+      this.noteStart(end, wanted),
       ...secrets.map((note) => this.#ports.ledger.note(note)),
     ]);
   }
 
-  /** Whoever asked for it, it was the one start. */
-  async noteStart({ action, vmid }: Op, wanted: DesiredGuest | null): Promise<void> {
-    if (action.kind !== 'start' || wanted?.power !== 'initial') return;
-    await this.#ports.ledger.note({ kind: 'initial_done', vmid });
+  /** Whoever asked for it, and whatever the guest has done since: it was the one start. */
+  async noteStart(
+    { attempt: { op }, outcome }: AttemptEnd,
+    wanted: DesiredGuest | null,
+  ): Promise<void> {
+    const isStart = hasStarted({ kind: op.action.kind, ...outcome });
+    if (!isStart || wanted?.power !== 'initial') return;
+    await this.#ports.ledger.note({ kind: 'initial_done', vmid: op.vmid });
   }
 
   #secretNotes({ vmid, guestKind }: Op, set: Readonly<Record<string, string>>): Note[] {

@@ -4,6 +4,7 @@ import {
   compareBoots,
   decideOutcome,
   type Evidence,
+  hasStarted,
   judgeFulfilment,
 } from '../../src/reconcile/completion.ts';
 import type { Guest } from '../../src/reconcile/guest.ts';
@@ -122,6 +123,30 @@ const config = (set: Record<string, string>, ...remove: string[]): Action => {
 const seen = (...args: Parameters<typeof guestConfig>): Partial<Guest> => {
   return { config: { kind: 'known', config: guestConfig(...args) } };
 };
+
+describe('a start that PVE has reported', () => {
+  const wanted = { action: START, before: BEFORE };
+  const stopped = { power: 'stopped' } as const;
+  it.each<[string, Evidence, Partial<Guest>, boolean]>([
+    ['as done, on a guest that runs', OK, UP, true],
+    ['as done, on a guest that is off again', OK, stopped, true],
+    ['as done with warnings, on a guest that is off again', WARNINGS, stopped, true],
+    [
+      'as filed with HA, which has not started it',
+      OK,
+      { ...stopped, ...managed('stopped') },
+      false,
+    ],
+    ['as failed', ERROR, stopped, false],
+    ['as nothing: its worker died', DIED, stopped, false],
+    ['as nothing: no answer came', NOTHING, stopped, false],
+  ])('%s', (_told, evidence, fields, expected) => {
+    const guest = seenGuest(fields);
+    const fulfilment = judgeFulfilment(wanted, guest, plainSemantics);
+    const outcome = decideOutcome(wanted, evidence, { guest, fulfilment });
+    expect(hasStarted({ kind: 'start', ...outcome })).toBe(expected);
+  });
+});
 
 describe('whether a boot is the one that was there before', () => {
   const before: Before = { power: 'running', booted_at_ms: NOW_MS, pid: 700, last_upid: null };
