@@ -76,6 +76,8 @@ export interface Observed {
   readonly digest?: string;
   /** Keys PVE left pending: they need a restart. */
   readonly pending?: readonly string[];
+  /** No answer came and no task was found, where no error says so: it may have begun after its end. */
+  readonly unanswered?: true;
   /** Why it counts as it does, where the task alone does not say. */
   readonly note?: string;
   /** PVE's own warning lines of a task that ended with WARNINGS. */

@@ -84,6 +84,20 @@ export async function settleUnanswered(
 
 /** Ends the attempt as what was found of it; nothing found in the whole window: `interrupted`. */
 export async function settle(unanswered: Unanswered, room: Workroom): Promise<SentEnd> {
+  const end = await findEnd(unanswered, room);
+  return end.outcome.upid === undefined ? markUnanswered(end) : end;
+}
+
+/** What may still begin has to be known to a later life, too: `interrupted` says it by itself. */
+function markUnanswered(end: SentEnd): SentEnd {
+  if (end.kind === 'failed' && end.outcome.error.code === 'interrupted') return end;
+  const observed = { ...end.outcome.observed, unanswered: true } as const;
+  return end.kind === 'succeeded'
+    ? { ...end, outcome: { ...end.outcome, observed } }
+    : { ...end, outcome: { ...end.outcome, observed } };
+}
+
+async function findEnd(unanswered: Unanswered, room: Workroom): Promise<SentEnd> {
   // From here on by the monotonic clock: a step of the wall clock must not cut the window short.
   const elapsedMs = Math.max(0, room.clock.now() - unanswered.startedAtMs);
   const attempt = {

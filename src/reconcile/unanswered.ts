@@ -11,9 +11,10 @@ export const UNANSWERED_WINDOW_MS = 40_000;
  * By the op's latest record: a power action may have been sent, and neither a task of it is known
  * nor a refusal. A write is not among them: PVE refuses it once its digest is stale.
  */
-export function isUnanswered({ kind, state, upid, error }: OpRecordDraft): boolean {
+export function isUnanswered({ kind, state, upid, error, observed }: OpRecordDraft): boolean {
   if ((kind !== 'start' && kind !== 'stop') || upid !== undefined) return false;
-  return state === 'started' || (state === 'failed' && error?.code === 'interrupted');
+  const hasEndedSo = error?.code === 'interrupted' || observed?.unanswered === true;
+  return state === 'started' || hasEndedSo;
 }
 
 /** Both have asked the same of one guest: a task that shows up may be either's. */

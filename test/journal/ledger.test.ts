@@ -300,6 +300,7 @@ describe('an op that ended without an answer', () => {
   const [begun] = opStory(500, { guest: 102 });
   if (!begun) throw new TypeError('stories have records');
   const error = { code: 'interrupted', message: 'no answer and no task' } as const;
+  const done: OpRecordDraft = { ...begun, state: 'succeeded', observed: { unanswered: true } };
   const unanswered: OpRecordDraft[] = [begun, { ...begun, state: 'failed', error }];
 
   /** Forty other ops, and a new segment, after `minutes`. */
@@ -322,6 +323,7 @@ describe('an op that ended without an answer', () => {
   test.each<[string, OpRecordDraft[], number, number[]]>([
     ['stays while its request may still begin', unanswered, 0, [500]],
     ['is forgotten like others after that', unanswered, 2, []],
+    ['stays also where it has ended as done', [begun, done], 0, [500]],
     [
       'keeps its twin, whose task may be its own',
       [...unanswered, ...opStory(501, { guest: 102 })],
