@@ -16,8 +16,11 @@ export type Evidence =
   | { readonly kind: 'task'; readonly upid: Upid; readonly end: TaskEnd }
   | { readonly kind: 'applied' }
   | { readonly kind: 'refused'; readonly problem: Problem }
-  /** No task of ours was found and no answer came. */
-  | { readonly kind: 'nothing'; readonly problem: Problem };
+  /**
+   * No task of ours was found and no answer came. `wasSo`: it has been seen to be as asked since, or
+   * a task shows it, whoever did it.
+   */
+  | { readonly kind: 'nothing'; readonly problem: Problem; readonly wasSo: boolean };
 
 type Told = Pick<OpRecordDraft, 'exit_status' | 'observed'>;
 
@@ -41,9 +44,12 @@ export interface Wanted {
 /**
  * - `unseen`: all that can be seen is as wanted; of a key that PVE never gives back (`cipassword`)
  *   only its own word tells.
+ * - `rebooted`: what was to be stopped runs, in another process: stopped and started again since, or
+ *   moved to another node live and back, without having been down.
  */
 export type Fulfilment =
-  | { readonly kind: 'yes'; readonly note?: string }
+  | { readonly kind: 'yes' }
+  | { readonly kind: 'rebooted'; readonly saw: string }
   | { readonly kind: 'unseen'; readonly saw: string }
   | { readonly kind: 'no'; readonly saw: string };
 
@@ -59,7 +65,7 @@ export function judgeFulfilment(
       return judgePower(guest, 'running', 'started');
     case 'stop':
       if (guest.power === 'running' && compareBoots(guest, before) === 'later') {
-        return { kind: 'yes', note: 'it was stopped, and has been started again since' };
+        return { kind: 'rebooted', saw: 'the guest runs, in another process than before' };
       }
       return judgePower(guest, 'stopped', 'stopped');
     case 'restart':
@@ -150,8 +156,12 @@ export function decideOutcome(wanted: Wanted, evidence: Evidence, seen: Seen): O
   const base = exit === undefined ? {} : { exit_status: exit };
   const observed = { ...observe(wanted, seen.guest), ...taskLines(evidence) };
   const { fulfilment } = seen;
-  if (fulfilment.kind === 'yes' || (fulfilment.kind === 'unseen' && isVouchedFor(evidence))) {
-    const own = fulfilment.kind === 'yes' ? fulfilment.note : undefined;
+  const lack = findLack(fulfilment, evidence);
+  if (lack === null) {
+    const own =
+      fulfilment.kind === 'rebooted'
+        ? 'it was stopped, and has been started again since'
+        : undefined;
     const note = [own, contradiction(evidence)].filter((text) => text !== undefined);
     return {
       ...base,
@@ -159,7 +169,23 @@ export function decideOutcome(wanted: Wanted, evidence: Evidence, seen: Seen): O
       observed: { ...observed, ...(note.length === 0 ? {} : { note: note.join('; ') }) },
     };
   }
-  return { ...base, state: 'failed', observed, error: failure(evidence, fulfilment.saw) };
+  return { ...base, state: 'failed', observed, error: failure(evidence, lack) };
+}
+
+/** What is not so, or not shown to be; null: it is done. */
+function findLack(fulfilment: Fulfilment, evidence: Evidence): string | null {
+  switch (fulfilment.kind) {
+    case 'yes':
+      return null;
+    case 'no':
+      return fulfilment.saw;
+    case 'unseen':
+      return isVouchedFor(evidence) ? null : fulfilment.saw;
+    case 'rebooted':
+      return evidence.kind === 'nothing' && !evidence.wasSo ? fulfilment.saw : null;
+    default:
+      return assertNever(fulfilment);
+  }
 }
 
 /** PVE has said that it did what it was asked for. */

@@ -194,7 +194,7 @@ async function seeGuest(attempt: Attempt, evidence: Evidence, room: Workroom): P
     if (look.kind === 'gone') return look;
     const { guest } = look;
     const fulfilment = judgeFulfilment(wantedOf(attempt), guest, room.semantics);
-    if (fulfilment.kind === 'yes') return seen(guest, fulfilment);
+    if (fulfilment.kind !== 'no') return seen(guest, fulfilment);
     const isMaybeHa = guest.ha.kind === 'not_read' && isHaRequestUnderWay(op, evidence);
     if (isMaybeHa && !isDetailed) {
       // Only its own status says whether HA has taken the guest over meanwhile.

@@ -24,8 +24,9 @@ import {
   runParts,
   runRestart,
 } from './restart.ts';
-import { findReplacement, type Since } from './same-guest.ts';
+import { earliest, findReplacement, type Since } from './same-guest.ts';
 import { isUnchanged } from './settle.ts';
+import { findStartSince } from './started-since.ts';
 import { waitShown, withSlot } from './wait.ts';
 import type { Workroom } from './workroom.ts';
 
@@ -135,9 +136,16 @@ function takeStep(view: OpView, op: Op, standing: Standing, room: Workroom): Pro
     const request = { guest: guestOf(op), kind, needsConfig, isRetry: last !== null };
     const cleared = await lookForClearance(request, room);
     if (cleared.kind !== 'go') return cleared;
+    const { look } = cleared;
     const replaced = await findReplacement(op, since, room);
     if (replaced !== null) return replaced;
-    const { look } = cleared;
+    const unsure = unsureOf(standing);
+    if (unsure !== null && kind === 'start') {
+      const newerThan = unsure.before.last_upid;
+      const sinceMs = earliest(since, room.clock);
+      const started = await findStartSince(op, look.guest, { sinceMs, newerThan }, room);
+      if (started !== null) return started;
+    }
     // It may be another thing by now than it was when the op was accepted.
     const wanted = await room.findWanted(op.vmid);
     const asked = { action, holdMs: view.first.hold_ms };
@@ -221,9 +229,14 @@ function findRefusal(
   return null;
 }
 
+/** An attempt of which nobody knows whether it had an effect. */
+function unsureOf({ last, unsent }: Standing): Attempt | null {
+  return last?.kind === 'failed' && last.retry === 'if_unchanged' ? last.attempt : unsent;
+}
+
 /** What the op was promised, or what its attempt was about, is no longer there. */
-function findChange({ first }: OpView, { last, unsent }: Standing, guest: Guest): Problem | null {
-  const unsure = last?.kind === 'failed' && last.retry === 'if_unchanged' ? last.attempt : unsent;
+function findChange({ first }: OpView, standing: Standing, guest: Guest): Problem | null {
+  const unsure = unsureOf(standing);
   if (unsure !== null && !isUnchanged(guest, unsure.before)) {
     return { code: 'conflict', message: 'the guest has changed since' };
   }

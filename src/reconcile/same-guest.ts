@@ -47,7 +47,7 @@ export async function findReplacement(
  * On the clock as it goes now, which tasks are dated by: it may have been set back meanwhile. Rather
  * too early than too late, and from the beginning where nobody knows how long ago it was.
  */
-function earliest({ atMs, monotonicMs }: Since, clock: Clock): number {
+export function earliest({ atMs, monotonicMs }: Since, clock: Clock): number {
   const nowMs = clock.now();
   if (monotonicMs === null) return atMs > nowMs ? 0 : atMs;
   return Math.min(atMs, nowMs - (clock.monotonicMs() - monotonicMs));

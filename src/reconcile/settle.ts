@@ -40,6 +40,17 @@ const ROLES: Readonly<Record<OpKind, TaskRole>> = {
   set_config: 'set_config',
 };
 
+/**
+ * Tasks that show it to have been so, whoever's. A start does not show a stop: where a guest is moved to
+ * live, its process is started with such a task, too. And of a write there may be none.
+ */
+const SHOWN_BY: Readonly<Record<OpKind, readonly TaskRole[]>> = {
+  start: ['start'],
+  stop: ['stop', 'restart'],
+  restart: ['restart'],
+  set_config: [],
+};
+
 export interface Unanswered extends Attempt {
   /** Wall clock of its `started` record. */
   readonly startedAtMs: number;
@@ -63,7 +74,7 @@ const CHANGED_SINCE: Problem = {
 interface Watched extends Unanswered {
   /** Monotonic end of the window. */
   readonly endMs: number;
-  /** What was asked for has been seen to be so, whoever did it. */
+  /** What was asked for has been seen to be so, or a task shows it, whoever did it. */
   wasSo: boolean;
 }
 
@@ -111,7 +122,8 @@ async function findEnd(unanswered: Unanswered, room: Workroom): Promise<SentEnd>
       const fate = findFate(attempt, tasks);
       const ended =
         fate === undefined
-          ? ((await settleByTasks(attempt, tasks, room)) ?? (await settleByLook(attempt, room)))
+          ? ((await settleByTasks(attempt, tasks, room)) ??
+            (await settleByLook(attempt, tasks, room)))
           : await settleByFate(attempt, { fate, tasks }, room);
       if (ended !== null) return ended;
     }
@@ -143,9 +155,17 @@ function findFate(
   { startedAtMs: sentAtMs }: Unanswered,
   tasks: readonly FoundTask[],
 ): FoundTask | undefined {
+  return findDone(['replaces', 'reverts'], tasks, sentAtMs);
+}
+
+/** The first of them that has done such a thing since then (wall clock), whoever's it is. */
+export function findDone(
+  roles: readonly TaskRole[],
+  tasks: readonly FoundTask[],
+  sinceMs: number,
+): FoundTask | undefined {
   return tasks.find(({ role, state, startedAtMs }) => {
-    const isSince = startedAtMs >= sentAtMs - TASK_DATE_MS;
-    return (role === 'replaces' || role === 'reverts') && state === 'succeeded' && isSince;
+    return roles.includes(role) && state === 'succeeded' && startedAtMs >= sinceMs - TASK_DATE_MS;
   });
 }
 
@@ -176,7 +196,8 @@ async function settleByTasks(
   await awaitOwn(attempt, ours, room);
   const list = ours.map(({ upid }) => upid).join(', ');
   const message = `several tasks could be this op's (${list}); none is adopted`;
-  return conclude(attempt, { kind: 'nothing', problem: { code: 'interrupted', message } }, room);
+  const problem: Problem = { code: 'interrupted', message };
+  return conclude(attempt, { kind: 'nothing', problem, wasSo: true }, room);
 }
 
 /** Whatever became of the op: the lane is not given on while a task of ours works on the guest. */
@@ -192,26 +213,34 @@ async function awaitOwn(
   }
 }
 
-async function settleByLook(attempt: Watched, room: Workroom): Promise<SentEnd | null> {
-  const look = await lookUntilKnown(attempt.op, false, room);
+async function settleByLook(
+  attempt: Watched,
+  tasks: readonly FoundTask[],
+  room: Workroom,
+): Promise<SentEnd | null> {
+  const { kind } = attempt.op.action;
+  const isShown = findDone(SHOWN_BY[kind], tasks, attempt.startedAtMs) !== undefined;
+  const look = await lookUntilKnown(attempt.op, isShown, room);
   if (look.kind === 'gone') return endGone(attempt, look.node);
   const { guest } = look;
   const fulfilment = judgeFulfilment(wantedOf(attempt), guest, room.semantics);
-  if (fulfilment.kind === 'yes') attempt.wasSo = true;
+  // Of a guest that HA manages a task proves nothing (PVE-FACTS 32).
+  if (fulfilment.kind === 'yes' || (isShown && guest.ha.kind !== 'managed')) attempt.wasSo = true;
   // What has not shown up may still begin, also where somebody else has done meanwhile what it was
   // for, or it was so before: it would meet whatever the lane does next. A power action shows as a
   // task; a write goes with the digest it was computed from, and is refused once that has changed.
   const isDone =
     fulfilment.kind === 'yes' &&
-    attempt.op.action.kind === 'set_config' &&
+    kind === 'set_config' &&
     configOf(guest).digest !== attempt.before.digest;
   if (!isDone && room.clock.monotonicMs() < attempt.endMs) return null;
   const message = `no answer and no task: ${attempt.problem.message}`;
   const problem: Problem = { code: 'interrupted', message };
-  const end = await conclude(attempt, { kind: 'nothing', problem }, room);
+  const { wasSo } = attempt;
+  const end = await conclude(attempt, { kind: 'nothing', problem, wasSo }, room);
   if (end.kind === 'succeeded') return end;
   // Not to be sent again: what is there now is somebody's will, and not what was there before.
-  if (attempt.wasSo) return endFailed(attempt, CHANGED_SINCE, end.seen);
+  if (wasSo) return endFailed(attempt, CHANGED_SINCE, end.seen);
   return { ...end, retry: isUnchanged(end.seen, attempt.before) ? 'if_unchanged' : 'no' };
 }
 

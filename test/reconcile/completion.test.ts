@@ -38,7 +38,7 @@ const REFUSED: Evidence = {
   kind: 'refused',
   problem: { code: 'conflict', message: 'already running' },
 };
-const NOTHING: Evidence = { kind: 'nothing', problem: lost };
+const NOTHING: Evidence = { kind: 'nothing', problem: lost, wasSo: false };
 
 interface Case {
   readonly told: string;
@@ -213,7 +213,6 @@ describe('a guest is as the op wants it', () => {
       guest: { ...UP, bootedAtMs: NOW_MS - 88_000 },
       is: false,
     },
-    { name: 'stopped, and it has booted since', action: STOP, guest: UP, is: true },
     {
       name: 'configured, and it is so',
       action: config({ cores: '4' }),
@@ -268,6 +267,18 @@ describe('a guest is as the op wants it', () => {
   it.each(cases)('$name: $is', ({ action, guest, is }) => {
     const found = judgeFulfilment({ action, before }, seenGuest(guest), plainSemantics);
     expect(found.kind).toBe(is ? 'yes' : 'no');
+  });
+
+  const SHOWN: Evidence = { ...NOTHING, wasSo: true };
+  it.each<[string, Evidence, string]>([
+    ['the stop is reported as done', OK, 'succeeded'],
+    ['it was seen to be down', SHOWN, 'succeeded'],
+    ['no task: it may have been moved live and back', NOTHING, 'failed'],
+  ])('stopped, and it runs in another process; %s', (_name, evidence, state) => {
+    const wanted = { action: STOP, before };
+    const guest = seenGuest(UP);
+    const fulfilment = judgeFulfilment(wanted, guest, plainSemantics);
+    expect(decideOutcome(wanted, evidence, { guest, fulfilment }).state).toBe(state);
   });
 
   it.each([

@@ -211,6 +211,7 @@ const NODE_ACTIONS: Readonly<Record<string, NodeAction>> = {
     node.stop(node.guest(Number(id)), { mode: 'stop', timeout_s: 60, force: false }, 'root@pam'),
   poweroff: ([id], { node }) => node.guest(Number(id)).powerOff(),
   write: ([id, key = '', ...value], { node }) => node.guest(Number(id)).write(key, value.join(' ')),
+  'moves-live-and-back': ([id], { node }) => node.moveLiveAndBack(node.guest(Number(id))),
   migrate: ([id, to = '', time = ''], { node }) =>
     node.migrate(node.guest(Number(id)), to, readTime(time)),
   replace: ([id, type = ''], { node }) => node.replace(node.guest(Number(id)), type),

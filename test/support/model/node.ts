@@ -130,6 +130,12 @@ export class ModelNode {
     });
   }
 
+  /** It has not been down for a moment, and runs in another process than before. */
+  moveLiveAndBack(guest: ModelGuest): void {
+    guest.pid = guest.vmid * 1_000 + 999;
+    guest.bootedAtMs = this.clock.elapsedMs;
+  }
+
   /** The guest is another one from now on: rolled back, restored, made anew. */
   replace(guest: ModelGuest, type: string): ModelTask {
     return this.tasks.spawn(type, guest.vmid, STRANGER, async () => {
