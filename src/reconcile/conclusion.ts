@@ -134,13 +134,15 @@ function retryOf({ code }: Problem): Retry {
 }
 
 /** An attempt that had ended before the agent's last start, as its record tells. */
-export function endOfRecord(attempt: Attempt, { state, error }: OpRecord): AttemptEnd {
+export function endOfRecord(attempt: Attempt, { state, error, observed }: OpRecord): AttemptEnd {
   if (state === 'succeeded') {
     return { kind: 'succeeded', attempt, outcome: { state }, seen: 'not_looked' };
   }
   const problem = error ?? { code: 'internal_error', message: 'it failed without a reason' };
   const retry = problem.code === 'interrupted' ? 'if_unchanged' : retryOf(problem);
-  return { ...endFailed(attempt, problem), retry };
+  const end = endFailed(attempt, problem);
+  const saw = observed === undefined ? {} : { observed };
+  return { ...end, outcome: { ...end.outcome, ...saw }, retry };
 }
 
 export function endFailed(

@@ -4,9 +4,11 @@
  * (PVE-FACTS 14).
  *
  * It is settled from its children alone: succeeded only if this attempt's stop and start both
- * did. Stopped but not started again is tried again as a start, and reported as what it is.
+ * did. Stopped but not started again is tried again as a start, and reported as what it is. What has
+ * been started since the stop, by whomever, and is off again is not: that is somebody's will.
  */
 import { type LaneLook, runAttempt } from './attempt.ts';
+import { hasStarted } from './completion.ts';
 import {
   type Attempt,
   type AttemptEnd,
@@ -19,12 +21,14 @@ import {
 import { latestAttempt, resumeAttempt } from './cut-off.ts';
 import type { Problem } from './errors.ts';
 import { waitForGuard } from './guard-wait.ts';
+import type { Guest } from './guest.ts';
 import { makeOpId, type OpId } from './ids.ts';
 import { type Clearance, lookForClearance, problemOfCondition } from './lane-look.ts';
 import { isTerminal, type RestartAction, type SentAction } from './op.ts';
 import { describeBefore, guestOf, type Op, opFromRecord, recordBase } from './op-shape.ts';
 import type { OpView } from './ports.ts';
 import { findReplacement } from './same-guest.ts';
+import { findStartSince } from './started-since.ts';
 import { waitShown } from './wait.ts';
 import type { Workroom } from './workroom.ts';
 
@@ -129,6 +133,10 @@ async function startAgain(
   const number = (failed?.attempt.number ?? 0) + 1;
   if (failed !== null) {
     const { error } = failed.outcome;
+    if (hasStarted({ kind: 'start', ...failed.outcome })) {
+      const { code } = error;
+      return endFailed(attempt, { code, message: 'started, and stopped again since' }, failed.seen);
+    }
     const isOver = number > RESTART_STARTS_MAX || error.code === 'conflict';
     if (isOver) return failStart(attempt, error, failed.seen);
     const message = `stopped, the start failed (${error.message}); it is tried again`;
@@ -171,7 +179,8 @@ async function awaitClearance(
 ): Promise<Clearance> {
   const sinceMs = room.clock.monotonicMs();
   const seen = { atMs: attempt.startedAtMs, monotonicMs: attempt.seenSinceMs };
-  for (;;) {
+  // Right after our stop nobody has started it and stopped it again.
+  for (let isRightAfter = attempt.hasSlot && !isRetry; ; isRightAfter = false) {
     const request = {
       guest: guestOf(attempt.op),
       needsConfig: false,
@@ -179,8 +188,11 @@ async function awaitClearance(
       isRetry,
     } as const;
     const look = await lookForClearance(request, room);
-    const replaced = look.kind === 'go' ? await findReplacement(attempt.op, seen, room) : null;
-    const cleared = replaced ?? look;
+    const mayGo = look.kind === 'go';
+    const replaced = mayGo ? await findReplacement(attempt.op, seen, room) : null;
+    const started =
+      mayGo && !isRightAfter ? await findOthersStart(attempt, look.look.guest, room) : null;
+    const cleared = replaced ?? started ?? look;
     if (cleared.kind !== 'wait' || !room.isPatient()) return cleared;
     const { condition } = cleared;
     const leftMs = (): number => sinceMs + RESTART_START_WAIT_MS - room.clock.monotonicMs();
@@ -189,6 +201,17 @@ async function awaitClearance(
     const wait = { op: attempt.op, kind: 'start', condition, leftMs, prefix } as const;
     await atRest(attempt, room, () => waitForGuard(wait, room));
   }
+}
+
+/** Why it is not started any more: it has been, since our stop. */
+async function findOthersStart(
+  { op, startedAtMs }: RestartAttempt,
+  guest: Guest,
+  room: Workroom,
+): Promise<Exclude<Clearance, { kind: 'go' }> | null> {
+  const stop = room.ledger.childrenOf(op.opId).findLast(({ latest }) => latest.kind === 'stop');
+  const sinceMs = stop?.startedAtMs ?? startedAtMs;
+  return findStartSince(op, guest, { sinceMs, newerThan: stop?.latest.upid ?? null }, room);
 }
 
 /** Somebody's backup may take minutes: other guests' ops go on meanwhile. */
