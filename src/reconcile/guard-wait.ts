@@ -5,7 +5,7 @@
  */
 import type { Clock } from './clock.ts';
 import { LIST_MAX_AGE_MS } from './conclusion.ts';
-import { guardSafety } from './guards.ts';
+import { guardHalfWay, guardSafety } from './guards.ts';
 import { withHa } from './guest.ts';
 import type { OpKind } from './op.ts';
 import { guestOf, type Op } from './op-shape.ts';
@@ -27,6 +27,8 @@ export interface GuardWait {
   readonly condition: Condition;
   /** How long it may still wait; 0: it is over. */
   readonly leftMs: () => number;
+  /** The guest is down by a restart's own hand. */
+  readonly isHalfWay?: boolean;
   /** Before what it says. */
   readonly prefix?: string;
 }
@@ -58,7 +60,10 @@ function pauseMs(sinceMs: number, untilMs: number, clock: Clock): number {
 }
 
 /** What the lists show in its way; null: nothing that would pass by itself. */
-async function glance({ op, kind }: GuardWait, room: Workroom): Promise<Condition | null> {
+async function glance(
+  { op, kind, isHalfWay = false }: GuardWait,
+  room: Workroom,
+): Promise<Condition | null> {
   const sinceMs = room.clock.monotonicMs() - LIST_MAX_AGE_MS;
   const ref = guestOf(op);
   const look = { guest: ref, sinceMs, tasksSinceMs: sinceMs, config: false, details: false };
@@ -68,6 +73,7 @@ async function glance({ op, kind }: GuardWait, room: Workroom): Promise<Conditio
   const around = await room.surroundings(found, 'for_an_action');
   const guest = withHa(found.guest, around.node);
   const memory = { unsettled: room.unsettled.of(op.vmid) };
-  const verdict = guardSafety({ ...around, memory, guest, actions: [kind] });
+  const guard = isHalfWay ? guardHalfWay : guardSafety;
+  const verdict = guard({ ...around, memory, guest, actions: [kind] });
   return verdict.kind === 'wait' ? verdict.condition : null;
 }

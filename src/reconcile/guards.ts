@@ -29,6 +29,9 @@ const HA_TRANSITIONS = new Set([
 /** It goes to another node, or comes from one. Every other state takes a person. */
 const HA_MOVING = new Set(['migrate', 'relocate']);
 
+/** What ends without anybody seeing to the guest itself. */
+const HA_PASSES: ReadonlySet<ConditionCode> = new Set(['ha_unavailable', 'ha_transition']);
+
 /** What the agent remembers about a guest. */
 export interface GuestMemory {
   readonly hold: Hold | null;
@@ -86,6 +89,16 @@ const NOT_HELD: readonly Condition[] = [];
 /** What keeps anybody's op from the guest right now. */
 export function guardSafety(input: GuardInput): Verdict {
   return firstObjection(SAFETY, input);
+}
+
+/**
+ * The same for a guest that is down half-way through a restart: HA that is disarmed, or moves the
+ * guest, is waited for like a lock.
+ */
+export function guardHalfWay(input: GuardInput): Verdict {
+  const verdict = guardSafety(input);
+  if (verdict.kind !== 'never' || !HA_PASSES.has(verdict.condition.code)) return verdict;
+  return { kind: 'wait', condition: verdict.condition };
 }
 
 /** What keeps reconciling from the guest: holds first, then all that is unsafe. */

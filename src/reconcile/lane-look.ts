@@ -5,7 +5,7 @@
 import type { LaneLook } from './attempt.ts';
 import { goneProblem } from './conclusion.ts';
 import { ERROR_CODES, type Problem } from './errors.ts';
-import { guardSafety } from './guards.ts';
+import { guardHalfWay, guardSafety } from './guards.ts';
 import type { GuestRef } from './guest.ts';
 import type { OpKind } from './op.ts';
 import type { Condition } from './plan.ts';
@@ -25,10 +25,12 @@ export async function lookForClearance(
     readonly needsConfig: boolean;
     /** A try before has failed: what was seen then explains nothing. */
     readonly isRetry: boolean;
+    /** The guest is down by a restart's own hand. */
+    readonly isHalfWay?: boolean;
   },
   room: Workroom,
 ): Promise<Clearance> {
-  const { guest: ref, kind, needsConfig: config, isRetry } = request;
+  const { guest: ref, kind, needsConfig: config, isRetry, isHalfWay = false } = request;
   const sinceMs = room.clock.monotonicMs();
   const found = await room.guests.look(
     { guest: ref, sinceMs, tasksSinceMs: sinceMs, config, details: kind !== 'set_config' },
@@ -49,7 +51,8 @@ export async function lookForClearance(
   }
   const around = await room.surroundings(found, isRetry ? 'now' : 'for_an_action');
   const memory = { unsettled: room.unsettled.of(guest.vmid) };
-  const verdict = guardSafety({ ...around, memory, guest, actions: [kind] });
+  const guard = isHalfWay ? guardHalfWay : guardSafety;
+  const verdict = guard({ ...around, memory, guest, actions: [kind] });
   switch (verdict.kind) {
     case 'go':
       return { kind: 'go', look: { guest, sinceMs } };

@@ -186,6 +186,7 @@ async function awaitClearance(
       needsConfig: false,
       kind: 'start',
       isRetry,
+      isHalfWay: true,
     } as const;
     const look = await lookForClearance(request, room);
     const mayGo = look.kind === 'go';
@@ -197,8 +198,8 @@ async function awaitClearance(
     const { condition } = cleared;
     const leftMs = (): number => sinceMs + RESTART_START_WAIT_MS - room.clock.monotonicMs();
     if (leftMs() <= 0) return { kind: 'refused', problem: problemOfCondition(condition) };
-    const prefix = 'stopped; ';
-    const wait = { op: attempt.op, kind: 'start', condition, leftMs, prefix } as const;
+    const how = { leftMs, isHalfWay: true, prefix: 'stopped; ' };
+    const wait = { op: attempt.op, kind: 'start', condition, ...how } as const;
     await atRest(attempt, room, () => waitForGuard(wait, room));
   }
 }

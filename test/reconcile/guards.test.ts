@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import {
   type GuestMemory,
+  guardHalfWay,
   guardReconcile,
   guardSafety,
   type HoldInput,
@@ -211,6 +212,13 @@ describe('safety', () => {
   it.each(SAFETY)('$name: $says, to everybody', ({ fields, says }) => {
     expect(shorten(guardSafety(input(fields)))).toBe(says);
     expect(shorten(guardReconcile(input(fields)))).toBe(says);
+  });
+});
+
+describe('half-way through a restart', () => {
+  it.each(SAFETY)('$name: $says, but what HA ends by itself is waited for', ({ fields, says }) => {
+    const patient = says.replace(/^never (?=ha_unavailable|ha_transition)/, 'wait ');
+    expect(shorten(guardHalfWay(input(fields)))).toBe(patient);
   });
 });
 
