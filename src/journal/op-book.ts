@@ -253,9 +253,9 @@ export class OpBook {
     return viewsOf(this.#stories(this.#inFlight));
   }
 
-  /** Without those that a key keeps. */
+  /** Of those that a key keeps the ones without an answer alone. */
   ended(): readonly OpView[] {
-    return viewsOf(this.#stories(this.#ended));
+    return viewsOf(this.#stories(new Set([...this.#ended, ...this.#unanswered])));
   }
 
   find(opId: OpId): OpView | null {
