@@ -10,6 +10,7 @@
  */
 import { hasStarted } from '../reconcile/completion.ts';
 import { assertNever } from '../reconcile/errors.ts';
+import { unlessOver } from '../reconcile/hold.ts';
 import type { OpId, Upid, Vmid } from '../reconcile/ids.ts';
 import type { OpRecordDraft } from '../reconcile/op.ts';
 import type { Hold, KeptKey, Note, OpView, Pause } from '../reconcile/ports.ts';
@@ -111,12 +112,12 @@ export class Ledger {
   }
 
   #dropExpired(nowMs: number): void {
-    if (this.#pause !== null && isOver(this.#pause, nowMs)) this.#pause = null;
+    this.#pause = unlessOver(this.#pause, nowMs);
     // That it is over, and was not ended by somebody, counts for an op that renews it (hold.ts).
     const asking = this.#ops.inFlight().filter(({ first }) => first.hold_ms !== undefined);
     const kept = new Set(asking.map(({ first }) => first.vmid));
     for (const [vmid, hold] of this.#holds) {
-      if (isOver(hold, nowMs) && !kept.has(vmid)) this.#holds.delete(vmid);
+      if (unlessOver(hold, nowMs) === null && !kept.has(vmid)) this.#holds.delete(vmid);
     }
     this.#ops.forgetPast(nowMs);
   }
@@ -223,8 +224,4 @@ export class Ledger {
     this.#guests.set(vmid, facts);
     return facts;
   }
-}
-
-function isOver(pause: Pause, nowMs: number): boolean {
-  return pause.untilMs !== null && pause.untilMs <= nowMs;
 }

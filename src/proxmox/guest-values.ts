@@ -1,11 +1,12 @@
 /** From rows of PVE's answers to guests and configs as the core knows them. Pure. */
 import type * as z from 'zod';
-import type {
-  ConfigLook,
-  Guest,
-  GuestConfig,
-  GuestKind,
-  PendingChange,
+import {
+  type ConfigLook,
+  type Guest,
+  type GuestConfig,
+  type GuestKind,
+  type PendingChange,
+  splitTags,
 } from '../reconcile/guest.ts';
 import type { GuestRow, pendingRows } from './answers.ts';
 import { readGuestHa } from './ha.ts';
@@ -21,7 +22,7 @@ export function readGuest(kind: GuestKind, row: GuestRow, nowMs: number): Guest 
     qmpStatus: row.qmpstatus ?? null,
     template: row.template ?? false,
     lock: row.lock === '' ? null : row.lock,
-    tags: row.tags.split(/[;,\s]+/).filter((tag) => tag !== ''),
+    tags: splitTags(row.tags),
     bootedAtMs: row.status === 'running' ? nowMs - (row.uptime ?? 0) * 1000 : null,
     pid: (row.status === 'running' ? row.pid : undefined) ?? null,
     ha: readGuestHa(row),

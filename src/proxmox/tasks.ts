@@ -3,7 +3,13 @@
  */
 import type * as z from 'zod';
 import { assertNever, type Problem } from '../reconcile/errors.ts';
-import type { BulkTask, EndedTask, Replacement, RunningTask } from '../reconcile/guest.ts';
+import {
+  type BulkTask,
+  type EndedTask,
+  isBulkType,
+  type Replacement,
+  type RunningTask,
+} from '../reconcile/guest.ts';
 import { parseVmid, type Upid, type Vmid } from '../reconcile/ids.ts';
 import type {
   FoundTask,
@@ -60,23 +66,12 @@ const ROLES: Readonly<Record<string, TaskRole>> = {
   vzrollback: 'reverts',
 };
 
-const BULK_TYPES: ReadonlySet<string> = new Set<BulkTask['type']>([
-  'startall',
-  'stopall',
-  'migrateall',
-  'suspendall',
-]);
-
 /** A console's task runs as long as its window is open, and does nothing to the guest. */
 const CONSOLE_TYPES: ReadonlySet<string> = new Set(['vncproxy', 'spiceproxy', 'termproxy']);
 
 /** PVE-FACTS 44. */
 export function isConsole(type: string): boolean {
   return CONSOLE_TYPES.has(type);
-}
-
-function isBulkType(type: string): type is BulkTask['type'] {
-  return BULK_TYPES.has(type);
 }
 
 export interface TaskLogPage {

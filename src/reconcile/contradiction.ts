@@ -5,8 +5,7 @@
  */
 import type { DesiredGuest } from './desired.ts';
 import type { Problem } from './errors.ts';
-import { splitTags } from './guards.ts';
-import type { Guest } from './guest.ts';
+import { type Guest, splitTags } from './guest.ts';
 import type { Action, SetConfigParams } from './op.ts';
 import { type PlanContext, planGuest, type Surroundings } from './planner.ts';
 import type { Workroom } from './workroom.ts';

@@ -4,8 +4,8 @@
  */
 import type { DesiredGuest } from './desired.ts';
 import { type GatePolicy, judge, worse } from './gate.ts';
-import { HOLD_TAG, splitTags } from './guards.ts';
-import type { Guest, GuestConfig } from './guest.ts';
+import { HOLD_TAG } from './guards.ts';
+import { type Guest, type GuestConfig, splitTags } from './guest.ts';
 import type { Vmid } from './ids.ts';
 import type { Reversibility } from './op.ts';
 import type { Change } from './plan.ts';

@@ -23,7 +23,7 @@ import { isTerminal, type OpRecord, type OpRecordDraft } from './op.ts';
 import { OpQueue } from './op-queue.ts';
 import { Passes, type PassOptions } from './pass.ts';
 import { createPicture, type Picture } from './picture.ts';
-import type { Plan, PlanEntry } from './plan.ts';
+import { isReady, type Plan } from './plan.ts';
 import type { Surroundings } from './planner.ts';
 import type { CorePorts, Note, Pause } from './ports.ts';
 import { UnsettledRequests } from './unsettled.ts';
@@ -69,7 +69,6 @@ export class Engine {
       guarded,
       picture: this.#picture,
       upkeep: this.#upkeep,
-      context: () => this.#memory.context(),
       lookAtNode: (need) => this.#nodeLook.get(need),
       withoutOwn: this.#withoutOwn.bind(this),
       mayStart: (vmid) => this.#memory.mayStart(vmid),
@@ -271,8 +270,4 @@ export class Engine {
     if (guest === null || kind === 'failed' || op.action.kind === 'set_config') return;
     this.#upkeep.noteOwnChange(op.vmid, guest.power);
   }
-}
-
-function isReady({ verdict, actions }: PlanEntry): boolean {
-  return verdict.kind === 'go' && actions.length > 0;
 }

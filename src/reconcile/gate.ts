@@ -6,7 +6,7 @@
  * Desired state never passes the irreversible, signed or not.
  */
 import { effectiveValue } from './completion.ts';
-import { assertNever } from './errors.ts';
+import { assertNever, type Problem } from './errors.ts';
 import type { GuestConfig, GuestKind } from './guest.ts';
 import type { Action, OpOrigin, Reversibility, SetConfigParams } from './op.ts';
 import type { EnginePolicy, ValueSemantics } from './ports.ts';
@@ -68,6 +68,24 @@ export function signaturesNeeded(
   policy: Pick<EnginePolicy, 'irreversibleSignatures'>,
 ): number {
   return reversibility === 'irreversible' ? policy.irreversibleSignatures : 1;
+}
+
+/** Why an action may not run, or null; with `config` null by what is certain whatever it is. */
+export function refuseByGate(
+  action: Action,
+  asked: {
+    readonly origin: OpOrigin;
+    readonly signatures: number;
+    readonly guestKind: GuestKind;
+    readonly config: GuestConfig | null;
+  },
+  rules: { readonly semantics: Pick<ValueSemantics, 'classify'>; readonly policy: GatePolicy },
+): Problem | null {
+  const { origin, signatures, guestKind, config } = asked;
+  const reversibility = classifyAction(action, guestKind, rules.semantics, config);
+  const verdict = judge({ origin, reversibility, signatures }, rules.policy);
+  if (verdict.kind === 'pass') return null;
+  return { code: 'gate_denied', message: `${action.kind}: ${verdict.needs}` };
 }
 
 /** The class of an action; with `config` null the mildest it can be, whatever the guest's is. */

@@ -6,7 +6,7 @@
  * for as well.
  */
 import type { DesiredGuest, Mode } from './desired.ts';
-import type { BulkTask, Guest, NodeLook, RunningTask } from './guest.ts';
+import { type BulkTask, type Guest, type NodeLook, type RunningTask, splitTags } from './guest.ts';
 import type { Action } from './op.ts';
 import type { Condition, ConditionCode, Verdict } from './plan.ts';
 import type { Hold, Pause } from './ports.ts';
@@ -148,11 +148,6 @@ function holdByMode({ mode }: HoldInput): Verdict | null {
 
 function holdByPause({ pause }: HoldInput): Verdict | null {
   return pause && wait('paused', `reconciling is paused: ${pause.reason}`, until(pause.untilMs));
-}
-
-/** In the text of a config: PVE takes commas, semicolons and white space. */
-export function splitTags(text: string): readonly string[] {
-  return text.split(/[,;\s]+/).filter((tag) => tag !== '');
 }
 
 /** The list may be a second older than the config, and what is written goes by the config. */

@@ -113,6 +113,11 @@ export interface NodeLook {
   readonly managed: ReadonlyMap<Vmid, string | null> | null;
 }
 
+/** As a config or a list has them: PVE takes commas, semicolons and white space. */
+export function splitTags(text: string): readonly string[] {
+  return text.split(/[,;\s]+/).filter((tag) => tag !== '');
+}
+
 const BULK_TYPES = ['startall', 'stopall', 'migrateall', 'suspendall'] as const;
 
 /** A task of the node that touches many guests. */
@@ -123,12 +128,15 @@ export interface BulkTask {
   readonly isRunning: boolean;
 }
 
+export function isBulkType(type: string): type is BulkTask['type'] {
+  return BULK_TYPES.some((bulk) => bulk === type);
+}
+
 /** The bulk tasks among running ones. */
 export function runningBulkTasks(tasks: readonly RunningTask[]): readonly BulkTask[] {
-  return tasks.flatMap(({ upid, type, startedAtMs }) => {
-    const known = BULK_TYPES.find((bulk) => bulk === type);
-    return known === undefined ? [] : [{ upid, type: known, startedAtMs, isRunning: true }];
-  });
+  return tasks.flatMap(({ type, upid, startedAtMs }) =>
+    isBulkType(type) ? [{ upid, type, startedAtMs, isRunning: true }] : [],
+  );
 }
 
 /** The node as one look found it. */

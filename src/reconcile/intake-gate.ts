@@ -4,7 +4,7 @@
  * be another thing by the op's turn: the lane asks again.
  */
 import type { Problem } from './errors.ts';
-import { classifyAction, judge } from './gate.ts';
+import { judge, refuseByGate } from './gate.ts';
 import type { Guest, GuestConfig, GuestKind } from './guest.ts';
 import type { OpRequest } from './intake.ts';
 import type { Workroom } from './workroom.ts';
@@ -15,15 +15,12 @@ const CONFIG_WAIT_MS = 500;
 /** With `config` null by what is certain whatever the guest's is. */
 export function checkGate(
   { action, origin, signed }: OpRequest,
-  kind: GuestKind,
+  guestKind: GuestKind,
   config: GuestConfig | null,
   room: Workroom,
 ): Problem | null {
-  const reversibility = classifyAction(action, kind, room.semantics, config);
   const signatures = signed?.signers.length ?? 0;
-  const verdict = judge({ origin, reversibility, signatures }, room.policy);
-  if (verdict.kind === 'pass') return null;
-  return { code: 'gate_denied', message: `${action.kind}: ${verdict.needs}` };
+  return refuseByGate(action, { origin, signatures, guestKind, config }, room);
 }
 
 /** Reads the guest's config before a write that has fewer signatures than the worst would take. */

@@ -9,7 +9,7 @@ import { type Attempt, type AttemptEnd, endFailed, recordEnd } from './conclusio
 import { findContradiction } from './contradiction.ts';
 import { NOTHING_KNOWN, resumeAttempt } from './cut-off.ts';
 import type { Problem } from './errors.ts';
-import { classifyAction, judge } from './gate.ts';
+import { refuseByGate } from './gate.ts';
 import { waitForGuard } from './guard-wait.ts';
 import { configOf, type Guest } from './guest.ts';
 import { CLOCK_SKEW_MS } from './intake.ts';
@@ -202,12 +202,10 @@ function findObjection(view: OpView, room: Workroom): Problem | null {
 /** The class may depend on what a key is now, which intake could not know. */
 function findGateObjection(view: OpView, op: Op, guest: Guest, room: Workroom): Problem | null {
   if (guest.config.kind !== 'known') return null;
+  const { action, origin, guestKind } = op;
   const { config } = guest.config;
-  const reversibility = classifyAction(op.action, op.guestKind, room.semantics, config);
   const signatures = room.authority.signaturesLeft(view);
-  const verdict = judge({ origin: op.origin, reversibility, signatures }, room.policy);
-  if (verdict.kind === 'pass') return null;
-  return { code: 'gate_denied', message: `${op.action.kind}: ${verdict.needs}` };
+  return refuseByGate(action, { origin, signatures, guestKind, config }, room);
 }
 
 /** What PVE would refuse, or write without effect, as intake could not know either. */

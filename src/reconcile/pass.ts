@@ -8,8 +8,8 @@ import { type ActualState, type Guest, type NodeLook, type RunningTask, withHa }
 import { type CorrelationId, makeCorrelationId, type Vmid } from './ids.ts';
 import { FULL_LOOK_INTERVAL_MS, type NodeLookNeed } from './node-look.ts';
 import type { Picture } from './picture.ts';
-import type { Plan, PlanEntry } from './plan.ts';
-import { type PlanContext, planGuests } from './planner.ts';
+import { isReady, type Plan, type PlanEntry } from './plan.ts';
+import { planGuests } from './planner.ts';
 import type { Note } from './ports.ts';
 import { type ReconcileTurnPorts, runReconcileTurn } from './reconcile-turn.ts';
 import type { Upkeep } from './upkeep.ts';
@@ -29,7 +29,6 @@ export interface PassPorts {
   readonly room: Workroom;
   readonly picture: Picture;
   readonly upkeep: Upkeep;
-  readonly context: () => PlanContext;
   readonly lookAtNode: (need: NodeLookNeed) => Promise<NodeLook>;
   readonly withoutOwn: (tasks: readonly RunningTask[]) => readonly RunningTask[];
   readonly mayStart: (vmid: Vmid) => Promise<boolean>;
@@ -184,12 +183,17 @@ export class Passes {
   #planNow(actual: ActualState, options: Pick<PassOptions, 'only'>, node: NodeLook | null): Plan {
     const tasks = this.#ports.withoutOwn(actual.tasks);
     const seen = { ...actual, tasks, guests: withHaOfAll(actual.guests, node) };
-    return planGuests(select(this.#desired, options.only), seen, node, this.#ports.context());
+    return planGuests(
+      select(this.#desired, options.only),
+      seen,
+      node,
+      this.#ports.room.planContext(),
+    );
   }
 
   #admit(planned: PlanEntry, passId: CorrelationId): void {
-    const { vmid, kind, verdict, actions } = planned;
-    if (verdict.kind !== 'go' || actions.length === 0 || kind === null) return;
+    const { vmid, kind } = planned;
+    if (!isReady(planned) || kind === null) return;
     const { room, guarded } = this.#ports;
     const plannedFor = this.wantedOf(vmid);
     const take = (): Promise<void> => {
@@ -201,10 +205,9 @@ export class Passes {
   }
 
   #turnPorts(vmid: Vmid): ReconcileTurnPorts {
-    const { room, context, mayStart, ended, picture, upkeep } = this.#ports;
+    const { room, mayStart, ended, picture, upkeep } = this.#ports;
     return {
       room,
-      context,
       ended,
       saw: (guest, sinceMs) => picture.remember(vmid, guest, sinceMs),
       wanted: () => this.wantedOf(vmid),

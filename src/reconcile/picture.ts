@@ -4,7 +4,14 @@
  * takes a look under the lane.
  */
 import type { DesiredState } from './desired.ts';
-import type { ActualState, Completeness, Guest, GuestConfig, Power } from './guest.ts';
+import {
+  type ActualState,
+  type Completeness,
+  type Guest,
+  type GuestConfig,
+  type Power,
+  splitTags,
+} from './guest.ts';
 import type { Upid, Vmid } from './ids.ts';
 
 interface KeptConfig {
@@ -139,8 +146,7 @@ function hintOf(guest: Guest): string {
   if (config.kind !== 'known') return JSON.stringify([name, tags.toSorted(), lock, template]);
   const { current } = config.config;
   const written = current.get(kind === 'qemu' ? 'name' : 'hostname') ?? name;
-  const text = current.get('tags') ?? '';
-  const writtenTags = text.split(/[;,\s]+/).filter((tag) => tag !== '');
+  const writtenTags = splitTags(current.get('tags') ?? '');
   return JSON.stringify([written, writtenTags.toSorted(), lock, template]);
 }
 

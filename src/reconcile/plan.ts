@@ -101,3 +101,12 @@ export interface PlanEntry {
 export interface Plan {
   readonly entries: readonly PlanEntry[];
 }
+
+/** There is something to do, and it may be done now. */
+export function isReady({ verdict, actions }: Pick<PlanEntry, 'verdict' | 'actions'>): boolean {
+  return verdict.kind === 'go' && actions.length > 0;
+}
+
+export function hasWork({ entries }: Plan): boolean {
+  return entries.some(isReady);
+}

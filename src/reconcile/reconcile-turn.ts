@@ -11,7 +11,7 @@ import { type CorrelationId, makeOpId } from './ids.ts';
 import type { OpKind, SentAction } from './op.ts';
 import type { Op } from './op-shape.ts';
 import type { PlanEntry, PlannedAction } from './plan.ts';
-import { type PlanContext, planGuest } from './planner.ts';
+import { planGuest } from './planner.ts';
 import type { Found, Workroom } from './workroom.ts';
 
 /** stop, set_config, start; and a set_config once more where somebody wrote in between. */
@@ -33,7 +33,6 @@ export interface ReconcileTurnPorts {
   readonly room: Workroom;
   /** The newest desired state of the guest; null: nobody wants anything of it any more. */
   readonly wanted: () => DesiredGuest | null;
-  readonly context: () => PlanContext;
   /** HA manages it, or might: its own status must be read. */
   readonly isHaPossible: () => boolean;
   /** Stopped at the last pass, or by an op of ours since. */
@@ -101,7 +100,7 @@ async function planNext(
   ports: ReconcileTurnPorts,
 ): Promise<PlannedAction | null> {
   const around = await ports.room.surroundings(found, 'for_an_action');
-  const { verdict, actions } = planGuest(wanted, found.guest, around, ports.context());
+  const { verdict, actions } = planGuest(wanted, found.guest, around, ports.room.planContext());
   const next = actions[0];
   if (verdict.kind !== 'go' || next === undefined) return null;
   // It has gone down since the last pass, maybe in a stopall that is over already or not in our list

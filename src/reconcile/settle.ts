@@ -33,13 +33,6 @@ const AFTER_ANSWER_MS = 10_000;
 /** Tasks are dated in whole seconds. */
 const TASK_DATE_MS = 1_000;
 
-const ROLES: Readonly<Record<OpKind, TaskRole>> = {
-  start: 'start',
-  stop: 'stop',
-  restart: 'restart',
-  set_config: 'set_config',
-};
-
 /**
  * Tasks that show it to have been so, whoever's. A start does not show a stop: where a guest is moved to
  * live, its process is started with such a task, too. And of a write there may be none.
@@ -174,7 +167,7 @@ async function settleByFate(
   { fate, tasks }: { readonly fate: FoundTask; readonly tasks: readonly FoundTask[] },
   room: Workroom,
 ): Promise<SentEnd | null> {
-  const wantedRole = ROLES[attempt.op.action.kind];
+  const wantedRole: TaskRole = attempt.op.action.kind;
   const hasShown = tasks.some(({ isOurs, role }) => isOurs && role === wantedRole);
   // A request goes by the vmid, which another guest may bear by now: there it may still begin.
   if (!hasShown && room.clock.monotonicMs() < attempt.endMs) return null;
@@ -188,7 +181,7 @@ async function settleByTasks(
   tasks: readonly FoundTask[],
   room: Workroom,
 ): Promise<SentEnd | null> {
-  const wantedRole = ROLES[attempt.op.action.kind];
+  const wantedRole: TaskRole = attempt.op.action.kind;
   const ours = tasks.filter(({ isOurs, role }) => isOurs && role === wantedRole);
   const [only, ...others] = ours;
   if (only === undefined) return null;

@@ -4,8 +4,8 @@
  */
 import { plainForm } from '../../proxmox/values/plain-form.ts';
 import { configText } from '../../reconcile/desired.ts';
-import { HOLD_TAG, splitTags } from '../../reconcile/guards.ts';
-import type { Guest, GuestConfig } from '../../reconcile/guest.ts';
+import { HOLD_TAG } from '../../reconcile/guards.ts';
+import { type Guest, type GuestConfig, splitTags } from '../../reconcile/guest.ts';
 import type { Vmid } from '../../reconcile/ids.ts';
 import type { ValueSemantics } from '../../reconcile/ports.ts';
 

@@ -5,7 +5,7 @@
 import { ReconcilerError } from '../../reconcile/errors.ts';
 import type { Vmid } from '../../reconcile/ids.ts';
 import type { OpRecord } from '../../reconcile/op.ts';
-import type { Plan } from '../../reconcile/plan.ts';
+import { hasWork, type Plan } from '../../reconcile/plan.ts';
 import type { CommandContext } from '../command-line/command.ts';
 import { API } from '../control/api.ts';
 import type { ControlClient } from '../control/client.ts';
@@ -99,8 +99,4 @@ function endOf(json: unknown, passId: string): 'settled' | 'failed' | null {
   if (typeof json !== 'object' || json === null) return null;
   if (!('pass_id' in json) || json.pass_id !== passId || !('state' in json)) return null;
   return json.state === 'settled' || json.state === 'failed' ? json.state : null;
-}
-
-function hasWork({ entries }: Plan): boolean {
-  return entries.some(({ verdict, actions }) => verdict.kind === 'go' && actions.length > 0);
 }

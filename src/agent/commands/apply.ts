@@ -4,7 +4,7 @@
  * `agent --once` is the same over all guests, with recovery first and without a question.
  */
 import type { Vmid } from '../../reconcile/ids.ts';
-import type { Plan } from '../../reconcile/plan.ts';
+import { hasWork, type Plan } from '../../reconcile/plan.ts';
 import type { CommandContext } from '../command-line/command.ts';
 import { loadConfig } from '../config/config.ts';
 import { findAgent } from '../control/find-agent.ts';
@@ -116,10 +116,6 @@ function watchOutcome({ events }: Session): { halted: AbortSignal; failed: Faile
     if (event.kind === 'halted') halt.abort(event.error);
   });
   return { halted: halt.signal, failed };
-}
-
-function hasWork({ entries }: Plan): boolean {
-  return entries.some(({ verdict, actions }) => verdict.kind === 'go' && actions.length > 0);
 }
 
 async function confirm(

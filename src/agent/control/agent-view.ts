@@ -1,5 +1,6 @@
 /** The agent as `GET /v1/agent` shows it. */
 
+import { unlessOver } from '../../reconcile/hold.ts';
 import { timeText } from '../time-text.ts';
 import type { PassEvent } from './pass-runner.ts';
 import type { ControlPorts } from './ports.ts';
@@ -31,9 +32,8 @@ function passOf({ pass_id, at, duration_ms, summary }: PassEvent): object {
 }
 
 export function pauseOf({ ledger, clock }: Pick<ControlPorts, 'ledger' | 'clock'>): object {
-  const pause = ledger.pause();
-  const isOver = pause?.untilMs != null && pause.untilMs <= clock.now();
-  if (pause === null || isOver) return { paused: false, until: null, reason: null };
+  const pause = unlessOver(ledger.pause(), clock.now());
+  if (pause === null) return { paused: false, until: null, reason: null };
   const { untilMs, reason } = pause;
   return {
     paused: true,

@@ -3,7 +3,7 @@
  * its work is done; plans asked for at the same moment are one look.
  */
 import type { CorrelationId, Vmid } from '../../reconcile/ids.ts';
-import type { Plan } from '../../reconcile/plan.ts';
+import { isReady, type Plan } from '../../reconcile/plan.ts';
 import { type PlanSummary, summarise } from './plan-document.ts';
 import type { ControlPorts } from './ports.ts';
 
@@ -102,6 +102,6 @@ export function createPassRunner(ports: RunnerPorts): PassRunner {
 
 function workOf({ entries }: Plan): PassEvent['work'] {
   return entries
-    .filter(({ verdict, actions }) => verdict.kind === 'go' && actions.length > 0)
+    .filter(isReady)
     .map(({ vmid, actions }) => ({ vmid, actions: actions.map(({ action }) => action.kind) }));
 }

@@ -10,7 +10,7 @@ import type { RequestInfo } from '../../proxmox/client.ts';
 import type { Clock } from '../../reconcile/clock.ts';
 import type { ErrorCode } from '../../reconcile/errors.ts';
 import type { EngineEvent } from '../../reconcile/events.ts';
-import { holdsInForce } from '../../reconcile/hold.ts';
+import { holdsInForce, unlessOver } from '../../reconcile/hold.ts';
 import { isTerminal, type OpRecord } from '../../reconcile/op.ts';
 import { CONDITION_CODES, type Plan } from '../../reconcile/plan.ts';
 import type { OpLedger, OpView, Pause } from '../../reconcile/ports.ts';
@@ -190,7 +190,7 @@ function createStateMetrics(
     inFlight().flatMap(({ startedAtMs }) =>
       startedAtMs === null ? [] : [Math.max(0, clock.now() - startedAtMs) / 1000],
     );
-  const isInForce = ({ untilMs }: Pause): boolean => untilMs === null || untilMs > clock.now();
+  const isInForce = (pause: Pause): boolean => unlessOver(pause, clock.now()) !== null;
   make.value('workqueue_depth', 'Ops that wait for their turn.', () => {
     return inFlight().filter(({ latest }) => latest.state === 'received').length;
   });

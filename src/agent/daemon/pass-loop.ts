@@ -4,7 +4,7 @@
  */
 import type { Clock } from '../../reconcile/clock.ts';
 import type { CorrelationId, Vmid } from '../../reconcile/ids.ts';
-import type { Plan } from '../../reconcile/plan.ts';
+import { hasWork, type Plan } from '../../reconcile/plan.ts';
 
 /** Hints come in bursts: one look answers them all. */
 const GAP_MS = 250;
@@ -45,10 +45,6 @@ export function createPassLoop({ clock, intervalMs, engine }: PassLoopOptions): 
       }
     },
   };
-}
-
-function hasWork({ entries }: Plan): boolean {
-  return entries.some(({ verdict, actions }) => verdict.kind === 'go' && actions.length > 0);
 }
 
 /** A backoff or a hold that ends before the interval does. */

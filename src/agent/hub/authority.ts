@@ -5,7 +5,7 @@
  */
 import type { Clock } from '../../reconcile/clock.ts';
 import type { Problem } from '../../reconcile/errors.ts';
-import { classifyAction, type GatePolicy, judge } from '../../reconcile/gate.ts';
+import { type GatePolicy, refuseByGate } from '../../reconcile/gate.ts';
 import type { OpRecord, OpSigner } from '../../reconcile/op.ts';
 import { toAction } from '../../reconcile/op-shape.ts';
 import type { Authority, ValueSemantics } from '../../reconcile/ports.ts';
@@ -34,12 +34,12 @@ export function createAuthority(parts: AuthorityParts): Authority {
 
 function checkSigners(first: OpRecord, parts: AuthorityParts): Problem | null {
   const action = toAction(first.kind, first.params);
-  const reversibility = classifyAction(action, first.guest_kind, parts.semantics, null);
   const signatures = countSignatures(first, parts);
-  const verdict = judge({ origin: 'hub', reversibility, signatures }, parts.policy);
-  if (verdict.kind === 'pass') return null;
-  const message = `${first.kind}: ${verdict.needs}; of its signers ${signatures} may still sign it`;
-  return { code: 'gate_denied', message };
+  const asked = { origin: 'hub', signatures, guestKind: first.guest_kind, config: null } as const;
+  const refused = refuseByGate(action, asked, parts);
+  if (refused === null) return null;
+  const { code, message } = refused;
+  return { code, message: `${message}; of its signers ${signatures} may still sign it` };
 }
 
 function countSignatures(first: OpRecord, parts: AuthorityParts): number {
