@@ -158,7 +158,7 @@ describe('ops', () => {
     await expect.poll(() => err.text).toContain('101 web');
     expect(await untilAnswered(world, waiting)).toBe(0);
     expect(err.text).toContain('\u001B[1A\r\u001B[J');
-    expect(err.text).toMatch(/✓ succeeded .* s {2}101 web {2}stop \(60 s\)/);
+    expect(err.text).toMatch(/✓ succeeded .* s {2}101 web {2}stop \(shutdown, 60 s\)/);
     expect(out.text).toContain('succeeded after');
   });
 
