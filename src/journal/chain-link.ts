@@ -15,7 +15,7 @@ export async function findLink(file: ReadFile, sum: string): Promise<number | nu
     ends.push(endOffset);
     return 'stop';
   };
-  await scanBack(file, take, ending);
+  await scanBack(file, take, { needle: ending });
   return ends[0] ?? null;
 }
 

@@ -26,6 +26,8 @@ export interface OpQuery {
   readonly after?: OpId;
   /** Called for each line met that is no record. */
   readonly onUnreadable?: () => void;
+  /** Nobody waits for it any more: it rejects. */
+  readonly signal?: AbortSignal;
 }
 
 export type FoundOp =
@@ -75,7 +77,7 @@ export class JournalReader {
    */
   async #eachOpBack(
     visit: (op: SealedOp) => 'stop' | undefined,
-    { state, sinceMs = Number.NEGATIVE_INFINITY, onUnreadable }: OpQuery,
+    { state, sinceMs = Number.NEGATIVE_INFINITY, onUnreadable, signal }: OpQuery,
   ): Promise<void> {
     // By the oldest segment that is still there when its turn comes.
     let restated: readonly SealedOp[] = [];
@@ -83,15 +85,19 @@ export class JournalReader {
       const live: SealedOp[] = [];
       let youngest = '';
       const end = await readSegment(this.disk, number, ({ counted }) =>
-        scanBack(counted, ({ text }) => {
-          const record = parseRecord(text);
-          const isLive = record.kind === 'live' && record.live.kind === 'op';
-          if (isLive) live.push(...record.live.records);
-          if (record.kind === 'unreadable') onUnreadable?.();
-          if (record.kind !== 'op') return undefined;
-          if (record.op.at > youngest) youngest = record.op.at;
-          return visit(record.op);
-        }),
+        scanBack(
+          counted,
+          ({ text }) => {
+            const record = parseRecord(text);
+            const isLive = record.kind === 'live' && record.live.kind === 'op';
+            if (isLive) live.push(...record.live.records);
+            if (record.kind === 'unreadable') onUnreadable?.();
+            if (record.kind !== 'op') return undefined;
+            if (record.op.at > youngest) youngest = record.op.at;
+            return visit(record.op);
+          },
+          { signal },
+        ),
       );
       if (end === 'stop') return;
       if (end === null) break;
@@ -104,15 +110,15 @@ export class JournalReader {
     for (const op of restated.toSorted((a, b) => b.seq - a.seq)) if (visit(op) === 'stop') return;
   }
 
-  /** By op id or an unambiguous prefix of one. */
-  async readOp(prefix: string): Promise<FoundOp> {
+  /** By op id or an unambiguous prefix of one. `signal`: nobody waits for it any more. */
+  async readOp(prefix: string, signal?: AbortSignal): Promise<FoundOp> {
     if (!/^[0-9a-hjkmnp-tv-z]{1,16}$/.test(prefix)) return { kind: 'none' };
     const collected = new CollectedOps(prefix);
     const needle = Buffer.from(`op_id":"${prefix}`);
     for (const number of (await this.segments()).toReversed()) {
       const visit = ({ text }: BackLine): 'stop' | undefined => collected.add(text);
       const end = await readSegment(this.disk, number, ({ counted }) =>
-        scanBack(counted, visit, needle),
+        scanBack(counted, visit, { needle, signal }),
       );
       if (end === 'stop') break;
     }

@@ -15,20 +15,25 @@ export interface BackLine {
   readonly endOffset: number;
 }
 
-/**
- * Visits the complete lines, the last one first, until `visit` returns `stop`. With `needle`, only
- * lines that hold it: they are found without decoding the others.
- */
+export interface BackScan {
+  /** Only lines that hold it: they are found without decoding the others. */
+  readonly needle?: Buffer;
+  /** Ends it between two pieces: then it rejects. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Visits the complete lines, the last one first, until `visit` returns `stop`. */
 export async function scanBack(
   file: ReadFile,
   visit: (line: BackLine) => 'stop' | undefined,
-  needle: Buffer | null = null,
+  { needle, signal }: BackScan = {},
 ): Promise<'stop' | undefined> {
   let end = await file.size();
   let rest: Buffer = Buffer.alloc(0);
   // What is behind the last newline is being written, or torn.
   let isTail = true;
   while (end > 0) {
+    signal?.throwIfAborted();
     const start = Math.max(0, end - CHUNK_BYTES);
     const chunk = Buffer.allocUnsafe(end - start);
     const got = await file.read(chunk, start);
@@ -54,11 +59,11 @@ function visitLines(
   piece: Buffer,
   { from, start }: { readonly from: number; readonly start: number },
   visit: (line: BackLine) => 'stop' | undefined,
-  needle: Buffer | null,
+  needle: Buffer | undefined,
 ): 'stop' | undefined {
   let end = piece.length;
   while (end > from) {
-    if (needle !== null) {
+    if (needle !== undefined) {
       const hit = piece.lastIndexOf(needle, end - 1);
       if (hit < from) return undefined;
       end = piece.indexOf(NEWLINE, hit) + 1;

@@ -12,14 +12,19 @@ import { readSegment } from './segment-file.ts';
 
 /** How soon a new line is shown. */
 const POLL_MS = 200;
+/** What is read at once, and kept while nobody takes it; a longer line is a piece by itself. */
+const PIECE_BYTES = 64 * 1024;
 
-export interface TailRequest {
-  /** How many of the newest lines come first. */
-  readonly lines: number;
+interface Reading {
   /** Goes on until `signal` is aborted. */
   readonly follow: boolean;
   readonly clock: Clock;
   readonly signal: AbortSignal;
+}
+
+export interface TailRequest extends Reading {
+  /** How many of the newest lines come first. */
+  readonly lines: number;
 }
 
 export interface TailLine {
@@ -42,24 +47,63 @@ const ENDING_BYTES = SUM_CHARS + 3;
 /** Ends at the newest line, or when aborted. Rejects with the disk's errors. */
 export async function* tailJournal(
   reader: JournalReader,
-  { lines, follow, clock, signal }: TailRequest,
+  { lines, ...reading }: TailRequest,
 ): AsyncGenerator<TailLine> {
-  let { position, seenSeq } = await findStart(reader, lines);
+  let missing = lines;
+  const start = await findStart(reader, () => {
+    missing -= 1;
+    return missing < 0;
+  });
+  for await (const piece of readOn(reader, start, reading)) {
+    for (const line of piece) {
+      if (reading.signal.aborted) return;
+      yield line;
+    }
+  }
+}
+
+/**
+ * The lines behind the record of that seq, to the newest there is, in pieces of about
+ * `PIECE_BYTES`: nothing is read before it is asked for. Null: not all of them are there any more.
+ */
+export async function tailBehind(
+  reader: JournalReader,
+  seq: number,
+  reading: Pick<Reading, 'clock' | 'signal'>,
+): Promise<AsyncGenerator<readonly TailLine[]> | null> {
+  let oldestSeq = Number.POSITIVE_INFINITY;
+  const isSeen = ({ text }: BackLine): boolean => {
+    const found = seqOf(parseRecord(text));
+    if (found > 0) oldestSeq = Math.min(oldestSeq, found);
+    return found > 0 && found <= seq;
+  };
+  const start = await findStart(reader, isSeen, reading.signal);
+  return oldestSeq <= seq + 1 ? readOn(reader, start, { ...reading, follow: false }) : null;
+}
+
+async function* readOn(
+  reader: JournalReader,
+  start: Start,
+  { follow, clock, signal }: Reading,
+): AsyncGenerator<readonly TailLine[]> {
+  let { position, seenSeq } = start;
   // The segment was replaced, and is read from its beginning to where it goes on.
   let isSeeking = false;
   for (;;) {
     // Asked for before reading: once there is a newer segment, this one gets nothing that counts.
     const later = (await reader.segments()).filter((number) => number > position.segment);
     const found = await readFrom(reader.disk, position);
+    const piece: TailLine[] = [];
     for (const text of found.lines) {
-      if (signal.aborted) return;
       const record = parseRecord(text);
       const seq = seqOf(record);
       if (isSeeking && seq <= seenSeq) continue;
       isSeeking = false;
       seenSeq = Math.max(seenSeq, seq);
-      yield { segment: position.segment, text, record };
+      piece.push({ segment: position.segment, text, record });
     }
+    if (signal.aborted) return;
+    if (piece.length > 0) yield piece;
     isSeeking ||= found.isReplaced;
     position = found.position;
     const [next] = later;
@@ -87,26 +131,27 @@ interface Start {
   readonly seenSeq: number;
 }
 
-async function findStart(reader: JournalReader, lines: number): Promise<Start> {
+/** Behind the newest line that `isSeen`, or at the beginning of all. */
+async function findStart(
+  reader: JournalReader,
+  isSeen: (line: BackLine) => boolean,
+  signal?: AbortSignal,
+): Promise<Start> {
   const numbers = await reader.segments();
   let start: Start = { position: beginningOf(numbers.at(-1) ?? 0), seenSeq: 0 };
-  let missing = lines;
   for (const segment of numbers.toReversed()) {
     const end = await readSegment(reader.disk, segment, ({ counted }) => {
       start = { position: beginningOf(segment), seenSeq: 0 };
-      return scanBack(counted, (line) => {
-        start = missing === 0 ? behind(segment, line) : before(segment, line);
-        missing -= 1;
-        return missing <= 0 ? 'stop' : undefined;
-      });
+      const visit = (line: BackLine): 'stop' | undefined => {
+        if (!isSeen(line)) return undefined;
+        start = behind(segment, line);
+        return 'stop';
+      };
+      return scanBack(counted, visit, { signal });
     });
     if (end !== undefined) return start;
   }
   return start;
-}
-
-function before(segment: number, { offset }: BackLine): Start {
-  return { position: { ...beginningOf(segment), offset }, seenSeq: 0 };
 }
 
 function behind(segment: number, { text, endOffset }: BackLine): Start {
@@ -125,27 +170,43 @@ interface FoundLines {
   readonly isReplaced: boolean;
 }
 
-/** Complete lines from there on, at most a few megabytes of them. */
+/** Complete lines from there on, a piece of them. */
 async function readFrom(disk: Disk, position: Position): Promise<FoundLines> {
   const { segment, offset, ending } = position;
   const found = await readSegment(disk, segment, async ({ counted }): Promise<FoundLines> => {
     const from = offset - ending.length;
-    const buffer = Buffer.allocUnsafe(2 * MAX_LINE_BYTES);
-    const piece = buffer.subarray(0, await counted.read(buffer, from));
-    if (!piece.subarray(0, ending.length).equals(ending)) {
-      return { lines: [], position: beginningOf(segment), isReplaced: true };
+    for (const bytes of [PIECE_BYTES, 2 * MAX_LINE_BYTES]) {
+      const buffer = Buffer.allocUnsafe(bytes);
+      const piece = buffer.subarray(0, await counted.read(buffer, from));
+      if (!piece.subarray(0, ending.length).equals(ending)) {
+        return { lines: [], position: beginningOf(segment), isReplaced: true };
+      }
+      const isLong = bytes > PIECE_BYTES;
+      const newline = isLong ? piece.indexOf(NEWLINE, ending.length) : piece.lastIndexOf(NEWLINE);
+      const end = newline + 1;
+      if (end > ending.length) return linesOf(piece, { segment, from, start: ending.length, end });
+      if (piece.length < bytes) break;
     }
-    const end = piece.lastIndexOf(NEWLINE) + 1;
-    if (end <= ending.length) return { lines: [], position, isReplaced: false };
-    return {
-      lines: piece.toString('utf8', ending.length, end - 1).split('\n'),
-      position: {
-        segment,
-        offset: from + end,
-        ending: Buffer.from(piece.subarray(Math.max(0, end - ENDING_BYTES), end)),
-      },
-      isReplaced: false,
-    };
+    return { lines: [], position, isReplaced: false };
   });
   return found ?? { lines: [], position, isReplaced: false };
+}
+
+function linesOf(
+  piece: Buffer,
+  place: {
+    readonly segment: number;
+    /** Of the piece, in the segment. */
+    readonly from: number;
+    readonly start: number;
+    readonly end: number;
+  },
+): FoundLines {
+  const { segment, from, start, end } = place;
+  const ending = Buffer.from(piece.subarray(Math.max(0, end - ENDING_BYTES), end));
+  return {
+    lines: piece.toString('utf8', start, end - 1).split('\n'),
+    position: { segment, offset: from + end, ending },
+    isReplaced: false,
+  };
 }
