@@ -102,10 +102,22 @@ function addRoute(app: FastifyInstance, listener: Listener, { route, answer }: S
           hint: 'use `pve-reconciler` on the host, or send a signed op',
         });
       }
-      const { status = route.status, body } = await answer(request);
+      const { params, query, body: sent } = request;
+      const input = { params, query, body: sent, gone: goneSignal(reply) };
+      const { status = route.status, body } = await answer(input);
       return reply.code(status).send(body);
     },
   });
+}
+
+/** Aborted when the connection ends before the answer has gone out. */
+export function goneSignal({ raw }: FastifyReply): AbortSignal {
+  const gone = new AbortController();
+  raw.once('close', () => {
+    if (raw.writableFinished) return;
+    gone.abort(new ReconcilerError('interrupted', 'whoever asked has gone'));
+  });
+  return gone.signal;
 }
 
 function guardBrowser(request: FastifyRequest, reply: FastifyReply): FastifyReply | undefined {
@@ -126,7 +138,8 @@ export function sendProblem(
   problem: ReturnType<typeof problemOf>,
   reply: FastifyReply,
 ): FastifyReply {
-  if (problem.status === 429) reply.header('retry-after', '1');
+  const isForNow = problem.status === 429 || problem.status === 503;
+  if (isForNow && !reply.hasHeader('retry-after')) reply.header('retry-after', '1');
   return reply.code(problem.status).type(PROBLEM_TYPE).send(JSON.stringify(problem));
 }
 

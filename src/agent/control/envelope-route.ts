@@ -4,10 +4,11 @@
  */
 import type { FastifyInstance } from 'fastify';
 import type { ErrorCode } from '../../reconcile/errors.ts';
-import { sendProblem } from './app.ts';
+import { goneSignal, sendProblem } from './app.ts';
 import { describeOp } from './op-document.ts';
 import type { ControlPorts } from './ports.ts';
 import { problemOf } from './problem.ts';
+import type { ReadingTurns } from './reading-turns.ts';
 import { readWholeOp } from './whole-op.ts';
 
 /** Where the next step of an op's sender is another than that of who types a command. */
@@ -19,7 +20,11 @@ const SENDER_HINTS: Partial<Readonly<Record<ErrorCode, string>>> = {
   timeout: 'send it again: PVE did not answer in time',
 };
 
-export function addEnvelopeRoute(app: FastifyInstance, ports: ControlPorts): void {
+export function addEnvelopeRoute(
+  app: FastifyInstance,
+  ports: ControlPorts,
+  turns: ReadingTurns,
+): void {
   const { acceptEnvelope, onRefused, ledger } = ports;
   if (acceptEnvelope === undefined) return;
   // In a scope of its own: its parser of bodies is for this route only.
@@ -42,7 +47,9 @@ export function addEnvelopeRoute(app: FastifyInstance, ports: ControlPorts): voi
         const view = ledger.findOp(result.opId);
         if (view !== null) return reply.code(202).send(describeOp([view.first], null));
       }
-      return reply.send(await readWholeOp(result.opId, ports));
+      const gone = goneSignal(reply);
+      const op = await turns.take(() => readWholeOp(result.opId, ports, gone), gone);
+      return reply.send(op);
     });
   });
 }

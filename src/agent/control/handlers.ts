@@ -7,7 +7,7 @@
  */
 import { ReconcilerError } from '../../reconcile/errors.ts';
 import { makeCorrelationId, parseOpId, parseVmid, type Vmid } from '../../reconcile/ids.ts';
-import { type Action, DEFAULT_STOP } from '../../reconcile/op.ts';
+import { type Action, DEFAULT_STOP, type OpRecord } from '../../reconcile/op.ts';
 import { unseen } from '../daemon/last-look.ts';
 import { describeAgent, pauseOf } from './agent-view.ts';
 import { API } from './api.ts';
@@ -18,45 +18,45 @@ import { recordsOf } from './op-ref.ts';
 import type { PassRunner } from './pass-runner.ts';
 import { planDocument } from './plan-document.ts';
 import type { ControlPorts } from './ports.ts';
+import type { ReadingTurns } from './reading-turns.ts';
 import type { RouteInput } from './route.ts';
 import { type Answer, type ServedRoute, serve } from './served-route.ts';
-import { readWholeOp } from './whole-op.ts';
+import { readWholeOp, type WholeOp } from './whole-op.ts';
 
 export interface HandlerParts {
   readonly ports: ControlPorts;
   readonly feed: GuestFeed;
   readonly passes: PassRunner;
+  readonly turns: ReadingTurns;
 }
 
-/** Every route of the API, served. */
+/** Every route of the API, served, with the turns of one listener. */
 export function createRoutes(parts: HandlerParts): readonly ServedRoute[] {
   return [...opReaders(parts), ...stateReaders(parts), ...guestOps(parts), ...agentOps(parts)];
 }
 
-function opReaders({ ports }: HandlerParts): ServedRoute[] {
+function opReaders(parts: HandlerParts): ServedRoute[] {
+  const { ports, turns } = parts;
   return [
-    serve(API.listOps, async ({ query: { after, limit, ...query } }) => {
+    serve(API.listOps, async ({ query: { after, limit, ...query } }, gone) => {
       const opId = after === undefined ? undefined : parseOpId(after);
       if (opId === null) throw new ReconcilerError('invalid_request', 'after: expected an op id');
-      const found = await ports.history.listOps({
-        ...query,
-        ...(opId === undefined ? {} : { after: opId }),
-        // One more says whether there is another page.
-        limit: limit + 1,
-      });
+      const from = opId === undefined ? {} : { after: opId };
+      // One more says whether there is another page.
+      const wanted = { ...query, ...from, limit: limit + 1, signal: gone };
+      const found = await turns.take(() => ports.history.listOps(wanted), gone);
       const ops = found.slice(0, limit);
       const next = found.length > limit ? (ops.at(-1)?.op_id ?? null) : null;
       const waitOf = waitsOf(ports);
       return { body: { ops: ops.map((op) => describeOp([op], waitOf(op.op_id))), next } };
     }),
-    serve(API.getOp, async ({ params: { op_id: ref } }) => {
-      return { body: await readWholeOp(ref, ports) };
-    }),
-    serve(API.getTaskLog, async ({ params: { op_id: ref } }) => {
+    serve(API.getOp, async ({ params: { op_id: ref } }, gone) => ({
+      body: await showOp(ref, parts, gone),
+    })),
+    serve(API.getTaskLog, async ({ params: { op_id: ref } }, gone) => {
       const op = ports.ledger.opsInFlight().find(({ opId }) => opId === ref);
       const running = op?.latest.state === 'task_running' ? op.latest : null;
-      const [{ op_id }] =
-        running === null ? recordsOf(ref, await ports.history.readOp(ref)) : [running];
+      const { op_id } = running ?? (await findOp(ref, parts, gone));
       const upid = running?.upid ?? null;
       const lastLine = upid === null ? null : await ports.lastLogLine(upid);
       return { body: { op_id, upid, last_line: lastLine } };
@@ -93,14 +93,16 @@ function stateReaders(parts: HandlerParts): ServedRoute[] {
 function guestOps(parts: HandlerParts): ServedRoute[] {
   const { ports, feed } = parts;
   return [
-    serve(API.startGuest, (input) => submitOp(input, { kind: 'start', params: {} }, ports)),
-    serve(API.stopGuest, (input) => {
+    serve(API.startGuest, (input, gone) =>
+      submitOp(input, { kind: 'start', params: {} }, { ...parts, gone }),
+    ),
+    serve(API.stopGuest, (input, gone) => {
       const params = { ...DEFAULT_STOP, ...input.body.params };
-      return submitOp(input, { kind: 'stop', params }, ports);
+      return submitOp(input, { kind: 'stop', params }, { ...parts, gone });
     }),
-    serve(API.restartGuest, (input) => {
+    serve(API.restartGuest, (input, gone) => {
       const params = { ...DEFAULT_STOP, ...input.body.params };
-      return submitOp(input, { kind: 'restart', params }, ports);
+      return submitOp(input, { kind: 'restart', params }, { ...parts, gone });
     }),
     serve(API.holdGuest, async ({ params: { ref }, body }) => {
       const vmid = findVmid(ref, ports);
@@ -123,10 +125,11 @@ function guestOps(parts: HandlerParts): ServedRoute[] {
   ];
 }
 
-function agentOps({ ports, passes }: HandlerParts): ServedRoute[] {
+function agentOps(parts: HandlerParts): ServedRoute[] {
+  const { ports, passes } = parts;
   return [
-    serve(API.cancelOp, async ({ params: { op_id: ref } }) => {
-      const [{ op_id: opId }] = recordsOf(ref, await ports.history.readOp(ref));
+    serve(API.cancelOp, async ({ params: { op_id: ref } }, gone) => {
+      const { op_id: opId } = await findOp(ref, parts, gone);
       const problem = await ports.engine.cancel(opId);
       if (problem !== null) {
         throw new ReconcilerError(problem.code, problem.message, {
@@ -134,7 +137,7 @@ function agentOps({ ports, passes }: HandlerParts): ServedRoute[] {
           context: { op_id: opId },
         });
       }
-      return { body: await readWholeOp(opId, ports) };
+      return { body: await showOp(opId, parts, gone) };
     }),
     serve(API.reconcile, ({ body: { refs } }) => {
       const only = refs === undefined ? null : new Set(refs.map((ref) => findVmid(ref, ports)));
@@ -159,8 +162,9 @@ function agentOps({ ports, passes }: HandlerParts): ServedRoute[] {
 async function submitOp(
   { params: { ref }, body }: Pick<RouteInput<typeof API.stopGuest>, 'params' | 'body'>,
   action: Action,
-  ports: ControlPorts,
+  { gone, ...parts }: HandlerParts & { readonly gone: AbortSignal },
 ): Promise<Answer> {
+  const { ports } = parts;
   const result = await ports.engine.submit({
     origin: 'operator',
     vmid: findVmid(ref, ports),
@@ -173,10 +177,22 @@ async function submitOp(
     throw new ReconcilerError(result.problem.code, result.problem.message);
   }
   if (result.kind === 'repeat') {
-    return { status: 200, body: await readWholeOp(result.opId, ports) };
+    return { status: 200, body: await showOp(result.opId, parts, gone) };
   }
   const { record } = result;
   return { body: describeOp([record], waitsOf(ports)(record.op_id)) };
+}
+
+function showOp(ref: string, { ports, turns }: HandlerParts, gone: AbortSignal): Promise<WholeOp> {
+  return turns.take(() => readWholeOp(ref, ports, gone), gone);
+}
+
+async function findOp(
+  ref: string,
+  { ports, turns }: HandlerParts,
+  gone: AbortSignal,
+): Promise<OpRecord> {
+  return recordsOf(ref, await turns.take(() => ports.history.readOp(ref, gone), gone))[0];
 }
 
 function waitsOf({ ledger, engine }: ControlPorts): DescribeWait {

@@ -11,10 +11,11 @@ export async function readReceipt(
   records: readonly OpRecord[],
   found: FoundOp,
   history: Pick<JournalReader, 'readOp'>,
+  gone?: AbortSignal,
 ): Promise<Receipt> {
   const parts: (readonly OpRecord[])[] = [];
   for (const opId of found.kind === 'found' ? found.parts : []) {
-    const part = await history.readOp(opId);
+    const part = await history.readOp(opId, gone);
     // Retention may have taken it between the two reads.
     if (part.kind === 'found') parts.push(part.records);
   }

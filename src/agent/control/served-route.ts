@@ -9,11 +9,12 @@ export interface Answer {
   readonly body: object;
 }
 
-/** A request as HTTP brings it. */
+/** A request as HTTP brings it. `gone`: whoever sent it does not wait for its answer any more. */
 interface RawInput {
   readonly params: unknown;
   readonly query: unknown;
   readonly body: unknown;
+  readonly gone: AbortSignal;
 }
 
 export interface ServedRoute {
@@ -24,16 +25,18 @@ export interface ServedRoute {
 
 export function serve<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType>(
   route: Route<P, Q, B>,
-  handler: (input: RouteInput<Route<P, Q, B>>) => Promise<Answer> | Answer,
+  handler: (input: RouteInput<Route<P, Q, B>>, gone: AbortSignal) => Promise<Answer> | Answer,
 ): ServedRoute {
   return {
     route,
-    answer: async ({ params, query, body }) =>
-      handler({
+    answer: async ({ params, query, body, gone }) => {
+      const input = {
         params: parse(route.params, params, 'path'),
         query: parse(route.query, withoutBlanks(query), 'query'),
         body: parse(route.body, body ?? {}, 'body'),
-      }),
+      };
+      return handler(input, gone);
+    },
   };
 }
 

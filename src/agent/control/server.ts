@@ -20,6 +20,7 @@ import { listenOnSocket, listenOnTcp } from './listening.ts';
 import { openApiDocument } from './openapi.ts';
 import { createPassRunner } from './pass-runner.ts';
 import type { ControlPorts } from './ports.ts';
+import { createReadingTurns, type ReadingTurns } from './reading-turns.ts';
 import type { Listener } from './route.ts';
 
 /** Answers under way are finished within this; what is left is cut off. */
@@ -46,11 +47,12 @@ export async function startControlServer(
   const feed = await createGuestFeed(ports);
   const passes = createPassRunner(ports);
   const streams = createEventStreams({ ports, feed, passes });
-  const routes = createRoutes({ ports, feed, passes });
   const apps: FastifyInstance[] = [];
   const make = async (listener: Listener): Promise<FastifyInstance> => {
-    const app = createApp(listener, routes, ports);
-    addOtherRoutes(app, listener, { ports, streams });
+    // Of its own: whoever fills one listener leaves the others their room.
+    const turns = createReadingTurns();
+    const app = createApp(listener, createRoutes({ ports, feed, passes, turns }), ports);
+    addOtherRoutes(app, listener, { ports, streams, turns });
     await app.ready();
     apps.push(app);
     return app;
@@ -83,13 +85,21 @@ export async function startControlServer(
 function addOtherRoutes(
   app: FastifyInstance,
   listener: Listener,
-  { ports, streams }: { readonly ports: ControlPorts; readonly streams: EventStreams },
+  {
+    ports,
+    streams,
+    turns,
+  }: {
+    readonly ports: ControlPorts;
+    readonly streams: EventStreams;
+    readonly turns: ReadingTurns;
+  },
 ): void {
   app.get('/metrics', async (_request, reply) => {
     const { type, text } = await ports.metrics();
     return reply.type(type).send(text);
   });
-  addEnvelopeRoute(app, ports);
+  addEnvelopeRoute(app, ports, turns);
   if (listener === 'public') return;
   addPageRoutes(app);
   const openApi = openApiDocument(ports.version);

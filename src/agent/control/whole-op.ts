@@ -16,7 +16,10 @@ export interface WholeOp extends OpDocument {
   readonly signed_receipt?: EnvelopeJson;
 }
 
-/** `ref`: an op id, or a prefix that is one op's alone. Throws `not_found`, `ambiguous_ref`. */
+/**
+ * `ref`: an op id, or a prefix that is one op's alone. Throws `not_found`, `ambiguous_ref`. To be
+ * called in a turn (reading-turns.ts); `gone`: nobody waits for it any more.
+ */
 export async function readWholeOp(
   ref: string,
   {
@@ -25,15 +28,16 @@ export async function readWholeOp(
     engine,
     sealReceipt,
   }: Pick<ControlPorts, 'history' | 'ledger' | 'engine' | 'sealReceipt'>,
+  gone?: AbortSignal,
 ): Promise<WholeOp> {
-  const found = await history.readOp(ref);
+  const found = await history.readOp(ref, gone);
   const records = recordsOf(ref, found);
   const [first] = records;
   const waitOf = describeWaits({ inFlight: ledger.opsInFlight(), waits: engine.waits() });
   const sealed = sealReceipt?.(records.at(-1) ?? first) ?? null;
   return {
     ...describeOp(records, waitOf(first.op_id)),
-    receipt: receiptDocument(await readReceipt(records, found, history)),
+    receipt: receiptDocument(await readReceipt(records, found, history, gone)),
     ...(sealed === null ? {} : { signed_receipt: sealed }),
   };
 }
