@@ -1,12 +1,12 @@
 /** What a stale writer appends after another has taken over is read by nobody (J8). */
 import { describe, expect, test } from 'vitest';
-import { readRecordsSince } from '../../src/agent/control/records-since.ts';
+import { findRecordsSince } from '../../src/agent/control/records-since.ts';
 import { createReceiptSource } from '../../src/agent/hub/receipt-source.ts';
 import type { Journal } from '../../src/journal/journal.ts';
 import { JournalReader } from '../../src/journal/reader.ts';
 import { tailJournal } from '../../src/journal/tail.ts';
 import { verifyJournal } from '../../src/journal/verify.ts';
-import type { OpRecordDraft } from '../../src/reconcile/op.ts';
+import type { OpRecord, OpRecordDraft } from '../../src/reconcile/op.ts';
 import { opId, opStory, startOn, tickingClock } from '../support/journal-script.ts';
 import { MemoryDisk } from '../support/memory-disk.ts';
 
@@ -67,9 +67,10 @@ describe('a late end', async () => {
     expect(found.kind === 'found' && found.records.map((op) => `${op.seq} ${op.state}`)).toEqual(
       story,
     );
-    const request = { seq: 0, missing: 10, clock: tickingClock() };
-    const missed = await readRecordsSince(reader, request);
-    const records = missed.kind === 'records' ? missed.records : [];
+    const request = { seq: 0, missing: 10, clock: tickingClock(), signal };
+    const missed = await findRecordsSince(reader, request);
+    const records: OpRecord[] = [];
+    for await (const piece of missed ?? []) records.push(...piece);
     expect(records.map((op) => `${op.seq} ${op.state}`)).toEqual(story);
     expect(await endsOf(taken, 3)).toEqual(['5 failed']);
   });

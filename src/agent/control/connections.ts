@@ -2,7 +2,8 @@
  * A listener's connections: how many there may be, which one gives way, and what is answered to
  * bytes that are no request. Whoever keeps connections open and says nothing, says it slowly, or
  * does not read what it asked for, holds nobody up: at the bound the one that is waited for longest
- * is closed for the new one. An answer that is being worked on, or a stream, never gives way.
+ * is closed for the new one. An answer that is being worked on, or a stream, never gives way; a
+ * stream that nobody reads on is closed.
  */
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
@@ -23,7 +24,10 @@ interface Exchange {
 
 export interface ConnectionBounds {
   readonly max: number;
-  /** A connection on which nothing is worked on, and nothing has moved for so long, is closed. */
+  /**
+   * A connection on which nothing is worked on, or something waits to be read, and nothing has
+   * moved for so long, is closed.
+   */
   readonly stillMs: number;
 }
 
@@ -51,7 +55,8 @@ export function boundConnections(server: Server, { max, stillMs }: ConnectionBou
   // Node ends idle connections this way too; with a listener that is the listener's task.
   server.setTimeout(stillMs, (socket) => {
     const exchange = open.get(socket);
-    if (exchange === undefined || isWaitedFor(exchange)) socket.destroy();
+    const isUnread = socket.writableLength > 0;
+    if (exchange === undefined || isUnread || isWaitedFor(exchange)) socket.destroy();
   });
 }
 

@@ -4,15 +4,20 @@
  * `Last-Event-ID` is given the records it has missed; every reader begins with all guests, so that
  * nothing has to be asked for beside the stream.
  *
- * Invariants: records come in the order of their seq, each once; a reader that does not keep up is
- * cut off (it resumes), it never makes the agent hold what it has not read.
+ * Invariants: records come in the order of their seq, each once; a pass is told of after all guests;
+ * what there is at the beginning goes out as it is read, and a reader that does not keep up with
+ * what follows is cut off (it resumes): it never makes the agent hold what it has not read.
  */
+import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import { ReconcilerError } from '../../reconcile/errors.ts';
 import type { OpRecord } from '../../reconcile/op.ts';
 import type { GuestChange, GuestFeed } from './guest-feed.ts';
 import type { PassEvent, PassRunner } from './pass-runner.ts';
 import type { ControlPorts } from './ports.ts';
-import { readRecordsSince } from './records-since.ts';
+import type { ReadingTurns } from './reading-turns.ts';
+import { findRecordsSince } from './records-since.ts';
 
 export const EVENT_TYPES = ['op', 'guest', 'pass'] as const;
 export type EventType = (typeof EVENT_TYPES)[number];
@@ -23,8 +28,10 @@ const STREAMS_MAX = 64;
 const KEEPALIVE_MS = 15_000;
 /** How soon a reader that lost the connection comes back. */
 const RETRY_MS = 1_000;
-/** A first snapshot of 10,000 guests fits; a reader further behind is cut off. */
-const UNREAD_BYTES_MAX = 16 * 1024 * 1024;
+/** Of all streams; who is further behind than its share is cut off. 10,000 guests are 10 MB. */
+const UNREAD_BYTES_MAX = 32 * 1024 * 1024;
+/** Records, and passes, that may come while a reader is given what there is at the beginning. */
+const HELD_MAX = 10_000;
 
 interface StreamRequest {
   readonly response: ServerResponse;
@@ -45,43 +52,65 @@ interface StreamPorts {
   readonly ports: Pick<ControlPorts, 'events' | 'history' | 'clock' | 'reportError'>;
   readonly feed: GuestFeed;
   readonly passes: PassRunner;
+  readonly turns: ReadingTurns;
 }
 
+/** The streams of one listener. */
 export function createEventStreams(parts: StreamPorts): EventStreams {
-  const open = new Set<Stream>();
+  const open = new Map<Socket, Stream>();
+  const share = (): number => UNREAD_BYTES_MAX / open.size;
   return {
     get isFull() {
       return open.size >= STREAMS_MAX;
     },
     open(request) {
-      const stream = new Stream(request, parts);
-      open.add(stream);
-      request.response.once('close', () => {
-        open.delete(stream);
+      const { response } = request;
+      const { socket } = response.req;
+      // Behind a stream nothing on its connection is ever answered.
+      if (open.has(socket)) {
+        socket.destroy();
+        return;
+      }
+      const stream = new Stream(request, { ...parts, share });
+      open.set(socket, stream);
+      const end = (): void => {
+        if (open.get(socket) === stream) open.delete(socket);
         stream.close();
-      });
+      };
+      response.once('close', end);
+      // An answer whose turn has not come is not told that its connection is gone.
+      socket.once('close', end);
       stream.begin();
     },
     close() {
-      for (const stream of open) stream.close();
+      for (const stream of open.values()) stream.close();
     },
   };
 }
 
+type StreamParts = StreamPorts & {
+  /** How much of a stream may be unread. */
+  readonly share: () => number;
+};
+
 class Stream {
   readonly #request: StreamRequest;
-  readonly #parts: StreamPorts;
+  readonly #parts: StreamParts;
   readonly #closing = new AbortController();
   readonly #unsubscribe: (() => void)[] = [];
   /** Records that came while the missed ones were read; null: they go out at once. */
   #held: OpRecord[] | null = [];
+  /** The last pass, and those that came before all guests were told of; null: they go out at once. */
+  #passes: PassEvent[] | null;
   #sentSeq: number;
   /** It has seen records that are not in this journal: the state folder is another, or an older one. */
   readonly #isAhead: boolean;
 
-  constructor(request: StreamRequest, parts: StreamPorts) {
+  constructor(request: StreamRequest, parts: StreamParts) {
     this.#request = request;
     this.#parts = parts;
+    const { lastPass } = parts.passes;
+    this.#passes = lastPass === null ? [] : [lastPass];
     const { lastSeq } = parts.feed;
     this.#isAhead = request.lastSeq !== null && request.lastSeq > lastSeq;
     this.#sentSeq = this.#isAhead ? lastSeq : (request.lastSeq ?? lastSeq);
@@ -103,12 +132,10 @@ class Stream {
       });
       this.#unsubscribe.push(unsubscribe);
     }
-    void this.#catchUp();
     if (types.has('pass')) {
-      const { lastPass } = passes;
-      this.#unsubscribe.push(passes.subscribe((event) => this.#sendPass(event)));
-      if (lastPass !== null) this.#sendPass(lastPass);
+      this.#unsubscribe.push(passes.subscribe((event) => this.#takePass(event)));
     }
+    void this.#catchUp();
     void this.#keepAlive();
   }
 
@@ -122,34 +149,76 @@ class Stream {
   /** What was missed, then the guests as they are: first how an op came to wait, then for what. */
   async #catchUp(): Promise<void> {
     const { types } = this.#request;
-    if (types.has('op')) await this.#sendMissed();
-    if (!types.has('guest') || this.#closing.signal.aborted) return;
-    const { feed } = this.#parts;
-    this.#unsubscribe.push(feed.subscribe((change) => this.#sendGuest(change)));
-    for (const change of feed.snapshot()) this.#sendGuest(change);
+    const { signal } = this.#closing;
+    try {
+      if (types.has('op')) await this.#sendMissed();
+      signal.throwIfAborted();
+      if (types.has('guest')) await this.#sendGuests();
+      signal.throwIfAborted();
+    } catch (error) {
+      // The reader comes back and asks again.
+      const isForeseen = signal.aborted || error instanceof ReconcilerError;
+      if (!isForeseen) this.#parts.ports.reportError(error, 'events');
+      return this.close();
+    }
+    const passes = this.#passes ?? [];
+    this.#passes = null;
+    if (types.has('pass')) for (const event of passes) this.#sendPass(event);
   }
 
   async #sendMissed(): Promise<void> {
-    const { ports, feed } = this.#parts;
-    const seq = this.#sentSeq;
-    try {
-      const missing = feed.lastSeq - seq;
-      const missed = await readRecordsSince(ports.history, { seq, missing, clock: ports.clock });
-      if (missed.kind === 'too_many' || this.#isAhead) this.#write('event: reset\ndata: {}\n\n');
-      else for (const record of missed.records) this.#sendRecord(record);
-    } catch (error) {
-      // The reader comes back and asks again.
-      ports.reportError(error, 'events');
-      return this.close();
-    }
+    const missing = this.#parts.feed.lastSeq - this.#sentSeq;
+    if (missing > 0) await this.#sendRecords(missing);
+    else if (this.#isAhead) this.#sendReset();
     const held = this.#held ?? [];
     this.#held = null;
     for (const record of held) this.#sendRecord(record);
   }
 
+  /** A turn for each piece: a reader that is slow to read keeps nobody else from reading. */
+  async #sendRecords(missing: number): Promise<void> {
+    const { turns, ports } = this.#parts;
+    const { history, clock } = ports;
+    const { signal } = this.#closing;
+    const request = { seq: this.#sentSeq, missing, clock, signal };
+    const pieces = await turns.take(() => findRecordsSince(history, request), signal);
+    if (pieces === null) return this.#sendReset();
+    for (;;) {
+      const piece = await turns.take(() => pieces.next(), signal);
+      if (piece.done === true) return;
+      for (const record of piece.value) this.#sendRecord(record);
+      await this.#drain();
+    }
+  }
+
+  async #sendGuests(): Promise<void> {
+    const { feed } = this.#parts;
+    this.#unsubscribe.push(feed.subscribe((change) => this.#sendGuest(change)));
+    for (const change of feed.snapshot()) {
+      this.#sendGuest(change);
+      await this.#drain();
+    }
+  }
+
+  /** Until what was written is on its way; one that is not read for long is closed (app.ts). */
+  async #drain(): Promise<void> {
+    const { response } = this.#request;
+    const { signal } = this.#closing;
+    if (response.writableNeedDrain) await once(response, 'drain', { signal });
+  }
+
   #takeRecord(record: OpRecord): void {
     if (this.#held === null) this.#sendRecord(record);
-    else this.#held.push(record);
+    else if (this.#held.push(record) > HELD_MAX) this.#request.response.destroy();
+  }
+
+  #takePass(event: PassEvent): void {
+    if (this.#passes === null) this.#sendPass(event);
+    else if (this.#passes.push(event) > HELD_MAX) this.#request.response.destroy();
+  }
+
+  #sendReset(): void {
+    this.#write('event: reset\ndata: {}\n\n');
   }
 
   #sendRecord(record: OpRecord): void {
@@ -180,6 +249,6 @@ class Stream {
     const { response } = this.#request;
     if (this.#closing.signal.aborted || response.destroyed) return;
     response.write(text);
-    if (response.writableLength > UNREAD_BYTES_MAX) response.destroy();
+    if (response.writableLength > this.#parts.share()) response.destroy();
   }
 }

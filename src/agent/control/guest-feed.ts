@@ -26,8 +26,8 @@ export interface GuestFeed {
   readonly plan: Plan | null;
   /** The newest record known. */
   readonly lastSeq: number;
-  /** All guests, as of the last round. */
-  snapshot(): readonly GuestChange[];
+  /** All guests, each as it is when it is taken. */
+  snapshot(): Iterable<GuestChange>;
   /** Says that something the engine has no event for has changed (a hold). */
   touch(vmid: Vmid): void;
   subscribe(listener: (change: GuestChange) => void): () => void;
@@ -95,9 +95,10 @@ class Feed implements GuestFeed {
     return this.#describe(new Set([vmid]))[0] ?? null;
   }
 
-  snapshot(): readonly GuestChange[] {
+  *snapshot(): Iterable<GuestChange> {
     this.#round('all');
-    return [...this.#shown].map(([vmid, json]) => ({ kind: 'changed', vmid, json }));
+    // A Map is gone through as it is by then: what has changed meanwhile is not told as it was.
+    for (const [vmid, json] of this.#shown) yield { kind: 'changed', vmid, json };
   }
 
   touch(vmid: Vmid): void {

@@ -46,11 +46,13 @@ export async function startControlServer(
 ): Promise<ControlServer> {
   const feed = await createGuestFeed(ports);
   const passes = createPassRunner(ports);
-  const streams = createEventStreams({ ports, feed, passes });
+  const allStreams: EventStreams[] = [];
   const apps: FastifyInstance[] = [];
   const make = async (listener: Listener): Promise<FastifyInstance> => {
     // Of its own: whoever fills one listener leaves the others their room.
     const turns = createReadingTurns();
+    const streams = createEventStreams({ ports, feed, passes, turns });
+    allStreams.push(streams);
     const app = createApp(listener, createRoutes({ ports, feed, passes, turns }), ports);
     addOtherRoutes(app, listener, { ports, streams, turns });
     await app.ready();
@@ -58,7 +60,7 @@ export async function startControlServer(
     return app;
   };
   const close = async (): Promise<void> => {
-    streams.close();
+    for (const streams of allStreams) streams.close();
     await Promise.all(apps.map(closeApp));
     feed.close();
     passes.close();
@@ -104,7 +106,8 @@ function addOtherRoutes(
   addPageRoutes(app);
   const openApi = openApiDocument(ports.version);
   app.get('/v1/openapi.json', () => openApi);
-  app.get('/v1/events', (request, reply) => {
+  // A stream has no end: one without a body would hold its place for nothing.
+  app.get('/v1/events', { exposeHeadRoute: false }, (request, reply) => {
     const types = readTypes(request);
     const lastSeq = readLastSeq(request);
     if (streams.isFull) {

@@ -1,8 +1,11 @@
 /** The event stream: order, resuming, what begins it, and readers that go away. */
+import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
+import { Agent, Client, type Dispatcher, request } from 'undici';
 import { expect, test } from 'vitest';
 import { API } from '../../../src/agent/control/api.ts';
-import { connectToAgent } from '../../../src/agent/control/client.ts';
 import { readServerEvents, type ServerEvent } from '../../../src/agent/control/server-events.ts';
+import { opStory } from '../../support/journal-script.ts';
 import { type ControlWorld, openControlWorld } from './control-world.ts';
 
 const GUESTS = { 101: { running: true }, 102: {}, 103: {} } as const;
@@ -20,6 +23,15 @@ async function collect(
     if (isEnough(event)) break;
   }
   return events;
+}
+
+/** The first chunk of the records behind that seq; no more is read. */
+function writeAndWait(socket: Socket, seq: number): Promise<unknown[]> {
+  const chunk = once(socket, 'data');
+  socket.once('data', () => socket.pause());
+  const head = `host: agent\r\nlast-event-id: ${seq}\r\nconnection: close`;
+  socket.write(`GET /v1/events?types=op HTTP/1.1\r\n${head}\r\n\r\n`);
+  return chunk;
 }
 
 async function runStart(world: ControlWorld, ref: string): Promise<string> {
@@ -127,21 +139,73 @@ test('a reader that is ahead of the journal starts anew, and misses nothing of i
   expect(JSON.parse(second?.data ?? '')).toMatchObject({ vmid: 102, state: 'received' });
 });
 
-test('one stream more than there may be is refused, with the next step', async () => {
-  await using world = await openControlWorld({ guests: GUESTS });
-  const { signal } = new AbortController();
-  await using clients = new AsyncDisposableStack();
-  const begin = (): Promise<unknown> =>
-    clients
-      .use(connectToAgent(world.socket))
-      .events({ types: ['guest'], signal })
-      .next();
+test('one stream more than there may be is refused, with the next step; the socket has room', async () => {
+  const listen = { host: '127.0.0.1', port: 0 };
+  await using world = await openControlWorld({ guests: GUESTS, addresses: { listen } });
+  const client = new Agent();
+  const begin = (): Promise<Dispatcher.ResponseData> =>
+    request(`http://127.0.0.1:${world.server.ports.listen}/v1/events`, { dispatcher: client });
   await Promise.all(Array.from({ length: 64 }, begin));
-  await expect(begin()).rejects.toMatchObject({
+  const refused = await begin();
+  expect(refused).toMatchObject({ statusCode: 503, headers: { 'retry-after': '10' } });
+  expect(await refused.body.json()).toMatchObject({
     code: 'service_unavailable',
-    message: expect.stringContaining('too many event streams'),
+    detail: expect.stringContaining('too many event streams'),
     hint: expect.stringContaining('close'),
   });
+  expect(await collect(world, () => true, { types: ['guest'] })).toHaveLength(1);
+  await client.destroy();
+});
+
+test('a connection has one stream: what asks for another behind it is cut off', async () => {
+  await using world = await openControlWorld({ guests: GUESTS });
+  const head = 'GET /v1/events HTTP/1.1\r\nhost: agent\r\n\r\n';
+  const socket = connect(world.socket);
+  socket.resume().write(head.repeat(3));
+  await once(socket, 'close');
+  expect(await collect(world, () => true, { types: ['guest'] })).toHaveLength(1);
+});
+
+test('a stream cannot be asked for without its body', async () => {
+  await using world = await openControlWorld();
+  const client = new Client('http://agent', { socketPath: world.socket });
+  const { statusCode } = await client.request({ method: 'HEAD', path: '/v1/events' });
+  expect(statusCode).toBe(404);
+  await client.destroy();
+});
+
+test('a pass is told of after all guests, also one that ends while they are', async () => {
+  await using world = await openControlWorld({ guests: GUESTS });
+  await runStart(world, '102');
+  await world.pass();
+  const isOfPass = ({ type }: ServerEvent): boolean => type === 'pass';
+  const events = await collect(world, isOfPass, { types: ['op', 'guest', 'pass'], lastId: '0' });
+  const order = [...Array(4).fill('op'), ...Array(3).fill('guest'), 'pass'];
+  expect(events.map(({ type }) => type)).toEqual(order);
+});
+
+test('a reader that is slow is given all it has missed, piece by piece', async () => {
+  const listen = { host: '127.0.0.1', port: 0 };
+  await using world = await openControlWorld({ guests: GUESTS, addresses: { listen } });
+  const before = world.journal.stats().nextSeq;
+  const stories = Array.from({ length: 1_500 }, (_, index) => opStory(index + 1)).flat();
+  await Promise.all(stories.map((record) => world.journal.ledger.append(record)));
+  const last = world.journal.stats().nextSeq - 1;
+  await world.server.close();
+  await world.restartServer(listen);
+  const socket = connect(world.socket);
+  const [first] = await writeAndWait(socket, before - 1);
+  // Whoever else reads the journal meanwhile is not kept waiting.
+  const query = { limit: 1 };
+  for (let count = 0; count < 50; count += 1) await world.client.call(API.listOps, { query });
+  const seqs: number[] = [];
+  const text = [String(first)];
+  for await (const chunk of socket) {
+    text.push(String(chunk));
+    if (String(chunk).includes(`id: ${last}\n`)) break;
+  }
+  for (const [, seq] of text.join('').matchAll(/event: op\nid: (\d+)\n/g)) seqs.push(Number(seq));
+  expect(seqs).toEqual(Array.from({ length: stories.length }, (_, index) => before + index));
 });
 
 test('a pass that was asked for is told of when planned and when its work is done', async () => {

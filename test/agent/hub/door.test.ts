@@ -188,12 +188,13 @@ test('at the bound who is waited for longest gives way, and whoever is being ans
 const LARGE = Buffer.alloc(16 * 1024 * 1024);
 
 /**
- * Answers `/large` at once and `/never` not at all. `ask` sends requests, reads nothing, and says
+ * Answers `/large` at once and `/never` not at all; `/stream` has no end. `ask` sends requests, reads nothing, and says
  * when the server has closed the connection.
  */
 async function openUnread(bounds: ConnectionBounds) {
   const server = createServer((request, response) => {
-    if (request.url !== '/never') response.end(request.url === '/large' ? LARGE : 'ok');
+    if (request.url === '/stream') response.write(LARGE);
+    else if (request.url !== '/never') response.end(request.url === '/large' ? LARGE : 'ok');
   });
   server.keepAliveTimeout = bounds.stillMs;
   boundConnections(server, bounds);
@@ -241,6 +242,7 @@ test('an answer on which nothing moves is given up, one that is worked on is wai
   const working = await world.ask('/never');
   const unread = await world.ask('/large', '/small');
   const idle = await world.ask('/small');
-  await Promise.all([unread.gone, idle.gone]);
+  const stream = await world.ask('/stream');
+  await Promise.all([unread.gone, idle.gone, stream.gone]);
   expect(working.farEnd.destroyed).toBe(false);
 });
