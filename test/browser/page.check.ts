@@ -7,6 +7,7 @@ import {
   openControlWorld,
   type WorldSetup,
 } from '../agent/control/control-world.ts';
+import { opStory } from '../support/journal-script.ts';
 import { findChromium } from './find-chromium.ts';
 
 const SCREENSHOTS = new URL('../../docs/screenshots/', import.meta.url).pathname;
@@ -140,6 +141,38 @@ describe('the page', () => {
     await story.locator('summary').click();
     await expect.poll(() => story.locator('.steps li').count()).toBe(4);
     expect(await story.innerText()).toContain('asked for by anna');
+    expect(complaints).toEqual([]);
+  });
+
+  test('shows older ops without a hole, and beyond a page’s worth where they are', async () => {
+    await using opened = await openPage();
+    const { page, world, complaints } = opened;
+    const stories = Array.from({ length: 620 }, (_, index) => opStory(index + 1, { task: false }));
+    await Promise.all(stories.flat().map((record) => world.journal.ledger.append(record)));
+    await page.reload();
+    const shown = (): Promise<number[]> =>
+      page
+        .locator('#op-list details')
+        .evaluateAll((all) => all.map(({ dataset }) => Number(dataset['op'])));
+    const newest = (from: number): number[] =>
+      Array.from({ length: 500 }, (_, index) => from - index);
+    const more = page.locator('#ops-more');
+    for (let count = 50; count < 500; count += 50) {
+      await expect.poll(shown).toHaveLength(count);
+      await more.click();
+    }
+    await expect.poll(shown).toEqual(newest(620));
+    expect(await more.isVisible()).toBe(false);
+    expect(await page.locator('#ops-older').innerText()).toContain('ops list --since');
+
+    await page.evaluate(`import('/page/ops.js').then(({ takeRecord }) => {
+      for (let op = 621; op <= 721; op += 1) {
+        const op_id = String(op).padStart(16, '0');
+        const at = new Date().toISOString();
+        takeRecord({ op_id, at, seq: 1e6 + op, vmid: 101, kind: 'start', state: 'succeeded' });
+      }
+    })`);
+    await expect.poll(shown).toEqual(newest(721));
     expect(complaints).toEqual([]);
   });
 

@@ -4,14 +4,18 @@ import { byId, drawnSoon, el, guestLabel, printable, sync } from './dom.js';
 import { findGuest, onGuest } from './guests.js';
 import { duration, now, timeElement } from './time.js';
 
-/** What is shown of history at once; the button brings more. */
+/** What is shown of history at once; the button brings more, up to `SHOWN_MAX`. */
 const PAGE = 50;
 const SHOWN_MAX = 500;
+/** So many that come live are shown beside that, before the oldest are forgotten. */
+const LIVE_SLACK = 100;
 
 const more = byId('ops-more');
+const older = byId('ops-older');
 /** By op id: the records known, oldest first, and what is drawn of it. */
 const ops = new Map();
 const draw = drawnSoon(drawAll);
+/** The op that older ones come after; null: there are none. */
 let next = null;
 
 export async function beginOps() {
@@ -24,14 +28,19 @@ export async function beginOps() {
   for (const op of inFlight.ops) void loadRecords(op.op_id);
 }
 
+/** One that comes live. */
 export function takeRecord(record) {
+  keep(record);
+  forgetOldest();
+}
+
+function keep(record) {
   const op = ops.get(record.op_id) ?? newOp();
   if (op.records.some(({ seq }) => seq === record.seq)) return;
   op.records.push(record);
   op.records.sort((a, b) => a.seq - b.seq);
   op.isDirty = true;
   ops.set(record.op_id, op);
-  forgetOldest();
   draw();
 }
 
@@ -46,7 +55,7 @@ function noteGuest(vmid) {
 }
 
 function takeOp(document) {
-  for (const record of document.records) takeRecord(record);
+  for (const record of document.records) keep(record);
 }
 
 function newOp() {
@@ -54,9 +63,20 @@ function newOp() {
 }
 
 function forgetOldest() {
-  if (ops.size <= SHOWN_MAX) return;
+  if (ops.size <= SHOWN_MAX + LIVE_SLACK) return;
   const ended = newestFirst().filter((op) => isOver(op));
-  for (const { records } of ended.slice(SHOWN_MAX - 100)) ops.delete(records[0].op_id);
+  const forgotten = ended.slice(SHOWN_MAX);
+  if (forgotten.length === 0) return;
+  for (const { records } of forgotten) ops.delete(records[0].op_id);
+  next = ended[SHOWN_MAX - 1].records[0].op_id;
+  showMore();
+}
+
+/** Beyond what a page is good for, the command line has them. */
+function showMore() {
+  const isFull = ops.size >= SHOWN_MAX;
+  more.hidden = next === null || isFull;
+  older.hidden = next === null || !isFull;
 }
 
 async function loadPage(after) {
@@ -64,7 +84,7 @@ async function loadPage(after) {
   const json = await read(`/v1/ops?limit=${PAGE}${query}`);
   for (const op of json.ops) takeOp(op);
   next = json.next;
-  more.hidden = next === null;
+  showMore();
 }
 
 async function loadRecords(opId) {
