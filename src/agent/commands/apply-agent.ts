@@ -51,17 +51,25 @@ async function runPass(
   const names = await namesOf(agent);
   const nameOf = (vmid: Vmid): string | null => names.get(vmid) ?? null;
   const types = ['op', 'guest', 'pass'];
-  const events = followEvents(agent, { types, afterSeq: null, clock: systemClock, signal, onLost });
-  // The stream first: nothing of the pass may come before it.
-  let next = events.next();
+  const over = new AbortController();
+  const events = followEvents(agent, {
+    types,
+    afterSeq: null,
+    clock: systemClock,
+    signal: AbortSignal.any([signal, over.signal]),
+    onLost,
+  });
   const body = refs.length === 0 ? {} : { refs: [...refs] };
-  const { pass_id: passId } = await agent.call(API.reconcile, { body });
   const lastLine = (record: OpRecord): Promise<string | null> => askLastLine(agent, record);
   const view = createOpView({ err: terminal.err, clock: systemClock, nameOf, lastLine });
   const failed = new FailedOps();
   try {
-    for (let step = await next; step.done !== true; step = await next) {
-      next = events.next();
+    // The stream first: nothing of the pass may come before it. Something of it is to come.
+    const [first, { pass_id: passId }] = await Promise.all([
+      events.next(),
+      agent.call(API.reconcile, { body }),
+    ]);
+    for (let step = first; step.done !== true; step = await events.next()) {
       const { type, data } = step.value;
       const json: unknown = JSON.parse(data);
       if (type === 'guest') showWait(json, null, view.wait.bind(view));
@@ -81,6 +89,7 @@ async function runPass(
     }
   } finally {
     view.close();
+    over.abort();
     await events.return(undefined);
   }
   throw new ReconcilerError('interrupted', 'stopped watching; the pass goes on in the agent', {

@@ -149,6 +149,11 @@ export function isNoAgent(error: unknown): boolean {
   return error instanceof ReconcilerError && error.context['agent'] === 'not running';
 }
 
+/** Has the agent answered, with a problem document? Anything else is a connection that failed. */
+export function isRefusal(error: unknown): boolean {
+  return error instanceof ReconcilerError && 'request_id' in error.context;
+}
+
 function unreachable(error: unknown, socket: string): unknown {
   if (error instanceof ReconcilerError) return error;
   const code = error instanceof Error && 'code' in error ? error.code : undefined;

@@ -1,7 +1,7 @@
 /** The agent's events, over as many connections as it takes: nothing that is recorded is missed. */
 import type { Clock } from '../../reconcile/clock.ts';
 import { ReconcilerError } from '../../reconcile/errors.ts';
-import type { ControlClient } from './client.ts';
+import { type ControlClient, isRefusal } from './client.ts';
 import type { ServerEvent } from './server-events.ts';
 
 const RETRY_MS = 1_000;
@@ -16,7 +16,7 @@ export interface FollowOptions {
   readonly onLost: (error: unknown) => void;
 }
 
-/** Ends when the signal is aborted; never by itself. */
+/** Ends when the signal is aborted; never by itself. Throws what the agent refuses a stream with. */
 export async function* followEvents(
   client: ControlClient,
   { types, afterSeq, clock, signal, onLost }: FollowOptions,
@@ -32,6 +32,7 @@ export async function* followEvents(
       if (!signal.aborted) onLost(new ReconcilerError('interrupted', 'the agent ended the stream'));
     } catch (error) {
       if (signal.aborted) return;
+      if (isRefusal(error)) throw error;
       onLost(error);
     }
     await clock.sleep(RETRY_MS, signal);

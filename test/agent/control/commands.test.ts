@@ -15,6 +15,7 @@ import {
 } from '../../../src/agent/commands/hold.ts';
 import { runOpsCancel } from '../../../src/agent/commands/ops-cancel.ts';
 import { runOpsWait } from '../../../src/agent/commands/ops-wait.ts';
+import { connectToAgent } from '../../../src/agent/control/client.ts';
 import { untilAnswered } from './control-world.ts';
 import { setUp, sitDown } from './desk.ts';
 
@@ -227,6 +228,34 @@ describe('through the agent', () => {
     expect(hint).toBe(
       `hint: \`pve-reconciler ops show ${line?.slice(-17, -1)}\` has the end of its log`,
     );
+  });
+
+  test('apply and --wait end with what a stream is refused with, and do not take it for an end', async () => {
+    await using world = await setUp();
+    await using streams = new AsyncDisposableStack();
+    const { signal } = new AbortController();
+    const begin = (): Promise<unknown> =>
+      streams
+        .use(connectToAgent(world.socket))
+        .events({ types: ['guest'], signal })
+        .next();
+    await Promise.all(Array.from({ length: 64 }, begin));
+    const { context, err } = await sitDown(world);
+    const problem = {
+      code: 'service_unavailable',
+      message: expect.stringContaining('too many event streams'),
+    };
+    await expect(runApply(context, { refs: [] })).rejects.toMatchObject(problem);
+    const wait = runGuestOp(context, { kind: 'start', ref: 'mail', wait: true });
+    await expect(wait).rejects.toMatchObject(problem);
+    expect(err.text).not.toContain('gone');
+  });
+
+  test('apply of a guest there is not ends with that alone', async () => {
+    await using world = await setUp();
+    const { context } = await sitDown(world);
+    const problem = { code: 'not_found' };
+    await expect(runApply(context, { refs: ['nosuch'] })).rejects.toMatchObject(problem);
   });
 
   test('a command without an agent fails with how to start one', async () => {
