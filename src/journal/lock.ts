@@ -28,8 +28,11 @@ export const LOCK_STALE_MS = 10_000;
 const REFRESHES_PER_STALE = 3;
 /** The least proper-lockfile refreshes at. */
 const REFRESH_MIN_MS = 1000;
-/** A file's time has parts of a ms, ours has none: made just now, it may be ahead of us. */
-const CLOCK_GRAIN_MS = 100;
+/**
+ * How far ahead of us the time of a lock just taken may be: proper-lockfile sets it to the next full
+ * second and 5 ms, to see how fine the disk's times are (its mtime-precision.js).
+ */
+const AHEAD_MS = 1_100;
 
 export interface LockRequest {
   readonly stateDir: string;
@@ -80,8 +83,8 @@ async function isRefreshed(
 ): Promise<boolean> {
   const limitMs = staleMs ?? LOCK_STALE_MS;
   const ageMs = clock.now() - seenMs;
-  // One from the future says only that the clock was set back since.
-  if (ageMs > -CLOCK_GRAIN_MS && ageMs < limitMs) return true;
+  // One from further ahead says only that the clock was set back since.
+  if (ageMs > -AHEAD_MS && ageMs < limitMs) return true;
   await clock.sleep(refreshMs(limitMs) * 1.5, new AbortController().signal);
   return modifiedMs(path) !== seenMs;
 }

@@ -63,6 +63,17 @@ describe('a lock that is there', () => {
     expect(lock.takenFrom).toMatchObject({ owner: { host: 'elsewhere' }, poisoned: false });
   });
 
+  test('that was taken just now is not watched: proper-lockfile dates it up to 1,005 ms ahead', async () => {
+    fs.mkdirSync(lockFolder());
+    writeOwner({});
+    const secondMs = Math.ceil(Date.now() / 1000) * 1000;
+    fs.utimesSync(lockFolder(), new Date(secondMs + 1005), new Date(secondMs + 1005));
+    const sleep = (): Promise<void> => Promise.reject(new Error('it is watched'));
+    await expect(acquire({ ...tickingClock(secondMs), sleep })).rejects.toMatchObject({
+      message: expect.stringContaining(`process ${process.pid} on `),
+    });
+  });
+
   test('and old is not taken over when somebody refreshes it while we watch', async () => {
     fs.mkdirSync(lockFolder());
     writeOwner({ host: 'elsewhere' });
