@@ -12,8 +12,8 @@ import {
   planDocumentSchema,
 } from '../../src/agent/control/documents.ts';
 import { type Simulator, startSimulator } from '../simulator/start.ts';
-import { runHere } from './hub/run-here.ts';
 import { type Host, makeHost, startDaemon } from './program.ts';
+import { runHere } from './run-here.ts';
 
 const DOCS = readFileSync(new URL('../../docs/CLI.md', import.meta.url), 'utf8');
 

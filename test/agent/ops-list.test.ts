@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { openOnDisk } from '../support/journal-on-disk.ts';
 import { opId, opStory } from '../support/journal-script.ts';
-import { runHere } from './hub/run-here.ts';
+import { runHere } from './run-here.ts';
 
 let folder = '';
 let configFile = '';

@@ -8,7 +8,8 @@ import { createInterface } from 'node:readline';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { openOnDisk } from '../support/journal-on-disk.ts';
 import { opId, opStory, START_MS, tickingClock, upid } from '../support/journal-script.ts';
-import { programFile, runProgram } from './program.ts';
+import { programFile } from './program.ts';
+import { runHere } from './run-here.ts';
 
 let folder = '';
 let configFile = '';
@@ -33,7 +34,7 @@ async function write(story: ReturnType<typeof opStory>, stepsS: readonly number[
 
 test('tells each step, the time between them, the UPID, and how it ended', async () => {
   await write(opStory(1, { origin: 'hub' }), [0, 2, 1, 95]);
-  const { exit, out, err } = await runProgram('ops', 'log', opId(1), '--config', configFile);
+  const { exit, out, err } = await runHere('ops', 'log', opId(1), '--config', configFile);
   expect({ exit, err }).toEqual({ exit: 0, err: '' });
   expect(out.trimEnd().split('\n')).toEqual([
     '2026-03-01T12:00:00.000Z              received',
@@ -45,7 +46,7 @@ test('tells each step, the time between them, the UPID, and how it ended', async
 
 test('of an op in flight says whom to ask why it waits, where no agent runs', async () => {
   await write(opStory(1, { end: null }), [0, 1]);
-  const { exit, out, err } = await runProgram('ops', 'log', opId(1), '--config', configFile);
+  const { exit, out, err } = await runHere('ops', 'log', opId(1), '--config', configFile);
   expect(exit).toBe(0);
   expect(out).toContain(upid(1));
   expect(err).toBe('no agent to ask why it waits\n');

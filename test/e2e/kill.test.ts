@@ -5,7 +5,8 @@
  */
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { type Host, makeHost, runProgram, startDaemon } from '../agent/program.ts';
+import { type Host, makeHost, startDaemon } from '../agent/program.ts';
+import { runHere } from '../agent/run-here.ts';
 import { type Simulator, startSimulator } from '../simulator/start.ts';
 import { readByContract } from './contract-journal.ts';
 
@@ -70,9 +71,9 @@ describe('the agent is killed', () => {
     await pve.control('DELETE', '/faults');
     await pve.settle();
 
-    const again = await runProgram('agent', '--once', '--config', host.configFile);
+    const again = await runHere('agent', '--once', '--config', host.configFile);
     expect(again.exit, again.err).toBe(0);
-    const plan = await runProgram('plan', '--config', host.configFile);
+    const plan = await runHere('plan', '--config', host.configFile);
     expect(plan.exit, plan.out).toBe(0);
     const { ops, problems } = readByContract(join(host.dir, 'state', 'journal'));
     expect(problems).toEqual([]);

@@ -12,7 +12,8 @@ import { createProgram } from './command-line.ts';
 /** `argv` without node and script. Never rejects. */
 export async function runCli(argv: readonly string[]): Promise<ExitCode> {
   const terminal = createTerminal({ out: process.stdout, err: process.stderr }, process.env);
-  const exit = await runOn(terminal, argv);
+  const interruption = abortOnSignals();
+  const exit = await runOn(terminal, argv, interruption.signal).finally(interruption.release);
   const lost = await terminal.out.finish();
   if (lost === null) return exit;
   const failed = printFailure(terminal, {
@@ -23,8 +24,12 @@ export async function runCli(argv: readonly string[]): Promise<ExitCode> {
   return exit === EXIT.ok ? failed : exit;
 }
 
-async function runOn(terminal: Terminal, argv: readonly string[]): Promise<ExitCode> {
-  const interruption = abortOnSignals();
+/** The same without the process: on any terminal, stopped by any signal. */
+export async function runOn(
+  terminal: Terminal,
+  argv: readonly string[],
+  signal: AbortSignal,
+): Promise<ExitCode> {
   let exit: ExitCode = EXIT.ok;
   const program = createProgram({
     terminal,
@@ -32,12 +37,8 @@ async function runOn(terminal: Terminal, argv: readonly string[]): Promise<ExitC
       (body) =>
       async (...args) => {
         const { config, json } = program.opts<{ config: string; json?: boolean }>();
-        const context: CommandContext = {
-          terminal,
-          isJson: json === true,
-          configFile: config,
-          signal: interruption.signal,
-        };
+        const isJson = json === true;
+        const context: CommandContext = { terminal, isJson, configFile: config, signal };
         exit = await body(context, ...args);
       },
   });
@@ -51,8 +52,6 @@ async function runOn(terminal: Terminal, argv: readonly string[]): Promise<ExitC
     const hint = failure.hint ?? ERROR_TABLE[failure.code].hint;
     const command = nameOf(program, argv);
     return printFailure(terminal, { ...failure, hint: hint.replace('COMMAND ', () => command) });
-  } finally {
-    interruption.release();
   }
 }
 

@@ -11,7 +11,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { type Simulator, startSimulator } from '../../simulator/start.ts';
-import { type Host, makeHost, runProgram } from '../program.ts';
+import { type Host, makeHost } from '../program.ts';
+import { runHere } from '../run-here.ts';
 
 let pve: Simulator;
 let host: Host;
@@ -40,8 +41,8 @@ afterAll(async () => {
   await pve.stop();
 });
 
-function adopt(...args: string[]): ReturnType<typeof runProgram> {
-  return runProgram('adopt', '--config', config, ...args);
+function adopt(...args: string[]): ReturnType<typeof runHere> {
+  return runHere('adopt', '--config', config, ...args);
 }
 
 test('all guests adopted, a plan right after is empty and the document is valid', async () => {
@@ -49,11 +50,11 @@ test('all guests adopted, a plan right after is empty and the document is valid'
   const adopted = await adopt('--all', '--to', file);
   expect(adopted).toMatchObject({ exit: 0, out: `13 guests written to ${file}\n` });
   expect(adopted.err).toBe('left out: 150 memory: a change of it waits for the next start\n');
-  const plan = await runProgram('plan', '--json', '--config', config);
+  const plan = await runHere('plan', '--json', '--config', config);
   expect(plan).toMatchObject({ exit: 0, err: '' });
   const { summary } = JSON.parse(plan.out) as { summary: { guests: number; status: object } };
   expect(summary).toMatchObject({ guests: 13, status: { in_sync: 13 } });
-  expect((await runProgram('validate', file)).exit).toBe(0);
+  expect((await runHere('validate', file)).exit).toBe(0);
   expect(statSync(file).mode & 0o777).toBe(0o600);
   host.write('desired.yaml', 'version: 1\nguests: {}\n');
 });
@@ -160,6 +161,6 @@ test('the document that the configuration names need not be there yet', async ()
   const file = join(host.dir, 'desired.yaml');
   rmSync(file);
   expect(await adopt('101', '--to', file)).toMatchObject({ exit: 0 });
-  expect((await runProgram('validate', file)).exit).toBe(0);
+  expect((await runHere('validate', file)).exit).toBe(0);
   host.write('desired.yaml', 'version: 1\nguests: {}\n');
 });

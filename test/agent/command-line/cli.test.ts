@@ -1,4 +1,7 @@
-/** The commands from outside: processes, exit statuses, stdout and stderr, over HTTPS. */
+/**
+ * The commands from outside: exit statuses, stdout and stderr, over HTTPS. They run in this process,
+ * but where what the process makes of them is the point.
+ */
 import { spawn } from 'node:child_process';
 import { closeSync, mkdirSync, openSync } from 'node:fs';
 import { join } from 'node:path';
@@ -12,6 +15,7 @@ import {
   runProgram,
   startDaemon,
 } from '../program.ts';
+import { runHere } from '../run-here.ts';
 
 let node: Simulator;
 let host: Host;
@@ -50,7 +54,7 @@ test('plan shows, agent --once closes, plan is empty, and the journal tells it a
   expect(before.out).toMatch(/3 guests: 3 differ; to do: 2 start, 2 set_config\n$/);
   expect(await writes()).toEqual([]);
 
-  const once = await runProgram('--config', host.configFile, 'agent', '--once', '--json');
+  const once = await runHere('--config', host.configFile, 'agent', '--once', '--json');
   expect(once).toMatchObject({ exit: 0 });
   expect(once.err).toMatch(/^succeeded +102 mail-3 +start \(\d\.\d\d s\): PVE: OK; seen running$/m);
   expect(JSON.parse(once.out)).toMatchObject({
@@ -63,7 +67,7 @@ test('plan shows, agent --once closes, plan is empty, and the journal tells it a
     'POST /qemu/102/status/start',
   ]);
 
-  const list = await runProgram('ops', 'list', '--json', '--config', host.configFile);
+  const list = await runHere('ops', 'list', '--json', '--config', host.configFile);
   const { ops } = JSON.parse(list.out) as { ops: { op_id: string; kind: string }[] };
   expect(ops.map(({ kind }) => kind).toSorted()).toEqual([
     'set_config',
@@ -72,14 +76,14 @@ test('plan shows, agent --once closes, plan is empty, and the journal tells it a
     'start',
   ]);
   const id = ops.find(({ kind }) => kind === 'start')?.op_id ?? '';
-  const story = await runProgram('ops', 'show', id.slice(0, 12), '--config', host.configFile);
+  const story = await runHere('ops', 'show', id.slice(0, 12), '--config', host.configFile);
   expect(story.out).toMatch(/^ .*started +guest was stopped$/m);
   expect(story.out).toMatch(/^ .*\+\d\.\d\d s {2}succeeded +PVE: OK; seen running$/m);
-  const verified = await runProgram('journal', 'verify', '--config', host.configFile);
+  const verified = await runHere('journal', 'verify', '--config', host.configFile);
   expect(verified).toMatchObject({ exit: 0, out: expect.stringMatching(/^sound: \d+ records/) });
-  const after = await runProgram('plan', '--config', host.configFile);
+  const after = await runHere('plan', '--config', host.configFile);
   expect(after).toMatchObject({ exit: 0, err: '' });
-  const status = await runProgram('status', '100', '--json', '--config', host.configFile);
+  const status = await runHere('status', '100', '--json', '--config', host.configFile);
   expect(JSON.parse(status.out)).toMatchObject({
     guests: [{ vmid: 100, status: 'in_sync', phase: 'steady', last_op: { state: 'succeeded' } }],
   });
@@ -90,7 +94,7 @@ test('apply closes what the refs name and nothing else', async () => {
     version: 1,
     guests: { 101: { config: { cores: 4, onboot: false } }, 107: { config: { onboot: false } } },
   });
-  const applied = await runProgram('apply', 'metr', '--config', host.configFile);
+  const applied = await runHere('apply', 'metr', '--config', host.configFile);
   expect(applied.exit).toBe(0);
   expect(await writes()).toEqual(['POST /qemu/107/config']);
 });
@@ -102,12 +106,12 @@ test('an op that failed is an error line with its id, of apply and of agent --on
     ['apply', '--yes'],
     ['agent', '--once'],
   ]) {
-    const { exit, err } = await runProgram(...command, '--config', host.configure({}));
+    const { exit, err } = await runHere(...command, '--config', host.configure({}));
     expect({ command, exit }).toEqual({ command, exit: 1 });
     const [op] =
       err.match(/(?<=^error \[task_failed\] start of 104: boom happened \(op_id )\w+/m) ?? [];
     expect(err).toContain(`\nhint: \`pve-reconciler ops show ${op}\` has`);
-    const { out } = await runProgram('ops', 'show', op ?? '', '--config', host.configFile);
+    const { out } = await runHere('ops', 'show', op ?? '', '--config', host.configFile);
     expect(out).toContain('boom happened');
     expect(out).not.toContain('next:');
   }
@@ -260,7 +264,7 @@ describe('bad input: one error with its code, a hint, its exit status, and nothi
     ],
   ];
   test.each(bad)('%s', async (_name, make, exit, message) => {
-    const ended = await runProgram(...make());
+    const ended = await runHere(...make());
     expect(ended.err).toMatch(message);
     expect(ended.err).toMatch(/^hint: .+$/m);
     expect(ended.exit).toBe(exit);
@@ -275,7 +279,7 @@ test.each([
   host.write('desired.yaml', WANTED);
   await node.addFault({ kind: 'error', status, reason, path: '.*', count: 0 });
   for (const command of [['plan'], ['agent', '--once'], ['status']]) {
-    const { exit, err } = await runProgram(...command, '--config', host.configFile);
+    const { exit, err } = await runHere(...command, '--config', host.configFile);
     expect({ command, exit }).toEqual({ command, exit: 69 });
     expect(err).toMatch(/^error \[service_unavailable\] https:.*\nhint: check `proxmox\.url`/m);
   }
@@ -283,9 +287,9 @@ test.each([
 });
 
 test('no journal yet is an empty list', async () => {
-  const list = await runProgram('ops', 'list', '--json', '--config', host.configFile);
+  const list = await runHere('ops', 'list', '--json', '--config', host.configFile);
   expect(list).toEqual({ exit: 0, out: '{"ops":[]}\n', err: '' });
-  expect(await runProgram('journal', 'verify', '--config', host.configFile)).toMatchObject({
+  expect(await runHere('journal', 'verify', '--config', host.configFile)).toMatchObject({
     exit: 0,
   });
 });
@@ -294,7 +298,7 @@ test.each(['state', 'state/journal'])('a file in the place of the folder %s', as
   if (name !== 'state') mkdirSync(join(host.dir, 'state'), { mode: 0o700 });
   const file = host.write(name, '');
   for (const command of ['ops list', 'journal verify', 'plan']) {
-    const ended = await runProgram(...command.split(' '), '--config', host.configFile);
+    const ended = await runHere(...command.split(' '), '--config', host.configFile);
     expect({ command, ...ended }).toEqual({
       command,
       exit: 78,
@@ -339,7 +343,7 @@ describe('the daemon', () => {
     host.write('desired.yaml', { version: 1, guests: { 103: { power: 'running' } } });
     daemon = startDaemon(host.configFile);
     await daemon.saw(/1 guest is in sync/);
-    const second = await runProgram('agent', '--once', '--config', host.configFile);
+    const second = await runHere('agent', '--once', '--config', host.configFile);
     expect(second.exit).toBe(75);
     expect(second.err).toMatch(new RegExp(`^error \\[journal_locked\\] .*${daemon.pid}`));
     await node.control('PATCH', '/guests/103', { running: false });
@@ -355,7 +359,7 @@ describe('the daemon', () => {
     daemon = startDaemon(host.configFile);
     await daemon.saw(/agent is up/);
     await expect.poll(async () => (await node.requests()).length).toBeGreaterThan(0);
-    const status = await runProgram('status', '--config', host.configFile);
+    const status = await runHere('status', '--config', host.configFile);
     expect(status).toMatchObject({ exit: 69, out: '' });
     expect(status.err).toMatch(
       /^error \[service_unavailable\] the node has not been looked at yet$/m,
@@ -382,7 +386,7 @@ describe('the daemon', () => {
     const sent = await writes();
     expect(sent.toSorted()).toEqual([...new Set(sent)].toSorted());
     expect(sent).toHaveLength(6);
-    const verified = await runProgram('journal', 'verify', '--config', file);
+    const verified = await runHere('journal', 'verify', '--config', file);
     expect(verified.exit).toBe(0);
   });
 });

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { runHere } from '../hub/run-here.ts';
+import { runHere } from '../run-here.ts';
 
 let folder = '';
 beforeAll(async () => {

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { stringify } from 'yaml';
-import { runHere } from '../hub/run-here.ts';
+import { runHere } from '../run-here.ts';
 
 let folder = '';
 beforeAll(() => {

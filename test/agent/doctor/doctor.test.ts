@@ -6,7 +6,8 @@ import { examine } from '../../../src/agent/doctor/examine.ts';
 import type { Finding } from '../../../src/agent/doctor/finding.ts';
 import { CONFIG_PRIVILEGES } from '../../../src/proxmox/values/key-privileges.ts';
 import { type Simulator, startSimulator } from '../../simulator/start.ts';
-import { type Daemon, type Host, makeHost, runProgram, startDaemon } from '../program.ts';
+import { type Daemon, type Host, makeHost, startDaemon } from '../program.ts';
+import { runHere } from '../run-here.ts';
 
 const GUESTS = ['VM.Audit', 'VM.PowerMgmt', ...CONFIG_PRIVILEGES];
 type Acl = Record<string, string[]>;
@@ -91,7 +92,7 @@ function withToken(name: string): { proxmox: { token_file: string } } {
 }
 
 test('a host with all it needs has no errors and no warnings but about signers', async () => {
-  const ended = await runProgram('doctor', '--json', '--config', host.configure(withToken('full')));
+  const ended = await runHere('doctor', '--json', '--config', host.configure(withToken('full')));
   expect(ended).toMatchObject({ exit: 0, err: '' });
   const { healthy, findings } = JSON.parse(ended.out) as {
     readonly healthy: boolean;
@@ -382,7 +383,7 @@ describe('what is broken is found, said with its meaning and its fix', () => {
 
 test('for people: a line for each finding, its meaning and its fix below, then the count', async () => {
   const config = host.configure(withToken(nameOf('/vms', 'VM.PowerMgmt')));
-  const { out, exit } = await runProgram('doctor', '--config', config);
+  const { out, exit } = await runHere('doctor', '--config', config);
   expect(out).toMatch(/^error {4}privileges {6}pve-reconciler@pve!t\d+ lacks VM\.PowerMgmt on /m);
   expect(out).toMatch(/^ +fix: \(pveum role add ReconcilerGuests --privs /m);
   expect(out).toMatch(/^1 error, \d+ warnings?, \d+ ok$/m);

@@ -5,7 +5,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { parse } from 'yaml';
 import { type Simulator, startSimulator } from '../../simulator/start.ts';
 import { type Daemon, type Host, makeHost, startDaemon } from '../program.ts';
-import { runHere } from './run-here.ts';
+import { runHere } from '../run-here.ts';
 
 const EVERYTHING = { kinds: ['start', 'stop', 'restart', 'set_config'], vmids: '100-199' };
 

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Ended } from '../program.ts';
-import { runHere } from './run-here.ts';
+import { runHere } from '../run-here.ts';
 import { makeKey, signBody } from './signing.ts';
 
 const RECEIPT = 'application/vnd.pve-reconciler.receipt.v1+json';

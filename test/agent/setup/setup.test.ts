@@ -15,6 +15,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi 
 import { CONFIG_PRIVILEGES } from '../../../src/proxmox/values/key-privileges.ts';
 import { type Simulator, startSimulator } from '../../simulator/start.ts';
 import { type Ended, runProgram } from '../program.ts';
+import { runHere } from '../run-here.ts';
 
 // A run is a dozen processes: seconds, but on a machine that is busy with other tests.
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
@@ -62,7 +63,7 @@ const at = (name: string): string => join(dir, 'etc', name);
 
 function setup(...args: string[]): Promise<Ended> {
   const where = ['--node', 'pve1', '--url', pve.url, '--ca', pve.caFile];
-  return runProgram('setup', '--config', at('config.yaml'), ...where, ...args);
+  return runHere('setup', '--config', at('config.yaml'), ...where, ...args);
 }
 
 /** Calls that change something, argument by argument, and forgets them. */
