@@ -72,7 +72,9 @@ export interface Simulator {
 export async function startSimulator(options: SimulatorOptions = {}): Promise<Simulator> {
   const isTemporary = options.dir === undefined;
   const dir = options.dir ?? mkdtempSync(join(tmpdir(), 'pve-simulator-'));
-  const args = [new URL('main.ts', import.meta.url).pathname, '--die-with-parent', '--dir', dir];
+  // In a test run it is bundled, by test/support/built-program.ts: it starts in a third of the time.
+  const main = process.env['PVE_SIMULATOR_BUILT'] ?? new URL('main.ts', import.meta.url).pathname;
+  const args = [main, '--die-with-parent', '--dir', dir];
   // It cleans up after itself even when we are killed.
   if (isTemporary) args.push('--remove-dir');
   if (options.world !== undefined) {
