@@ -37,14 +37,15 @@ function textOf(source: string | ArrayBuffer | NodeJS.TypedArray | undefined | n
   return source === undefined || source === null ? '' : new TextDecoder().decode(source);
 }
 
-/** The first seed in which the bug's check fails; null: none does. */
+/** A seed in which the bug's check fails; null: none does. */
 async function findSeed(index: number, bug: PlantedBug): Promise<number | null> {
   const { writeScript } = await import('./script-writer.ts');
   const { runScript }: typeof import('./simulation.ts') = await import(
     `./simulation.ts?${MARK}=${index}`
   );
   if (!patched.has(bug)) return null;
-  for (let seed = 1; seed <= SEEDS_MAX; seed++) {
+  const known = bug.seed === undefined ? [] : [bug.seed];
+  for (const seed of [...known, ...Array.from({ length: SEEDS_MAX }, (_, index) => index + 1)]) {
     const { violations } = await runScript(writeScript(seed));
     if (violations.some(({ check }) => check === bug.check)) return seed;
   }
