@@ -1,33 +1,12 @@
 /** Changing guests of a simulated node through the GuestApi, and following its tasks. */
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import type { Proxmox } from '../../src/proxmox/node.ts';
+import { describe, expect, it } from 'vitest';
 import type { GuestRef } from '../../src/reconcile/guest.ts';
 import type { Upid } from '../../src/reconcile/ids.ts';
-import { type Simulator, startSimulator } from '../simulator/start.ts';
+import { startSimulator } from '../simulator/start.ts';
 import { going, nodeFor } from '../support/pve-client.ts';
-import { askedOf, look, lxc, qemu, startGuestWorld, upidOf } from './guest-world.ts';
+import { askedOf, look, lxc, proxmox, pve, qemu, upidOf, useGuestWorld } from './guest-world.ts';
 
-let pve: Simulator;
-let proxmox: Proxmox;
-
-beforeAll(async () => {
-  pve = await startGuestWorld();
-});
-
-afterAll(async () => {
-  await pve.stop();
-});
-
-beforeEach(async () => {
-  proxmox = nodeFor(pve);
-  await pve.resetRequests();
-});
-
-afterEach(async () => {
-  await proxmox.close();
-  await pve.control('DELETE', '/faults');
-  await pve.settle();
-});
+useGuestWorld();
 
 async function digestOf(guest: GuestRef): Promise<string> {
   const found = await look(proxmox, guest, { config: true });

@@ -1,18 +1,40 @@
 /** A small simulated node, and the short ways to talk about it, for the tests of the GuestApi. */
+import { afterAll, afterEach, beforeAll, beforeEach } from 'vitest';
 import type { Proxmox } from '../../src/proxmox/node.ts';
 import type { GuestRef } from '../../src/reconcile/guest.ts';
 import { parseVmid, type Upid, type Vmid } from '../../src/reconcile/ids.ts';
 import type { LookRequest, LookResult, Submission } from '../../src/reconcile/ports.ts';
 import { type Simulator, startSimulator } from '../simulator/start.ts';
-import { going } from '../support/pve-client.ts';
+import { going, nodeFor } from '../support/pve-client.ts';
 
 export const NOTHING: ReadonlySet<Vmid> = new Set();
+
+/** Of the file whose tests run. */
+export let pve: Simulator;
+export let proxmox: Proxmox;
+
+/** For each test of a file a client of its own, and a node without requests, faults and tasks that run. */
+export function useGuestWorld(): void {
+  beforeAll(async () => {
+    pve = await startGuestWorld();
+  });
+  afterAll(() => pve.stop());
+  beforeEach(async () => {
+    proxmox = nodeFor(pve);
+    await pve.resetRequests();
+  });
+  afterEach(async () => {
+    await proxmox.close();
+    await pve.control('DELETE', '/faults');
+    await pve.settle();
+  });
+}
 
 /**
  * Guests of both kinds; `auditor` is a token with the agent's role and Sys.Audit, `barred` one with
  * the agent's role on all guests but 101 (`NoAccess` there).
  */
-export function startGuestWorld(): Promise<Simulator> {
+function startGuestWorld(): Promise<Simulator> {
   return startSimulator({
     speed: 10,
     world: {

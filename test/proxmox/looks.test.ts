@@ -1,31 +1,20 @@
 /** Looking at a simulated node through the GuestApi. */
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import type { Proxmox } from '../../src/proxmox/node.ts';
-import type { Simulator } from '../simulator/start.ts';
+import { describe, expect, it } from 'vitest';
 import { going, nodeFor } from '../support/pve-client.ts';
-import { askedOf, look, lxc, NOTHING, qemu, startGuestWorld, upidOf, vmid } from './guest-world.ts';
+import {
+  askedOf,
+  look,
+  lxc,
+  NOTHING,
+  proxmox,
+  pve,
+  qemu,
+  upidOf,
+  useGuestWorld,
+  vmid,
+} from './guest-world.ts';
 
-let pve: Simulator;
-let proxmox: Proxmox;
-
-beforeAll(async () => {
-  pve = await startGuestWorld();
-});
-
-afterAll(async () => {
-  await pve.stop();
-});
-
-beforeEach(async () => {
-  proxmox = nodeFor(pve);
-  await pve.resetRequests();
-});
-
-afterEach(async () => {
-  await proxmox.close();
-  await pve.control('DELETE', '/faults');
-  await pve.settle();
-});
+useGuestWorld();
 
 describe('observe', () => {
   it('finds the guests of both kinds, and says that it sees them all', async () => {
