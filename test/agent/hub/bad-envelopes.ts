@@ -7,10 +7,10 @@ import { bytesOf, makeKey, signBody, signerOf } from './signing.ts';
 import { AGENT } from './small-agent.ts';
 
 export const hub = makeKey('hub-1');
-const second = makeKey('hub-2');
+export const second = makeKey('hub-2');
 const narrow = makeKey('narrow');
 const old = makeKey('old');
-const stranger = makeKey('stranger');
+export const stranger = makeKey('stranger');
 
 export const RING = [
   signerOf(hub),
@@ -24,8 +24,8 @@ export const DESIRED = {
   121: { power: 'running', config: { cores: 2 } },
 } as const;
 
-const MINUTE_MS = 60_000;
-const at = (offsetMs: number): string => new Date(VIRTUAL_EPOCH_MS + offsetMs).toISOString();
+export const MINUTE_MS = 60_000;
+export const at = (offsetMs: number): string => new Date(VIRTUAL_EPOCH_MS + offsetMs).toISOString();
 
 export const OP = {
   idemp_key: 'key-1',
@@ -36,11 +36,11 @@ export const OP = {
   vmid: 101,
   params: {},
 };
-const DISK = { kind: 'set_config', params: { set: { scsi1: 'local-lvm:8' } } };
+export const DISK = { kind: 'set_config', params: { set: { scsi1: 'local-lvm:8' } } };
 export const sealed = (fields: object, keys = [hub]): Buffer =>
   bytesOf(signBody(JSON.stringify({ ...OP, ...fields }), keys));
 /** The op's text with something in it that JSON.stringify would not write. */
-const sealedText = (text: string): Buffer => bytesOf(signBody(text, [hub]));
+export const sealedText = (text: string): Buffer => bytesOf(signBody(text, [hub]));
 
 const good = signBody(JSON.stringify(OP), [hub]);
 const flipped = Buffer.from(good.payload, 'base64');

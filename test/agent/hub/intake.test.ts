@@ -5,43 +5,25 @@ import { parseOpPayload } from '../../../src/agent/hub/op-payload.ts';
 import { salvage } from '../../../src/journal/salvage.ts';
 import { MemoryDisk } from '../../support/memory-disk.ts';
 import { VIRTUAL_EPOCH_MS, VirtualClock } from '../../support/virtual-clock.ts';
-import { bytesOf, makeKey, signBody, signerOf, TestRing } from './signing.ts';
-import { AGENT, SmallAgent } from './small-agent.ts';
+import {
+  at,
+  DISK,
+  hub,
+  MINUTE_MS,
+  OP,
+  RING,
+  sealed,
+  sealedText,
+  second,
+  stranger,
+} from './bad-envelopes.ts';
+import { bytesOf, signBody, signerOf, TestRing } from './signing.ts';
+import { SmallAgent } from './small-agent.ts';
 import { vmid } from './small-node.ts';
-
-const hub = makeKey('hub-1');
-const second = makeKey('hub-2');
-const narrow = makeKey('narrow');
-const old = makeKey('old');
-const stranger = makeKey('stranger');
-
-const MINUTE_MS = 60_000;
-const at = (offsetMs: number): string => new Date(VIRTUAL_EPOCH_MS + offsetMs).toISOString();
-
-const OP = {
-  idemp_key: 'key-1',
-  agent: AGENT,
-  issued_at: at(0),
-  expires_at: at(10 * MINUTE_MS),
-  kind: 'start',
-  vmid: 101,
-  params: {},
-};
-const DISK = { kind: 'set_config', params: { set: { scsi1: 'local-lvm:8' } } };
-const sealed = (fields: object, keys = [hub]): Buffer =>
-  bytesOf(signBody(JSON.stringify({ ...OP, ...fields }), keys));
-/** The op's text with something in it that JSON.stringify would not write. */
-const sealedText = (text: string): Buffer => bytesOf(signBody(text, [hub]));
 
 let agent: SmallAgent<VirtualClock>;
 beforeEach(async () => {
-  const ring = new TestRing([
-    signerOf(hub),
-    signerOf(second),
-    signerOf(narrow, { kinds: ['start'], first: 200, last: 299 }),
-    signerOf(old, { notAfterMs: VIRTUAL_EPOCH_MS - 1 }),
-  ]);
-  agent = await SmallAgent.start(ring, new VirtualClock());
+  agent = await SmallAgent.start(new TestRing(RING), new VirtualClock());
 });
 
 /** The refusal's code, or what else it was. */
