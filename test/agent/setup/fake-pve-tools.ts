@@ -1,115 +1,160 @@
 /**
- * Stands in for pveum and pvesh: real programs, first on PATH, that keep their users, roles, tokens
- * and ACLs in a JSON file and refuse what PVE refuses. Each call is a line in `calls`, argument by
- * argument.
+ * Stands in for pveum and pvesh: real programs, first on PATH, that ask this process. It keeps their
+ * users, roles, tokens and ACLs, and refuses what PVE refuses.
  */
-import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 
 interface State {
-  roles: Record<string, string>;
+  readonly roles: Record<string, string>;
   users: string[];
   tokens: string[];
   acls: { path: string; ugid: string; roleid: string; propagate: number; type: string }[];
 }
 
-const [, , dir = '', tool = '', ...args] = process.argv;
-const stateFile = join(dir, 'state.json');
-const state: State = existsSync(stateFile)
-  ? (JSON.parse(readFileSync(stateFile, 'utf8')) as State)
-  : { roles: { PVEAuditor: 'VM.Audit' }, users: ['root@pam'], tokens: [], acls: [] };
-
 /** PVE 9 has no VM.Monitor, PVE 8 no VM.GuestAgent.*: a role that names one is refused. */
 const UNKNOWN = /VM\.Monitor|VM\.GuestAgent|^$/;
 
-function fail(message: string): never {
-  process.stderr.write(`${message}\n`);
-  process.exit(255);
-}
+/** A shell that passes its arguments on: each run of Node would take ten times as long. */
+const scriptOf = (tool: string, port: number): string => `#!/bin/bash
+exec 3<>/dev/tcp/127.0.0.1/${port}
+printf '%s\\0' "$#" ${tool} "$@" >&3
+read -r status <&3
+if [ "$status" = 0 ]; then cat <&3; else cat <&3 >&2; fi
+exit "$status"
+`;
 
-function option(name: string): string {
-  return args.includes(name) ? (args[args.indexOf(name) + 1] ?? '') : '';
-}
+export class FakePveTools {
+  readonly state: State = {
+    roles: { PVEAuditor: 'VM.Audit' },
+    users: ['root@pam'],
+    tokens: [],
+    acls: [],
+  };
+  /** Each with its program, argument by argument. */
+  readonly calls: string[][] = [];
+  version = '9.1.2';
+  readonly #secret: string;
+  readonly #server: Server;
 
-function print(value: unknown): void {
-  if (!args.includes('--output-format')) return;
-  process.stdout.write(`${JSON.stringify(value)}\n`);
-}
-
-function role(verb: string, id: string): void {
-  if (verb === 'list') {
-    print(Object.entries(state.roles).map(([roleid, privs]) => ({ roleid, privs, special: 0 })));
-    return;
+  /** `secret` is that of every token. */
+  static async install(folder: string, secret: string): Promise<FakePveTools> {
+    const tools = new FakePveTools(secret);
+    await new Promise<void>((resolve) => tools.#server.listen(0, '127.0.0.1', resolve));
+    const { port } = tools.#server.address() as AddressInfo;
+    mkdirSync(folder);
+    for (const tool of ['pveum', 'pvesh']) {
+      writeFileSync(join(folder, tool), scriptOf(tool, port), { mode: 0o755 });
+    }
+    return tools;
   }
-  if ((verb === 'add') === id in state.roles) fail(`role '${id}' ${verb}: exists or does not`);
-  if (id.startsWith('PVE')) fail('role name: prefix PVE is reserved');
-  if (verb === 'delete') delete state.roles[id];
-  else {
-    const privileges = option('--privs').split(/[ ,]/);
+
+  private constructor(secret: string) {
+    this.#secret = secret;
+    this.#server = createServer((socket) => this.#serve(socket));
+  }
+
+  async stop(): Promise<void> {
+    await new Promise((resolve) => this.#server.close(resolve));
+  }
+
+  #serve(socket: Socket): void {
+    let text = '';
+    socket.setEncoding('utf8').on('data', (chunk: string) => {
+      text += chunk;
+      const [count, ...call] = text.split('\0').slice(0, -1);
+      if (call.length <= Number(count)) return;
+      this.calls.push(call);
+      socket.end(this.#answer(call));
+    });
+  }
+
+  /** The exit status on a line, then the output. */
+  #answer([tool = '', ...args]: readonly string[]): string {
+    try {
+      const value = this.#run(tool, args);
+      return args.includes('--output-format') ? `0\n${JSON.stringify(value)}\n` : '0\n';
+    } catch (error) {
+      return `255\n${error instanceof Error ? error.message : String(error)}\n`;
+    }
+  }
+
+  #run(tool: string, args: readonly string[]): unknown {
+    const [noun = '', verb = '', first = '', second = '', third = ''] = args;
+    if (tool === 'pvesh') {
+      return verb === '/nodes'
+        ? [{ node: 'pve1' }, { node: 'pve2' }]
+        : { version: this.version, release: '9' };
+    }
+    if (noun === 'role') return this.#role(verb, first, args);
+    if (noun === 'user' && verb === 'token') return this.#token(first, second, third);
+    if (noun === 'user') return this.#user(verb, first);
+    if (noun === 'acl') return this.#acl(verb, first, args);
+    throw new Error(`no such command '${noun}'`);
+  }
+
+  #role(verb: string, id: string, args: readonly string[]): unknown {
+    const { roles } = this.state;
+    if (verb === 'list') {
+      return Object.entries(roles).map(([roleid, privs]) => ({ roleid, privs, special: 0 }));
+    }
+    if ((verb === 'add') === id in roles) throw new Error(`role '${id}' ${verb}: it is or is not`);
+    if (id.startsWith('PVE')) throw new Error('role name: prefix PVE is reserved');
+    if (verb === 'delete') return delete roles[id];
+    const privileges = option(args, '--privs').split(/[ ,]/);
     const bad = privileges.find((name) => UNKNOWN.test(name));
-    if (bad !== undefined) fail(`invalid privilege '${bad}'`);
-    const kept = args.includes('--append') ? (state.roles[id] ?? '').split(',') : [];
-    state.roles[id] = [...kept, ...privileges].join(',');
+    if (bad !== undefined) throw new Error(`invalid privilege '${bad}'`);
+    const kept = args.includes('--append') ? (roles[id] ?? '').split(',') : [];
+    return (roles[id] = [...kept, ...privileges].join(','));
   }
-}
 
-function user(verb: string, id: string): void {
-  if (verb === 'list') return print(state.users.map((userid) => ({ userid, enable: 1 })));
-  if ((verb === 'add') === state.users.includes(id)) fail(`user '${id}' ${verb}: cannot`);
-  if (verb === 'add') state.users.push(id);
-  else {
+  #user(verb: string, id: string): unknown {
+    const { state } = this;
+    if (verb === 'list') return state.users.map((userid) => ({ userid, enable: 1 }));
+    if ((verb === 'add') === state.users.includes(id)) throw new Error(`user '${id}': cannot`);
+    if (verb === 'add') return state.users.push(id);
     state.users = state.users.filter((each) => each !== id);
     state.tokens = state.tokens.filter((token) => !token.startsWith(`${id}!`));
-    state.acls = state.acls.filter(({ ugid }) => ugid.split('!')[0] !== id);
+    return (state.acls = state.acls.filter(({ ugid }) => ugid.split('!')[0] !== id));
+  }
+
+  #token(verb: string, userid: string, id: string): unknown {
+    const { state } = this;
+    const own = state.tokens.filter((each) => each.startsWith(`${userid}!`));
+    if (!state.users.includes(userid)) throw new Error(`no such user ('${userid}')`);
+    if (verb === 'list') return own.map((each) => ({ tokenid: each.split('!')[1], privsep: 1 }));
+    const full = `${userid}!${id}`;
+    if ((verb === 'add') === own.includes(full)) throw new Error(`token '${full}': cannot`);
+    state.tokens = state.tokens.filter((each) => each !== full);
+    state.acls = state.acls.filter(({ ugid }) => ugid !== full);
+    if (verb === 'add') state.tokens.push(full);
+    return { 'full-tokenid': full, value: this.#secret, info: { privsep: '1' } };
+  }
+
+  #acl(verb: string, path: string, args: readonly string[]): unknown {
+    const { state } = this;
+    if (verb === 'list') return state.acls;
+    const roleid = option(args, '--roles');
+    if (!(roleid in state.roles)) throw new Error(`role '${roleid}' does not exist`);
+    const named = [
+      [option(args, '--users'), state.users, 'user'],
+      [option(args, '--tokens'), state.tokens, 'token'],
+    ] as const;
+    const unknown = named.find(([ugid, known]) => verb !== 'delete' && !known.includes(ugid));
+    if (unknown !== undefined) throw new Error(`${unknown[2]} '${unknown[0]}' does not exist`);
+    for (const [ugid, , type] of named) {
+      const isOther = (each: State['acls'][number]): boolean =>
+        each.path !== path || each.ugid !== ugid || each.roleid !== roleid;
+      state.acls = state.acls.filter(isOther);
+      if (verb === 'delete') continue;
+      const propagate = Number(option(args, '--propagate'));
+      state.acls.push({ path, ugid, roleid, propagate, type });
+    }
+    return null;
   }
 }
 
-function token(verb: string, userid: string, id: string): void {
-  const own = state.tokens.filter((each) => each.startsWith(`${userid}!`));
-  if (!state.users.includes(userid)) fail(`no such user ('${userid}')`);
-  if (verb === 'list') {
-    return print(own.map((each) => ({ tokenid: each.split('!')[1], privsep: 1 })));
-  }
-  const full = `${userid}!${id}`;
-  if ((verb === 'add') === own.includes(full)) fail(`token '${full}' ${verb}: cannot`);
-  state.tokens = state.tokens.filter((each) => each !== full);
-  state.acls = state.acls.filter(({ ugid }) => ugid !== full);
-  if (verb !== 'add') return;
-  state.tokens.push(full);
-  print({ 'full-tokenid': full, value: process.env['FAKE_PVE_SECRET'], info: { privsep: '1' } });
+function option(args: readonly string[], name: string): string {
+  return args.includes(name) ? (args[args.indexOf(name) + 1] ?? '') : '';
 }
-
-function acl(verb: string, path: string): void {
-  if (verb === 'list') return print(state.acls);
-  const roleid = option('--roles');
-  if (!(roleid in state.roles)) fail(`role '${roleid}' does not exist`);
-  if (verb === 'delete') {
-    const gone = [option('--users'), option('--tokens')];
-    state.acls = state.acls.filter(
-      (each) => each.path !== path || each.roleid !== roleid || !gone.includes(each.ugid),
-    );
-    return;
-  }
-  const propagate = Number(option('--propagate'));
-  for (const [ugid, known, type] of [
-    [option('--users'), state.users, 'user'],
-    [option('--tokens'), state.tokens, 'token'],
-  ] as const) {
-    if (!known.includes(ugid)) fail(`${type} '${ugid}' does not exist`);
-    const isOther = (each: State['acls'][number]): boolean =>
-      each.path !== path || each.ugid !== ugid || each.roleid !== roleid;
-    state.acls = [...state.acls.filter(isOther), { path, ugid, roleid, propagate, type }];
-  }
-}
-
-appendFileSync(join(dir, 'calls'), `${JSON.stringify([tool, ...args])}\n`);
-const [noun = '', verb = '', first = '', second = '', third = ''] = args;
-if (tool === 'pvesh' && verb === '/nodes') print([{ node: 'pve1' }, { node: 'pve2' }]);
-else if (tool === 'pvesh') print({ version: process.env['FAKE_PVE_VERSION'], release: '9' });
-else if (noun === 'role') role(verb, first);
-else if (noun === 'user' && verb === 'token') token(first, second, third);
-else if (noun === 'user') user(verb, first);
-else if (noun === 'acl') acl(verb, first);
-else fail(`no such command '${noun}'`);
-// Reads run side by side, and a file that is being written cannot be read.
-if (!args.includes('list') && tool !== 'pvesh') writeFileSync(stateFile, JSON.stringify(state));

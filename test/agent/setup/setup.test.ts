@@ -8,23 +8,21 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
-import { stripTypeScriptTypes } from 'node:module';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { CONFIG_PRIVILEGES } from '../../../src/proxmox/values/key-privileges.ts';
 import { type Simulator, startSimulator } from '../../simulator/start.ts';
 import { type Ended, runProgram } from '../program.ts';
 import { runHere } from '../run-here.ts';
-
-// A run is a dozen processes: seconds, but on a machine that is busy with other tests.
-vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
+import { FakePveTools } from './fake-pve-tools.ts';
 
 const SECRET = '5b1f0c5e-3a7d-4c52-9e1b-0123456789ab';
 const TOKEN = 'pve-reconciler@pve!agent-pve1';
 const GUESTS = ['VM.Audit', 'VM.PowerMgmt', ...CONFIG_PRIVILEGES];
 let pve: Simulator;
 let dir: string;
+let tools: FakePveTools;
 beforeAll(async () => {
   const acl = {
     '/vms': GUESTS,
@@ -38,24 +36,15 @@ beforeAll(async () => {
 afterAll(() => pve.stop());
 
 /** A host with fake tools and nothing set up yet. */
-function freshHost(): void {
+async function freshHost(): Promise<void> {
   dir = mkdtempSync(join(tmpdir(), 'pve-reconciler-setup-'));
-  mkdirSync(join(dir, 'bin'));
-  // Its types are taken out once, not by each of the many processes it is.
-  const fake = join(dir, 'fake-pve-tools.mjs');
-  const source = readFileSync(join(import.meta.dirname, 'fake-pve-tools.ts'), 'utf8');
-  writeFileSync(fake, stripTypeScriptTypes(source));
-  for (const tool of ['pveum', 'pvesh']) {
-    const script = `#!/bin/sh\nexec '${process.execPath}' '${fake}' '${dir}' ${tool} "$@"\n`;
-    writeFileSync(join(dir, 'bin', tool), script, { mode: 0o755 });
-  }
+  tools = await FakePveTools.install(join(dir, 'bin'), SECRET);
   vi.stubEnv('PATH', `${join(dir, 'bin')}${delimiter}${process.env['PATH']}`);
-  vi.stubEnv('FAKE_PVE_SECRET', SECRET);
-  vi.stubEnv('FAKE_PVE_VERSION', '9.1.2');
 }
 
-function leaveHost(): void {
+async function leaveHost(): Promise<void> {
   vi.unstubAllEnvs();
+  await tools.stop();
   rmSync(dir, { recursive: true, force: true });
 }
 
@@ -68,30 +57,15 @@ function setup(...args: string[]): Promise<Ended> {
 
 /** Calls that change something, argument by argument, and forgets them. */
 function changes(): string[][] {
-  const file = join(dir, 'calls');
-  if (!existsSync(file)) return [];
-  const calls = readFileSync(file, 'utf8').trim().split('\n');
-  rmSync(file);
   const isRead = (call: string[]): boolean => call.includes('list') || call[0] === 'pvesh';
-  return calls.map((call) => JSON.parse(call) as string[]).filter((call) => !isRead(call));
+  return tools.calls.splice(0).filter((call) => !isRead(call));
 }
 
-interface PveState {
-  readonly roles: Readonly<Record<string, string>>;
-  readonly users: readonly string[];
-  readonly tokens: readonly string[];
-  readonly acls: readonly { path: string; ugid: string; roleid: string; propagate: number }[];
-}
-
-function state(): PveState {
-  return JSON.parse(readFileSync(join(dir, 'state.json'), 'utf8')) as PveState;
-}
-
-/** The steps take a second each: one host lives through them all, in this order. */
+/** One host lives through them all, in this order. */
 describe('from a fresh host to one that never had an agent', () => {
   let first: Ended;
   beforeAll(async () => {
-    freshHost();
+    await freshHost();
     mkdirSync(join(dir, 'etc'));
     // Nobody's secret.
     writeFileSync(at('token'), '\n');
@@ -102,7 +76,7 @@ describe('from a fresh host to one that never had an agent', () => {
   test('roles hold exactly what the policy needs, for user and token, on the path it is for', () => {
     expect(first).toMatchObject({ exit: 0, err: '' });
     expect(first.out).not.toContain(SECRET);
-    const { roles, users, tokens, acls } = state();
+    const { roles, users, tokens, acls } = tools.state;
     expect(roles).toEqual({
       PVEAuditor: 'VM.Audit',
       ReconcilerGuests: [...GUESTS].sort().join(','),
@@ -156,16 +130,16 @@ describe('from a fresh host to one that never had an agent', () => {
       'pveum user token add',
     ]);
     expect(readFileSync(at('token'), 'utf8')).toContain(SECRET);
-    expect(state().roles['ReconcilerGuests']).toBe('VM.Audit,VM.PowerMgmt');
-    expect(state().roles).not.toHaveProperty('ReconcilerNetwork');
-    expect(state().acls.map(({ path }) => path)).not.toContain('/sdn/zones');
+    expect(tools.state.roles['ReconcilerGuests']).toBe('VM.Audit,VM.PowerMgmt');
+    expect(tools.state.roles).not.toHaveProperty('ReconcilerNetwork');
+    expect(tools.state.acls.map(({ path }) => path)).not.toContain('/sdn/zones');
   });
 
   test('--remove takes it all away, but for what was edited', async () => {
     const { exit, out } = await setup('--remove');
     expect(exit).toBe(0);
     expect(out).toContain('config.yaml was edited since: it stays');
-    const { roles, users, tokens } = state();
+    const { roles, users, tokens } = tools.state;
     expect(users).toEqual(['root@pam']);
     expect(tokens).toEqual([]);
     expect(Object.keys(roles)).toEqual(['PVEAuditor']);
@@ -265,7 +239,7 @@ describe('what cannot be is refused and said', () => {
   });
 
   test('Proxmox VE 7', async () => {
-    vi.stubEnv('FAKE_PVE_VERSION', '7.4-3');
+    tools.version = '7.4-3';
     const { exit, err } = await setup();
     expect(err).toContain('Proxmox VE 7.4-3 is too old');
     expect(exit).toBe(78);
