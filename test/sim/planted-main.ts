@@ -2,7 +2,8 @@
  * Runs seeds on code with each planted bug in turn, and prints a line of JSON for each: did its
  * check fail? Every bug has a copy of all our modules of its own, patched as they are loaded.
  */
-import { registerHooks } from 'node:module';
+import { readFileSync } from 'node:fs';
+import { registerHooks, stripTypeScriptTypes } from 'node:module';
 import { PLANTED_BUGS, type PlantedBug } from './planted-bugs.ts';
 
 const MARK = 'planted';
@@ -22,19 +23,28 @@ registerHooks({
     return { ...resolved, url: url.href };
   },
   load(url, context, nextLoad) {
-    const loaded = nextLoad(url, context);
     const { pathname, searchParams } = new URL(url);
     const bug = PLANTED_BUGS[Number(searchParams.get(MARK) ?? Number.NaN)];
-    if (bug === undefined || !pathname.endsWith(`/src/${bug.file}`)) return loaded;
-    const source = textOf(loaded.source);
-    if (source.includes(bug.find)) patched.add(bug);
-    return { ...loaded, source: source.replace(bug.find, bug.replace) };
+    if (bug === undefined || !pathname.endsWith('.ts')) return nextLoad(url, context);
+    const source = pathname.endsWith(`/src/${bug.file}`)
+      ? stripTypeScriptTypes(plant(bug, readFileSync(pathname, 'utf8')))
+      : withoutTypes(pathname);
+    return { format: 'module', source, shortCircuit: true };
   },
 });
 
-function textOf(source: string | ArrayBuffer | NodeJS.TypedArray | undefined | null): string {
-  if (typeof source === 'string') return source;
-  return source === undefined || source === null ? '' : new TextDecoder().decode(source);
+function plant(bug: PlantedBug, source: string): string {
+  if (source.includes(bug.find)) patched.add(bug);
+  return source.replace(bug.find, bug.replace);
+}
+
+/** Node would take them out anew for every bug. */
+const stripped = new Map<string, string>();
+
+function withoutTypes(file: string): string {
+  const known = stripped.get(file) ?? stripTypeScriptTypes(readFileSync(file, 'utf8'));
+  stripped.set(file, known);
+  return known;
 }
 
 /** A seed in which the bug's check fails; null: none does. */
