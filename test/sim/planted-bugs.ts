@@ -79,8 +79,8 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     name: 'a password that PVE refused counts as set',
     check: 'terminal_state_is_true',
     file: 'reconcile/completion.ts',
-    find: "(fulfilment.kind === 'unseen' && isVouchedFor(evidence))",
-    replace: "fulfilment.kind === 'unseen'",
+    find: 'return isVouchedFor(evidence) ? null : fulfilment.saw;',
+    replace: 'return null;',
     seed: 106,
   },
   {

@@ -10,7 +10,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { CONFIG_PRIVILEGES } from '../../../src/proxmox/values/key-privileges.ts';
 import { type Simulator, startSimulator } from '../../simulator/start.ts';
 import { type Ended, runProgram } from '../program.ts';
