@@ -47,7 +47,8 @@ export interface DesiredState {
 
 export interface RejectedDocument {
   readonly source: string;
-  readonly problem: Problem;
+  /** `place`: its file and line, for those who may not know what is in it. */
+  readonly problem: Problem & { readonly place?: string };
   /** Its last good version is still in force. */
   readonly isInForce: boolean;
 }

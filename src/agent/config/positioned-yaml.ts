@@ -8,6 +8,7 @@
  */
 import {
   type Document,
+  type ErrorCode,
   isAlias,
   isMap,
   isSeq,
@@ -111,6 +112,11 @@ export function findingText({ file, line, column, path, message }: Finding): str
   return path === '' ? `${where}: ${message}` : `${where} ${path}: ${message}`;
 }
 
+/** `file:line`, or the file where it is meant as a whole. */
+export function placeText({ file, line }: Pick<Finding, 'file' | 'line'>): string {
+  return line === 0 ? file : `${file}:${line}`;
+}
+
 export function pathText(path: KeyPath): string {
   return path
     .map((part, i) => (typeof part === 'number' ? `[${part}]` : `${i === 0 ? '' : '.'}${part}`))
@@ -145,12 +151,39 @@ function syntaxFindings(document: Document.Parsed): Found[] {
   if (tooDeep !== undefined) {
     return [{ offset: tooDeep.pos[0], path: [], message: TOO_DEEP }];
   }
-  return [...document.errors, ...document.warnings].map(({ code, message, pos }) => ({
+  return [...document.errors, ...document.warnings].map(({ code, pos }) => ({
     offset: pos[0],
     path: [],
-    message: code === 'MULTIPLE_DOCS' ? 'expected one document, found a second one' : message,
+    message: SYNTAX_TEXTS[code],
   }));
 }
+
+/** By the parser's codes: its own words quote the text, which may be a password without quotes. */
+const SYNTAX_TEXTS: Readonly<Record<ErrorCode, string>> = {
+  ALIAS_PROPS: 'an alias has neither a tag nor an anchor',
+  BAD_ALIAS: 'expected a name behind & or *; a text that begins so takes quotes',
+  BAD_COLLECTION_TYPE: 'its tag is for another kind of value',
+  BAD_DIRECTIVE: 'expected %YAML 1.2, or no line that begins with %',
+  BAD_DQ_ESCAPE: 'an escape that YAML does not know; between single quotes \\ is a character',
+  BAD_INDENT: 'not indented as what it belongs to, or a flow [ or { is not closed',
+  BAD_PROP_ORDER: 'expected the tag or anchor behind the indicator',
+  BAD_SCALAR_START: 'a text that begins with this character takes quotes',
+  BLOCK_AS_IMPLICIT_KEY: 'a key inside a value; a text that holds a colon and a space takes quotes',
+  BLOCK_IN_FLOW: 'expected [ or { here: no block stands inside a flow',
+  DUPLICATE_KEY: 'the key stands here twice',
+  IMPOSSIBLE: 'not YAML',
+  KEY_OVER_1024_CHARS: 'a key of more than 1024 characters',
+  MISSING_CHAR: 'something is missing here: a quote, a bracket, a comma, a colon or a space',
+  MULTILINE_IMPLICIT_KEY: 'a key has to stand on one line; or a quote or a colon is missing',
+  MULTIPLE_ANCHORS: 'more than one anchor',
+  MULTIPLE_DOCS: 'expected one document, found a second one',
+  MULTIPLE_TAGS: 'more than one tag',
+  NON_STRING_KEY: 'expected a plain key',
+  RESOURCE_EXHAUSTION: TOO_DEEP,
+  TAB_AS_INDENT: 'expected spaces: tabs do not indent',
+  TAG_RESOLVE_FAILED: 'an unknown tag; a text that begins with ! takes quotes',
+  UNEXPECTED_TOKEN: 'not expected here; a text with special characters takes quotes',
+};
 
 function schemaFindings(
   document: Document.Parsed,
@@ -160,9 +193,10 @@ function schemaFindings(
   return issues
     .flatMap((issue) => describeIssue(issue, checked.value, checked.schema))
     .slice(0, FINDINGS_MAX)
-    .map(({ path, message, isAboutKey }) => ({
-      offset: offsetOf(document, path, isAboutKey ? 'key' : 'value'),
-      path,
+    .map(({ path, message, about }) => ({
+      offset: offsetOf(document, path, about === 'value' ? 'value' : 'key'),
+      // A key of any form may be a value that stands in the wrong place: its position tells it.
+      path: about === 'malformed_key' ? path.slice(0, -1) : path,
       message,
     }));
 }

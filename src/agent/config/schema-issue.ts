@@ -10,8 +10,8 @@ export type KeyPath = readonly (string | number)[];
 export interface IssueText {
   readonly path: KeyPath;
   readonly message: string;
-  /** The key is what is wrong, not its value. */
-  readonly isAboutKey: boolean;
+  /** A malformed key may be anything, an unknown one stands among keys of ours. */
+  readonly about: 'value' | 'unknown_key' | 'malformed_key';
 }
 
 type Issue = z.core.$ZodIssue;
@@ -26,16 +26,16 @@ export function describeIssue(issue: Issue, root: unknown, schema: z.core.$ZodTy
     return issue.keys.map((key) => ({
       path: [...path, key],
       message,
-      isAboutKey: true,
+      about: 'unknown_key' as const,
     }));
   }
   if (issue.code === 'invalid_key') {
     const message = issue.issues.map((inner) => inner.message).join('; ');
-    return [{ path, message, isAboutKey: true }];
+    return [{ path, message, about: 'malformed_key' }];
   }
   const found = valueAt(root, path);
-  if (found === undefined) return [{ path, message: missingText(issue), isAboutKey: false }];
-  return [{ path, message: issueMessage(issue, found), isAboutKey: false }];
+  if (found === undefined) return [{ path, message: missingText(issue), about: 'value' }];
+  return [{ path, message: issueMessage(issue, found), about: 'value' }];
 }
 
 function missingText(issue: Issue): string {

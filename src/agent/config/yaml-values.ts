@@ -59,7 +59,8 @@ export function toPlain(document: Document.Parsed, found: Found[]): unknown {
   const target = (alias: Alias, path: KeyPath): Node | null => {
     const node = anchors.get(alias.source);
     if (node !== undefined) return node;
-    const message = `*${alias.source} has no anchor before it`;
+    // Not its name: a password may begin with a star.
+    const message = 'an alias without an anchor before it; a text that begins with * takes quotes';
     found.push({ offset: startOf(alias), path, message });
     return null;
   };

@@ -12,7 +12,7 @@ type AgentPorts = Pick<
 
 export function describeAgent(ports: AgentPorts, lastPass: PassEvent | null): object {
   const { agent, node, version, mode } = ports;
-  const reasons = ports.readiness();
+  const reasons = ports.readiness().map(({ code, message }) => ({ code, message }));
   return {
     agent,
     node,

@@ -17,9 +17,9 @@ import { type DescribeWait, describeOp, describeWaits } from './op-document.ts';
 import { recordsOf } from './op-ref.ts';
 import type { PassRunner } from './pass-runner.ts';
 import { planDocument } from './plan-document.ts';
-import type { ControlPorts } from './ports.ts';
+import type { ControlPorts, ReadinessReason } from './ports.ts';
 import type { ReadingTurns } from './reading-turns.ts';
-import type { RouteInput } from './route.ts';
+import type { Listener, RouteInput } from './route.ts';
 import { type Answer, type ServedRoute, serve } from './served-route.ts';
 import { readWholeOp, type WholeOp } from './whole-op.ts';
 
@@ -28,9 +28,10 @@ export interface HandlerParts {
   readonly feed: GuestFeed;
   readonly passes: PassRunner;
   readonly turns: ReadingTurns;
+  readonly listener: Listener;
 }
 
-/** Every route of the API, served, with the turns of one listener. */
+/** Every route of the API, as one listener serves it, with its turns. */
 export function createRoutes(parts: HandlerParts): readonly ServedRoute[] {
   return [...opReaders(parts), ...stateReaders(parts), ...guestOps(parts), ...agentOps(parts)];
 }
@@ -65,7 +66,7 @@ function opReaders(parts: HandlerParts): ServedRoute[] {
 }
 
 function stateReaders(parts: HandlerParts): ServedRoute[] {
-  const { ports, feed, passes } = parts;
+  const { ports, feed, passes, listener } = parts;
   return [
     serve(API.listGuests, () => {
       const { actual } = ports.looks;
@@ -83,11 +84,20 @@ function stateReaders(parts: HandlerParts): ServedRoute[] {
     serve(API.getAgent, () => ({ body: describeAgent(ports, passes.lastPass) })),
     serve(API.getHealth, () => ({ body: { status: 'ok' } })),
     serve(API.getReadiness, () => {
-      const reasons = ports.readiness();
+      const reasons = ports.readiness().map((reason) => describeReason(reason, listener));
       const isReady = reasons.length === 0;
       return { status: isReady ? 200 : 503, body: { ready: isReady, reasons } };
     }),
   ];
+}
+
+/** Anybody asks on `public`: a code, and where to look, not what stands in files or what PVE said. */
+function describeReason(
+  { code, message, place }: ReadinessReason,
+  listener: Listener,
+): ReadinessReason {
+  if (listener !== 'public') return { code, message };
+  return { code, message: place ?? '`pve-reconciler status` on the host says why' };
 }
 
 function guestOps(parts: HandlerParts): ServedRoute[] {

@@ -30,9 +30,10 @@ export function planDocument(
   return {
     summary: summarise(plan),
     guests: plan.entries.map(planEntryDocument),
-    rejected_documents: rejected.map(({ source, problem, isInForce }) => ({
+    rejected_documents: rejected.map(({ source, problem: { code, message }, isInForce }) => ({
       source,
-      ...problem,
+      code,
+      message,
       last_good_in_force: isInForce,
     })),
   };

@@ -1,9 +1,9 @@
 /** What the control API stands on: the running agent, as values the daemon puts together. */
 import type { JournalReader } from '../../journal/reader.ts';
 import type { Clock, Random } from '../../reconcile/clock.ts';
-import type { Mode } from '../../reconcile/desired.ts';
+import type { Mode, RejectedDocument } from '../../reconcile/desired.ts';
 import type { Engine } from '../../reconcile/engine.ts';
-import type { ErrorCode, Problem } from '../../reconcile/errors.ts';
+import type { ErrorCode } from '../../reconcile/errors.ts';
 import type { OpId } from '../../reconcile/ids.ts';
 import type { OpRecord } from '../../reconcile/op.ts';
 import type { OpLedger } from '../../reconcile/ports.ts';
@@ -14,7 +14,7 @@ import type { ReadLastLine } from '../daemon/task-log.ts';
 import type { EnvelopeJson } from '../hub/dsse.ts';
 import type { AgentDocument } from './documents.ts';
 
-export type ReadinessReason = Pick<Problem, 'code' | 'message'>;
+export type ReadinessReason = RejectedDocument['problem'];
 export type PartHealth = AgentDocument['parts'][number];
 
 /** What became of an envelope; `op` is durable. */

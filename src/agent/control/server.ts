@@ -53,7 +53,7 @@ export async function startControlServer(
     const turns = createReadingTurns();
     const streams = createEventStreams({ ports, feed, passes, turns });
     allStreams.push(streams);
-    const app = createApp(listener, createRoutes({ ports, feed, passes, turns }), ports);
+    const app = createApp(listener, createRoutes({ ports, feed, passes, turns, listener }), ports);
     addOtherRoutes(app, listener, { ports, streams, turns });
     await app.ready();
     apps.push(app);

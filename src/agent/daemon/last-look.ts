@@ -2,7 +2,7 @@
  * Stands between the engine and two of its ports and remembers what last came through: what was
  * wanted, what was there, and so what could not be read. It changes nothing.
  */
-import type { DesiredState } from '../../reconcile/desired.ts';
+import type { DesiredState, RejectedDocument } from '../../reconcile/desired.ts';
 import type { ErrorCode, Problem } from '../../reconcile/errors.ts';
 import type { ActualState, Guest } from '../../reconcile/guest.ts';
 import type { Vmid } from '../../reconcile/ids.ts';
@@ -100,7 +100,7 @@ export function unseenHint(
 }
 
 /** Every document problem and double claim, as `desired_invalid`. */
-export function desiredProblems(desired: DesiredState | null): Problem[] {
+export function desiredProblems(desired: DesiredState | null): RejectedDocument['problem'][] {
   if (desired === null) return [];
   const claims = [...desired.claimedTwice].map(
     ([vmid, sources]): Problem => ({

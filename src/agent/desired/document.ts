@@ -2,13 +2,18 @@
  * One file of desired state, from its bytes to its guests. Any error refuses the whole document
  * (CONTRACT 4); what to do with the refusal is the provider's business.
  */
-import { type DesiredGuest, documentSchema, readDocument } from '../../reconcile/desired.ts';
-import type { Problem } from '../../reconcile/errors.ts';
+import {
+  type DesiredGuest,
+  documentSchema,
+  type RejectedDocument,
+  readDocument,
+} from '../../reconcile/desired.ts';
 import {
   type Finding,
   findingText,
   type Place,
   parsePositioned,
+  placeText,
 } from '../config/positioned-yaml.ts';
 import type { KeyPath } from '../config/schema-issue.ts';
 import { readTextFile } from '../config/text-file.ts';
@@ -50,12 +55,13 @@ export function readDesiredText(text: string, file: string): DesiredFile {
 }
 
 /** The findings as one problem: the first in full, the others counted. */
-export function documentProblem(findings: readonly Finding[]): Problem {
+export function documentProblem(findings: readonly Finding[]): RejectedDocument['problem'] {
   const [first] = findings;
   const text = first === undefined ? 'refused' : findingText(first);
   const more = findings.length - 1;
   return {
     code: 'desired_invalid',
     message: more > 0 ? `${text} (and ${more} more)` : text,
+    ...(first === undefined ? {} : { place: placeText(first) }),
   };
 }

@@ -13,10 +13,9 @@ import type { BigIntStats } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../../reconcile/clock.ts';
-import type { DesiredGuest, DesiredState } from '../../reconcile/desired.ts';
-import type { Problem } from '../../reconcile/errors.ts';
+import type { DesiredGuest, DesiredState, RejectedDocument } from '../../reconcile/desired.ts';
 import type { DesiredProvider } from '../../reconcile/ports.ts';
-import { findingText, wholeFile } from '../config/positioned-yaml.ts';
+import { wholeFile } from '../config/positioned-yaml.ts';
 import { describeIoError } from '../config/text-file.ts';
 import { mergeDesired } from './composite.ts';
 import { type DesiredFile, documentProblem, readDesiredFile } from './document.ts';
@@ -36,7 +35,7 @@ interface KnownDocument {
   /** Null: read it again, whatever it looks like. */
   readonly stamp: string | null;
   readonly good: readonly DesiredGuest[] | null;
-  readonly problem: Problem | null;
+  readonly problem: RejectedDocument['problem'] | null;
 }
 
 export interface FileProviderOptions {
@@ -87,8 +86,7 @@ export function createFileProvider({
       watch.arm();
       const listing = await listSettled(signal);
       if (listing.kind === 'unreadable') {
-        const message = findingText(wholeFile(path, listing.reason));
-        const problem: Problem = { code: 'desired_invalid', message };
+        const problem = documentProblem([wholeFile(path, listing.reason)]);
         const isInForce = [...known.values()].some(({ good }) => good !== null);
         const inForce = assemble(known);
         return {
@@ -155,12 +153,8 @@ async function readSettled(
     return judge(document, stats.stamp, before);
   }
   if (signal.aborted) return null;
-  const message = findingText(wholeFile(file, 'is being written to all the time'));
-  return {
-    stamp: null,
-    good: before?.good ?? null,
-    problem: { code: 'desired_invalid', message },
-  };
+  const problem = documentProblem([wholeFile(file, 'is being written to all the time')]);
+  return { stamp: null, good: before?.good ?? null, problem };
 }
 
 function judge(

@@ -326,13 +326,15 @@ test('an envelope comes as the bytes it was sent as, whatever type it claims to 
   expect(seen).toEqual(Array(3).fill('{ "a" : 1 }'));
 });
 
-test('readiness is 503 while there are reasons, and names them', async () => {
-  await using world = await openControlWorld();
+test('readiness is 503 while there are reasons; public gives codes and places', async () => {
+  await using world = await openControlWorld({ addresses: { public: LOOPBACK } });
   expect(await world.client.call(API.getReadiness)).toEqual({ ready: true, reasons: [] });
-  world.reasons.push({ code: 'desired_invalid', message: 'web.yaml was refused' });
-  const reply = await askOnSocket(world.socket, '/readyz');
-  expect(reply).toMatchObject({ status: 503, body: { ready: false, reasons: world.reasons } });
-  expect(await world.client.call(API.getReadiness)).toMatchObject({ ready: false });
+  const reason = { code: 'desired_invalid', message: 'a secret?' } as const;
+  world.reasons.push({ ...reason, place: 'web.yaml:5' });
+  expect((await world.client.call(API.getReadiness)).reasons).toEqual([reason]);
+  const { status, body } = await ask(world.server.ports.public, '/readyz');
+  const reasons = [{ ...reason, message: 'web.yaml:5' }];
+  expect({ status, body }).toEqual({ status: 503, body: { ready: false, reasons } });
 });
 
 test('a pause is shown with its end, and a resume ends it', async () => {

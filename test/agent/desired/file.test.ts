@@ -90,6 +90,7 @@ test('a document with any error is refused whole; its last good version stays in
       problem: {
         code: 'desired_invalid',
         message: expect.stringContaining('a.yaml:5:17 guests.104.power: expected one of'),
+        place: `${join(dir, 'a.yaml')}:5`,
       },
     },
   ]);
