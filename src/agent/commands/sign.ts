@@ -6,7 +6,6 @@ import { randomBytes } from 'node:crypto';
 import { basename } from 'node:path';
 import { createValueSemantics } from '../../proxmox/values/same-value.ts';
 import { parseDurationMs } from '../../reconcile/desired.ts';
-import { ReconcilerError } from '../../reconcile/errors.ts';
 import type { GuestKind } from '../../reconcile/guest.ts';
 import { parseVmid } from '../../reconcile/ids.ts';
 import { OP_KINDS, type SetConfigParams } from '../../reconcile/op.ts';
@@ -18,9 +17,11 @@ import { readEnvelope } from '../hub/envelope-file.ts';
 import {
   LIFETIME_MAX_MS,
   OP_PAYLOAD_TYPE,
+  PAYLOAD_STRICTNESS,
   parseOpPayload,
   type SignedOp,
 } from '../hub/op-payload.ts';
+import { parseStrictJson } from '../hub/strict-json.ts';
 import { type Channel, printable } from '../terminal/terminal.ts';
 
 export interface SignOptions {
@@ -134,11 +135,10 @@ function refusalOf(kind: GuestKind, { set, delete: deleted }: SetConfigParams): 
 }
 
 function readParams(text = '{}'): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new ReconcilerError('invalid_request', '--params: expected a JSON object', { cause });
-  }
+  // As strictly as the agent: made anew from what was read, a key or a digit would be lost unseen.
+  const json = parseStrictJson(Buffer.from(text), PAYLOAD_STRICTNESS);
+  if (json.kind === 'json') return json.value;
+  throw usageError(`--params: expected a JSON object: ${json.reason}`);
 }
 
 function readPrecondition({ ifPower, ifDigest }: SignOptions): object | undefined {

@@ -15,7 +15,7 @@ import { toAction } from '../../reconcile/op-shape.ts';
 import { pathText } from '../config/positioned-yaml.ts';
 import { describeIssue } from '../config/schema-issue.ts';
 import { holdTime } from '../control/hold-time.ts';
-import { parseStrictJson } from './strict-json.ts';
+import { parseStrictJson, type Strictness } from './strict-json.ts';
 
 export const OP_PAYLOAD_TYPE = 'application/vnd.pve-reconciler.op.v1+json';
 
@@ -23,7 +23,7 @@ export const OP_PAYLOAD_TYPE = 'application/vnd.pve-reconciler.op.v1+json';
 export const LIFETIME_MAX_MS = 24 * 3_600_000;
 const STOP_TIMEOUT_MAX_S = 24 * 3_600;
 const CONFIG_KEYS_MAX = 256;
-const PAYLOAD_MAX_DEPTH = 4;
+export const PAYLOAD_STRICTNESS: Strictness = { maxDepth: 4, areNumbersExact: true };
 
 export interface SignedOp {
   readonly idempKey: string;
@@ -119,7 +119,7 @@ const payloadSchema = z.discriminatedUnion('kind', [
 
 /** Never throws, whatever the bytes; `reason` names the field. */
 export function parseOpPayload(bytes: Uint8Array): ParsedOp {
-  const json = parseStrictJson(bytes, { maxDepth: PAYLOAD_MAX_DEPTH });
+  const json = parseStrictJson(bytes, PAYLOAD_STRICTNESS);
   if (json.kind === 'invalid') return { kind: 'invalid', reason: `the payload: ${json.reason}` };
   const parsed = payloadSchema.safeParse(json.value);
   if (!parsed.success) return { kind: 'invalid', reason: explain(parsed.error, json.value) };

@@ -12,9 +12,10 @@ beforeAll(async () => {
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 
-function signConfig(params: object): ReturnType<typeof runHere> {
+function signConfig(params: object | string): ReturnType<typeof runHere> {
+  const text = typeof params === 'string' ? params : JSON.stringify(params);
   const key = join(folder, 'hub-1.key.pem');
-  const of = ['--agent', 'pve1', '--params', JSON.stringify(params), '--key', key];
+  const of = ['--agent', 'pve1', '--params', text, '--key', key];
   return runHere('sign', 'set_config', '101', ...of);
 }
 
@@ -27,6 +28,17 @@ test.each([
   const { exit, out, err } = await signConfig(params);
   expect(err).toMatch(/^error \[invalid_request\] every agent would refuse it: /);
   expect(err).toMatch(why);
+  expect({ exit, out }).toEqual({ exit: 64, out: '' });
+});
+
+test.each([
+  ['{"set":{"description":1.10}}', 'the number 1.10 reads back as 1.1'],
+  ['{"set":{"cores":1,"cores":2}}', 'twice'],
+  ['{"set":', 'it is not JSON'],
+])('--params %s would be signed as another text, and is refused', async (params, why) => {
+  const { exit, out, err } = await signConfig(params);
+  expect(err).toContain('--params: expected a JSON object: ');
+  expect(err).toContain(why);
   expect({ exit, out }).toEqual({ exit: 64, out: '' });
 });
 

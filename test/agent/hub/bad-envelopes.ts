@@ -164,6 +164,16 @@ export const BAD_ENVELOPES: readonly (readonly [string, string, Buffer])[] = [
       ),
     ),
   ],
+  [
+    'a number that would be written as another text',
+    'invalid_request',
+    sealedText(
+      JSON.stringify({ ...OP, kind: 'set_config', params: { set: { cores: 2 } } }).replace(
+        '"cores":2',
+        '"description":1.10',
+      ),
+    ),
+  ],
   ['a vmid as text', 'invalid_request', sealed({ vmid: '101' })],
   ['a vmid that is none', 'invalid_request', sealed({ vmid: 99 })],
   ['an idempotency key with a space', 'invalid_request', sealed({ idemp_key: 'a b' })],
