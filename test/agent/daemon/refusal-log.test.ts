@@ -46,6 +46,13 @@ test('a refused op is a line with who sent it, under what keys, and what it was 
   ]);
 });
 
+test('a line is short, whatever was sent', () => {
+  const { refused, logged } = setUp();
+  const [text, keyids] = ['x'.repeat(100_000), Array.from({ length: 16 }, () => 'q'.repeat(128))];
+  refused(refusal({ message: text, keyids, ids: { event_id: text } }));
+  expect(JSON.stringify(logged()).length).toBeLessThan(1_200);
+});
+
 test('a flood is ten lines a minute, hides no other code, and is counted in the next line', async () => {
   const { clock, refused, logged } = setUp();
   for (let i = 0; i < 500; i++) refused(refusal({}));
