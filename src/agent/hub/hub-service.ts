@@ -79,6 +79,12 @@ export async function startHubService(parts: HubServiceParts): Promise<HubServic
     cursor,
     keepCursor: (next) => journal.ledger.note({ kind: 'hub_cursor', cursor: next }),
     onRefused: (refusal) => parts.refusals.tell({ ...refusal, peer: parts.url }),
+    onUnkept: (eventId) =>
+      log.warn(
+        { event_id: eventId.slice(0, 64) },
+        'the hub gives events ids that cannot be kept, and will send them again and again: ' +
+          'expected 1 to 256 printable ASCII characters, without spaces at the ends',
+      ),
     onState(next) {
       logState(state, next, log);
       state = next;

@@ -29,8 +29,8 @@ export const SILENCE_MAX_MS = 120_000;
 const SOUND_AFTER_MS = 60_000;
 /** H3; what comes again for it after a crash is known by its key, or refused once more. */
 const NOTE_INTERVAL_MS = 1_000;
-/** A cursor is a header's value. */
-const CURSOR = /^[\x21-\x7E]{1,256}$/;
+/** A cursor is a header's value: printable ASCII, spaces not at its ends. */
+const CURSOR = /^(?! )[\x20-\x7E]{1,256}(?<! )$/;
 
 /**
  * Refusals that say nothing of the op but that the agent can take none now: the event is asked for
@@ -74,6 +74,8 @@ export interface StreamParts {
   readonly keepCursor: (cursor: string) => Promise<void>;
   /** Told of each op whose refusal the hub has; must not throw. */
   readonly onRefused: (refusal: Omit<Refusal, 'peer'>) => void;
+  /** Told once, of the first event whose id cannot be a cursor: the hub sends it at each connection. */
+  readonly onUnkept: (eventId: string) => void;
   /** Told of each change; must not throw. */
   readonly onState: (state: StreamState) => void;
 }
@@ -84,6 +86,7 @@ export class HubStream {
   #notedCursor: string | null;
   #notedAtMs = Number.NEGATIVE_INFINITY;
   #isSound = false;
+  #hasUnkept = false;
 
   constructor(parts: StreamParts) {
     this.#parts = parts;
@@ -167,11 +170,18 @@ export class HubStream {
     } else {
       this.#isSound = true;
     }
-    if (event.id === this.#cursor || !CURSOR.test(event.id)) return null;
+    if (event.id === this.#cursor || !this.#canKeep(event.id)) return null;
     this.#cursor = event.id;
     const sinceMs = this.#parts.clock.monotonicMs() - this.#notedAtMs;
     if (result.kind === 'accepted' || sinceMs >= NOTE_INTERVAL_MS) await this.#noteCursor();
     return null;
+  }
+
+  #canKeep(eventId: string): boolean {
+    if (CURSOR.test(eventId)) return true;
+    if (!this.#hasUnkept) this.#parts.onUnkept(eventId);
+    this.#hasUnkept = true;
+    return false;
   }
 
   async #noteCursor(): Promise<void> {

@@ -12,14 +12,20 @@ const opId = parseOpId('0000000000000001');
 /** What is noted and told when these events come in one connection, then the end. */
 async function runStream(
   events: readonly EnvelopeResult['kind'][],
-): Promise<{ readonly noted: readonly string[]; readonly refusals: readonly object[] }> {
+  ids: readonly string[] = events.map((_, index) => String(index + 1)),
+): Promise<{
+  readonly noted: readonly string[];
+  readonly refusals: readonly object[];
+  readonly unkept: readonly string[];
+}> {
   const clock = new VirtualClock();
   const noted: string[] = [];
   const refusals: object[] = [];
+  const unkept: string[] = [];
   const stop = new AbortController();
   const left = [...events];
   async function* body(): AsyncGenerator<Uint8Array> {
-    yield Buffer.from(events.map((_, index) => `id: ${index + 1}\ndata: x\n\n`).join(''));
+    yield Buffer.from(ids.map((id) => `id: ${id}\ndata: x\n\n`).join(''));
   }
   const answers: StreamAnswer[] = [{ kind: 'open', body: body() }];
   const stream = new HubStream({
@@ -43,10 +49,11 @@ async function runStream(
     cursor: null,
     keepCursor: async (cursor) => void noted.push(cursor),
     onRefused: (refusal) => refusals.push(refusal),
+    onUnkept: (id) => unkept.push(id),
     onState: () => undefined,
   });
   await clock.until(stream.run(stop.signal), 600_000);
-  return { noted, refusals };
+  return { noted, refusals, unkept };
 }
 
 test.each<['refused' | 'repeat']>([['refused'], ['repeat']])(
@@ -66,4 +73,14 @@ test('an op that was refused is told of once the hub has its refusal', async () 
   const { refusals } = await runStream(['accepted', 'refused']);
   const told = { code: 'signature_invalid', message: 'no', keyids: ['hub-1'] };
   expect(refusals).toEqual([{ ...told, ids: { event_id: '2' } }]);
+});
+
+test('an id that cannot be a header is no place in the stream, and said to be so once', async () => {
+  const ids = ['2026-11-28 04:00 #1', 'op-\u00e9-2', '', ' 3', 'x'.repeat(257), '5'];
+  const { noted, unkept } = await runStream(
+    Array.from(ids, () => 'accepted'),
+    ids,
+  );
+  expect(noted).toEqual(['2026-11-28 04:00 #1', '5']);
+  expect(unkept).toEqual(['op-\u00e9-2']);
 });
