@@ -66,6 +66,7 @@ export async function startHubService(parts: HubServiceParts): Promise<HubServic
     keepAcked: (recordSeq) => journal.ledger.note({ kind: 'receipt_acked', recordSeq }),
     newestSeq: journal.stats().nextSeq - 1,
     isAtWork: (opId) => parts.engine.isAtWork(opId),
+    latestSeq: (opId) => journal.ledger.findOp(opId)?.latest.seq ?? null,
     onLost: (records) =>
       log.warn({ records }, 'receipts may be lost: records that the hub is owed cannot be read'),
   });

@@ -38,6 +38,8 @@ export interface OutboxParts {
   readonly newestSeq: number;
   /** Its lane is still at it: another attempt may follow. */
   readonly isAtWork: (opId: OpId) => boolean;
+  /** Of the op's newest record, read here or not; null: it ended so long ago that none follows. */
+  readonly latestSeq: (opId: OpId) => number | null;
   /** So many records left the journal, or were damaged in it, before they were read for the hub. */
   readonly onLost: (records: number) => void;
 }
@@ -80,7 +82,7 @@ export class Outbox {
 
   #take(record: SealedOp): void {
     this.#held.delete(record.op_id);
-    if (!isTerminal(record.state)) return;
+    if (!isTerminal(record.state) || this.#isFollowed(record)) return;
     if (isSettled(record, this.#parts.isAtWork)) this.#queue.push(record);
     else this.#held.set(record.op_id, record);
   }
@@ -120,7 +122,13 @@ export class Outbox {
     );
     if (settled.length === 0) return;
     for (const { op_id: opId } of settled) this.#held.delete(opId);
-    this.#queue = [...this.#queue, ...settled].sort((a, b) => a.seq - b.seq);
+    const last = settled.filter((record) => !this.#isFollowed(record));
+    this.#queue = [...this.#queue, ...last].sort((a, b) => a.seq - b.seq);
+  }
+
+  /** Its op was tried again and let go while the journal behind it has not been read (R2). */
+  #isFollowed({ op_id: opId, seq }: SealedOp): boolean {
+    return (this.#parts.latestSeq(opId) ?? 0) > seq;
   }
 
   /** The queue is empty: reads on in the journal, or waits for something to happen. */
