@@ -31,7 +31,7 @@ async function ourMetrics(): Promise<ReadonlySet<string>> {
     version: '1.2.3',
     ledger: { opsInFlight: () => [], holds: () => new Map(), pause: () => null },
     isReady: () => true,
-    hubState: () => null,
+    hub: () => null,
   });
   const { text } = await metrics.render();
   const families = [...text.matchAll(/^# TYPE (\S+) (\w+)$/gm)];

@@ -4,7 +4,7 @@ import { openReader } from '../../journal/reader.ts';
 import { isTerminal } from '../../reconcile/op.ts';
 import type { Agent, Service, StartService } from '../daemon/daemon.ts';
 import { blindness, desiredProblems } from '../daemon/last-look.ts';
-import { createMetrics, type HubState } from '../daemon/metrics.ts';
+import { createMetrics, type HubFacts } from '../daemon/metrics.ts';
 import { createTaskLog } from '../daemon/task-log.ts';
 import { systemClock, systemRandom } from '../system.ts';
 import { counted } from '../terminal/counted.ts';
@@ -16,9 +16,12 @@ export interface ControlServiceOptions {
   readonly sealReceipt?: ControlPorts['sealReceipt'];
   /** What else keeps the agent from being ready. */
   readonly reasons?: () => readonly ReadinessReason[];
-  /** The connection to the hub, where one is configured. */
-  readonly hubHealth?: () => Pick<PartHealth, 'ok' | 'message'> & { readonly state: HubState };
+  /** Where a hub is configured. */
+  readonly hubHealth?: () => HubHealth;
 }
+
+/** The connection to the hub, for people and metrics, and the receipts it is owed. */
+export interface HubHealth extends Pick<PartHealth, 'ok' | 'message'>, HubFacts {}
 
 export function createControlService(options: ControlServiceOptions = {}): StartService {
   return async (agent) => {
@@ -33,7 +36,7 @@ export function createControlService(options: ControlServiceOptions = {}): Start
       clock: systemClock,
       version: packageJson.version,
       isReady: () => readiness().length === 0,
-      hubState: () => hubHealth?.().state ?? null,
+      hub: () => hubHealth?.() ?? null,
     });
     const unsubscribe = [
       events.subscribe((event) => {

@@ -24,7 +24,12 @@ const PASS_BUCKETS_S = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
 const SYNC_BUCKETS_S = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1];
 
 const HUB_STATES = ['connected', 'connecting', 'waiting', 'off'] as const;
-export type HubState = (typeof HUB_STATES)[number];
+
+export interface HubFacts {
+  readonly state: (typeof HUB_STATES)[number];
+  /** How many wait for the hub to take them, about, and when the oldest op of them ended. */
+  readonly receipts: { readonly count: number; readonly oldestAtMs: number | null };
+}
 
 /** What the edges call as it happens; must not throw and must not wait. */
 interface Probes {
@@ -45,7 +50,7 @@ export interface MetricsParts {
   readonly version: string;
   readonly isReady: () => boolean;
   /** Null: no hub is configured. */
-  readonly hubState: () => HubState | null;
+  readonly hub: () => HubFacts | null;
 }
 
 export function createMetrics(parts: MetricsParts): Metrics {
@@ -182,7 +187,7 @@ function createEdgeMetrics(registry: Registry): Pick<Metrics, keyof Probes | 'co
 /** What is read when somebody scrapes. */
 function createStateMetrics(
   registry: Registry,
-  { ledger, clock, version, isReady, hubState }: MetricsParts,
+  { ledger, clock, version, isReady, hub }: MetricsParts,
 ): void {
   const make = makers(registry);
   const inFlight = (): readonly OpView[] => ledger.opsInFlight();
@@ -212,9 +217,18 @@ function createStateMetrics(
   });
   make.value('ready', 'As /readyz says.', () => (isReady() ? 1 : 0));
   make.gauge('build_info', 'Which version runs.', ['version']).set({ version }, 1);
-  make.gauge('hub_connection', 'Is the connection to the hub in this state?', ['state'], (hub) => {
-    const now = hubState() ?? 'off';
-    for (const state of HUB_STATES) hub.set({ state }, state === now ? 1 : 0);
+  make.gauge('hub_connection', 'Is the connection to the hub in this state?', ['state'], (made) => {
+    const now = hub()?.state ?? 'off';
+    for (const state of HUB_STATES) made.set({ state }, state === now ? 1 : 0);
+  });
+  make.value(
+    'hub_receipts_waiting',
+    'Receipts the hub has not taken, but what an earlier life left unread.',
+    () => hub()?.receipts.count ?? 0,
+  );
+  make.value('hub_oldest_receipt_seconds', 'How long ago the oldest op of them ended.', () => {
+    const oldestAtMs = hub()?.receipts.oldestAtMs ?? clock.now();
+    return Math.max(0, clock.now() - oldestAtMs) / 1000;
   });
 }
 

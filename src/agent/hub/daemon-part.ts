@@ -5,10 +5,9 @@
 import { openReader } from '../../journal/reader.ts';
 import { assertNever } from '../../reconcile/errors.ts';
 import { readTlsTrust } from '../config/config.ts';
-import type { ControlServiceOptions } from '../control/service.ts';
+import type { ControlServiceOptions, HubHealth } from '../control/service.ts';
 import type { Agent, StartService } from '../daemon/daemon.ts';
 import { logProblem } from '../daemon/log.ts';
-import type { HubState } from '../daemon/metrics.ts';
 import type { WritingSession } from '../daemon/session.ts';
 import { systemClock, systemRandom } from '../system.ts';
 import { openAgentKey } from './agent-key.ts';
@@ -38,7 +37,7 @@ export function createSignedOpsPart(session: WritingSession): SignedOpsPart {
   events.subscribe((event) => {
     if (event.kind === 'op') receipts.noteRecord(event.record);
   });
-  const hubHealth = (): ReturnType<typeof healthOf> => healthOf(hub?.state() ?? null);
+  const hubHealth = (): HubHealth => healthOf(hub);
   return {
     control: {
       acceptEnvelope: boundSenders(accept),
@@ -96,11 +95,15 @@ async function reload(signedOps: SignedOps, { log, events }: Agent): Promise<voi
   }
 }
 
-function healthOf(state: StreamState | null): {
-  readonly ok: boolean;
-  readonly message: string;
-  readonly state: HubState;
-} {
+function healthOf(hub: HubService | null): HubHealth {
+  const stream = streamHealth(hub?.state() ?? null);
+  const { waiting = { count: 0, oldestAtMs: null }, trouble = null } = hub?.receipts() ?? {};
+  if (!stream.ok || trouble === null) return { ...stream, receipts: waiting };
+  const message = `${stream.message}; it does not take receipts: ${trouble.message} (op ${trouble.opId})`;
+  return { ...stream, ok: false, message, receipts: waiting };
+}
+
+function streamHealth(state: StreamState | null): Omit<HubHealth, 'receipts'> {
   switch (state?.kind) {
     case undefined:
     case 'connecting':

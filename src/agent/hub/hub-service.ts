@@ -12,9 +12,9 @@ import type { Broadcast } from '../daemon/broadcast.ts';
 import type { EventHub } from '../daemon/event-hub.ts';
 import type { Refusal } from '../daemon/refusal-log.ts';
 import type { SigningKey } from './agent-key.ts';
-import { createAgentSigner } from './agent-signer.ts';
+import { type AgentSigner, createAgentSigner } from './agent-signer.ts';
 import { envelopeText } from './dsse.ts';
-import { createHubClient } from './hub-client.ts';
+import { createHubClient, type HubClient } from './hub-client.ts';
 import type { AcceptEnvelope } from './intake.ts';
 import { Outbox } from './outbox.ts';
 import { createReceiptSource } from './receipt-source.ts';
@@ -37,6 +37,7 @@ export interface HubServiceParts {
   readonly log: {
     info(fields: object, text: string): void;
     warn(fields: object, text: string): void;
+    error(fields: object, text: string): void;
   };
 }
 
@@ -44,8 +45,7 @@ export interface HubService {
   stop(): Promise<void>;
   /** The connection, for people. */
   state(): StreamState;
-  /** Receipts that the hub does not have yet, as far as they are in memory. */
-  receiptsWaiting(): number;
+  receipts(): Pick<Outbox, 'waiting' | 'trouble'>;
 }
 
 export async function startHubService(parts: HubServiceParts): Promise<HubService> {
@@ -56,20 +56,7 @@ export async function startHubService(parts: HubServiceParts): Promise<HubServic
     signRequest: () => envelopeText(signer.request({ hub: parts.url, nowMs: clock.now() })),
   });
   const { cursor } = journal.hub();
-  const outbox = new Outbox({
-    clock,
-    random,
-    source: createReceiptSource(parts.history, journal.ledger),
-    seal: (record) => envelopeText(signer.receipt(record)),
-    post: (envelope, signal) => client.postReceipt(envelope, signal),
-    ackedSeq: await beginReceipts(journal),
-    keepAcked: (recordSeq) => journal.ledger.note({ kind: 'receipt_acked', recordSeq }),
-    newestSeq: journal.stats().nextSeq - 1,
-    isAtWork: (opId) => parts.engine.isAtWork(opId),
-    latestSeq: (opId) => journal.ledger.findOp(opId)?.latest.seq ?? null,
-    onLost: (records) =>
-      log.warn({ records }, 'receipts may be lost: records that the hub is owed cannot be read'),
-  });
+  const outbox = createOutbox(parts, { signer, client, ackedSeq: await beginReceipts(journal) });
   let state: StreamState = { kind: 'connecting' };
   const stream = new HubStream({
     clock,
@@ -114,8 +101,43 @@ export async function startHubService(parts: HubServiceParts): Promise<HubServic
       await Promise.all(running);
     },
     state: () => state,
-    receiptsWaiting: () => outbox.waiting,
+    receipts: () => outbox,
   };
+}
+
+function createOutbox(
+  parts: HubServiceParts,
+  own: {
+    readonly signer: AgentSigner;
+    readonly client: HubClient;
+    readonly ackedSeq: number;
+  },
+): Outbox {
+  const { clock, random, journal, log } = parts;
+  const { signer, client, ackedSeq } = own;
+  return new Outbox({
+    clock,
+    random,
+    source: createReceiptSource(parts.history, journal.ledger),
+    seal: (record) => envelopeText(signer.receipt(record)),
+    post: (envelope, signal) => client.postReceipt(envelope, signal),
+    ackedSeq,
+    keepAcked: (recordSeq) => journal.ledger.note({ kind: 'receipt_acked', recordSeq }),
+    newestSeq: journal.stats().nextSeq - 1,
+    isAtWork: (opId) => parts.engine.isAtWork(opId),
+    latestSeq: (opId) => journal.ledger.findOp(opId)?.latest.seq ?? null,
+    onLost: (records) =>
+      log.warn({ records }, 'receipts may be lost: records that the hub is owed cannot be read'),
+    onRefused: ({ op_id, seq }, status) =>
+      log.error(
+        { op_id, seq, status },
+        'the hub has refused a receipt for good: it has none of it',
+      ),
+    onTrouble(trouble) {
+      if (trouble === null) return log.info({}, 'the hub takes receipts again');
+      log.warn({ op_id: trouble.opId }, `the hub does not take receipts: ${trouble.message}`);
+    },
+  });
 }
 
 /** An agent that meets its first hub does not tell it what was before. */

@@ -4,10 +4,12 @@
  * note, how far the hub has come. So a receipt may arrive twice, and none is lost by a restart.
  *
  * Invariants
- * - R1 The note never passes an end that the hub may not have.
+ * - R1 The note never passes an end that the hub may not have, but one it has refused for good.
  * - R2 A failed op that may still be tried again is not at its end: it is held until it is known.
  * - R3 Memory is bounded by `QUEUE_MAX`: beyond it the rest is read from the journal when its turn
  *   comes.
+ * - R4 One receipt does not hold up the others for ever: one that is answered with an error again
+ *   and again is sent again later, out of order.
  */
 import type { SealedOp } from '../../journal/op-record.ts';
 import type { Clock, Random } from '../../reconcile/clock.ts';
@@ -21,6 +23,12 @@ import type { ReceiptSource } from './receipt-source.ts';
 export const QUEUE_MAX = 1_000;
 /** The place is noted after so many receipts, or when none waits: repeats cost less than syncs. */
 export const RECEIPTS_PER_NOTE = 32;
+/** So many failures in a row are no restart of a hub any more. */
+export const TRIES_IN_ORDER = 4;
+/** When one comes again that was put aside (R4). */
+export const LATER_MS = 300_000;
+/** The hub will never take this one: too large, or not what it understands. */
+const NEVER: ReadonlySet<number> = new Set([413, 422]);
 /** How soon a failed op that was not tried again after all is seen to have ended. */
 const HELD_CHECK_MS = 100;
 
@@ -42,6 +50,24 @@ export interface OutboxParts {
   readonly latestSeq: (opId: OpId) => number | null;
   /** So many records left the journal, or were damaged in it, before they were read for the hub. */
   readonly onLost: (records: number) => void;
+  /** The hub has refused it for good, and does not get it. */
+  readonly onRefused: (record: SealedOp, status: number) => void;
+  /** Receipts are not taken, for a while already; null: they are again. Told of each change. */
+  readonly onTrouble: (trouble: Trouble | null) => void;
+}
+
+export interface Trouble {
+  /** Whose receipt was tried. */
+  readonly opId: OpId;
+  readonly message: string;
+}
+
+/** What waits for the hub to take it. */
+export interface Waiting {
+  /** About; not what an earlier life left in the journal and nobody has read yet. */
+  readonly count: number;
+  /** When the oldest op of them ended, wall clock ms; null: none waits. */
+  readonly oldestAtMs: number | null;
 }
 
 export class Outbox {
@@ -49,6 +75,16 @@ export class Outbox {
   /** Ends to be sent, the oldest first. */
   #queue: SealedOp[] = [];
   readonly #held = new Map<OpId, SealedOp>();
+  /** Put aside (R4), each until a moment of the monotonic clock. */
+  readonly #later = new Map<SealedOp, number>();
+  /** Those that have been put aside, whether it is their turn again or not. */
+  readonly #stuck = new Set<SealedOp>();
+  /** Ends that came while it was behind, and are still to be read; about so many. */
+  #unread = 0;
+  /** In a row, of whichever receipt. */
+  #failures = 0;
+  #headFailures = 0;
+  #trouble: Trouble | null = null;
   /** Every end up to here is in the queue, held, or acknowledged. */
   #readSeq: number;
   /** The newest durable record. */
@@ -64,9 +100,15 @@ export class Outbox {
     this.#newestSeq = parts.newestSeq;
   }
 
-  /** Receipts that wait in memory; more may wait in the journal. */
-  get waiting(): number {
-    return this.#queue.length + this.#held.size;
+  get waiting(): Waiting {
+    const waiting = [...this.#queue.slice(0, 1), ...this.#later.keys()];
+    const times = waiting.map(({ at }) => Date.parse(at));
+    const oldestAtMs = times.length === 0 ? null : Math.min(...times);
+    return { count: this.#queue.length + this.#later.size + this.#unread, oldestAtMs };
+  }
+
+  get trouble(): Trouble | null {
+    return this.#trouble;
   }
 
   /** Called with every record of an op once it is durable, in their order. Does not wait. */
@@ -76,6 +118,8 @@ export class Outbox {
     if (isNext && isSealed(record)) {
       this.#readSeq = this.#newestSeq;
       this.#take(record);
+    } else if (isTerminal(record.state)) {
+      this.#unread += 1;
     }
     this.#wake.resolve();
   }
@@ -89,41 +133,76 @@ export class Outbox {
 
   /** Until aborted. Rejects only where the journal can no longer be written or read. */
   async run(signal: AbortSignal): Promise<void> {
-    let failures = 0;
+    const { clock, random } = this.#parts;
     signal.addEventListener('abort', () => this.#wake.resolve(), { once: true });
     while (!signal.aborted) {
-      this.#releaseHeld();
+      this.#release();
       const [next] = this.#queue;
       if (next === undefined) {
         await this.#refill(signal);
         continue;
       }
-      if (await this.#send(next, signal)) {
-        failures = 0;
+      const answer = await this.#parts.post(this.#parts.seal(next), signal);
+      if (signal.aborted) return;
+      if (isDone(answer)) {
+        await this.#finish(next, answer.status);
       } else {
-        await this.#parts.clock.sleep(backoffMs(failures, this.#parts.random), signal);
-        failures += 1;
+        this.#postpone(next, answer);
+        await clock.sleep(backoffMs(this.#failures - 1, random), signal);
       }
     }
   }
 
-  async #send(next: SealedOp, signal: AbortSignal): Promise<boolean> {
-    const answer = await this.#parts.post(this.#parts.seal(next), signal);
-    if (answer.kind !== 'answered' || answer.status < 200 || answer.status > 299) return false;
+  async #finish(next: SealedOp, status: number): Promise<void> {
+    const { onRefused, onTrouble } = this.#parts;
     this.#queue.shift();
+    this.#stuck.delete(next);
+    // It may have taken none at all: what was put aside meanwhile is not what it has refused.
+    if (this.#failures >= TRIES_IN_ORDER)
+      for (const each of this.#later.keys()) this.#later.set(each, 0);
+    this.#failures = 0;
+    this.#headFailures = 0;
+    if (NEVER.has(status)) onRefused(next, status);
+    if (this.#trouble !== null && this.#stuck.size === 0) {
+      this.#trouble = null;
+      onTrouble(null);
+    }
     this.#unnoted += 1;
     if (this.#unnoted >= RECEIPTS_PER_NOTE) await this.#noteAcked();
-    return true;
   }
 
-  #releaseHeld(): void {
+  #postpone(next: SealedOp, answer: PostAnswer): void {
+    const { clock, onTrouble } = this.#parts;
+    this.#failures += 1;
+    if (this.#failures >= TRIES_IN_ORDER && this.#trouble === null) {
+      const said =
+        answer.kind === 'answered' ? `the hub answered ${answer.status}` : answer.message;
+      this.#trouble = { opId: next.op_id, message: said };
+      onTrouble(this.#trouble);
+    }
+    // A hub that is away has said nothing of this one.
+    if (answer.kind !== 'answered') return;
+    this.#headFailures += 1;
+    const isStuck = this.#stuck.has(next);
+    if (!isStuck && (this.#headFailures < TRIES_IN_ORDER || this.#stuck.size >= QUEUE_MAX)) return;
+    this.#queue.shift();
+    this.#headFailures = 0;
+    this.#stuck.add(next);
+    this.#later.set(next, clock.monotonicMs() + LATER_MS);
+  }
+
+  /** Puts into the queue what was held and is settled, and what was put aside for long enough. */
+  #release(): void {
+    const nowMs = this.#parts.clock.monotonicMs();
+    const due = [...this.#later].filter(([, dueMs]) => dueMs <= nowMs).map(([record]) => record);
+    for (const record of due) this.#later.delete(record);
     const settled = [...this.#held.values()].filter((record) =>
       isSettled(record, this.#parts.isAtWork),
     );
-    if (settled.length === 0) return;
+    if (settled.length + due.length === 0) return;
     for (const { op_id: opId } of settled) this.#held.delete(opId);
     const last = settled.filter((record) => !this.#isFollowed(record));
-    this.#queue = [...this.#queue, ...last].sort((a, b) => a.seq - b.seq);
+    this.#queue = [...this.#queue, ...due, ...last].sort((a, b) => a.seq - b.seq);
   }
 
   /** Its op was tried again and let go while the journal behind it has not been read (R2). */
@@ -137,9 +216,11 @@ export class Outbox {
     if (this.#readSeq < this.#newestSeq) return this.#readOn();
     this.#wake = Promise.withResolvers();
     const due = new AbortController();
-    const isHolding = this.#held.size > 0;
+    const nowMs = this.#parts.clock.monotonicMs();
+    const waits = [...this.#later.values()].map((dueMs) => Math.max(0, dueMs - nowMs));
+    if (this.#held.size > 0) waits.push(HELD_CHECK_MS);
     const sleep = AbortSignal.any([signal, due.signal]);
-    const timer = isHolding ? [this.#parts.clock.sleep(HELD_CHECK_MS, sleep)] : [];
+    const timer = waits.length > 0 ? [this.#parts.clock.sleep(Math.min(...waits), sleep)] : [];
     if (!signal.aborted) await Promise.race([this.#wake.promise, ...timer]);
     due.abort();
   }
@@ -149,18 +230,28 @@ export class Outbox {
     const { ends, throughSeq, lost } = await this.#parts.source.readEnds(range);
     if (lost > 0) this.#parts.onLost(lost);
     this.#readSeq = Math.max(throughSeq, range.afterSeq + 1);
+    const isBehind = this.#readSeq < this.#newestSeq;
+    this.#unread = isBehind ? Math.max(0, this.#unread - ends.length) : 0;
     for (const record of ends) this.#take(record);
   }
 
   /** R1: up to the oldest end that is not acknowledged. */
   async #noteAcked(): Promise<void> {
     this.#unnoted = 0;
-    const waiting = [...this.#queue, ...this.#held.values()].map(({ seq }) => seq - 1);
+    const waiting = [...this.#queue, ...this.#later.keys(), ...this.#held.values()].map(
+      ({ seq }) => seq - 1,
+    );
     const ackedSeq = Math.min(this.#readSeq, ...waiting);
     if (ackedSeq <= this.#notedSeq) return;
     this.#notedSeq = ackedSeq;
     await this.#parts.keepAcked(ackedSeq);
   }
+}
+
+/** The hub has it, or will never have it. */
+function isDone(answer: PostAnswer): answer is Extract<PostAnswer, { kind: 'answered' }> {
+  if (answer.kind !== 'answered') return false;
+  return (answer.status >= 200 && answer.status <= 299) || NEVER.has(answer.status);
 }
 
 /** R2: a terminal record after which no other attempt can come. `isAtWork`: its lane has not let go. */

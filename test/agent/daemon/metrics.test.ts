@@ -33,7 +33,10 @@ function setUp({ inFlight = [] }: Setup = {}) {
     version: '1.2.3',
     ledger: { opsInFlight: () => inFlight, holds: () => new Map(), pause: () => null },
     isReady: () => true,
-    hubState: () => 'connected',
+    hub: () => ({
+      state: 'connected',
+      receipts: { count: 2, oldestAtMs: START_MS + 30_000 },
+    }),
   });
   return metrics;
 }
@@ -183,6 +186,8 @@ test('promtool finds nothing to mend', async () => {
   metrics.onSynced({ bytes: 512, durationMs: 1.5 });
   metrics.countRejection('signature_invalid');
   expect(await valueOf(metrics, 'hub_connection{state="connected"}')).toBe(1);
+  expect(await valueOf(metrics, 'hub_receipts_waiting')).toBe(2);
+  expect(await valueOf(metrics, 'hub_oldest_receipt_seconds')).toBe(30);
   const { text, type } = await metrics.render();
   expect(type).toMatch(/^text\/plain; version=0\.0\.4/);
   const lint = spawnSync('promtool', ['check', 'metrics'], { input: text, encoding: 'utf8' });

@@ -58,12 +58,15 @@ export class HubWorld implements AsyncDisposable {
       refusals: { tell: () => undefined },
       log: {
         info: () => hub.note(),
-        warn: (_fields, text) => {
-          this.warnings.push(text);
-          hub.note();
-        },
+        warn: (_fields, text) => this.#heard(text),
+        error: (_fields, text) => this.#heard(text),
       },
     });
+  }
+
+  #heard(text: string): void {
+    this.warnings.push(text);
+    this.hub.note();
   }
 
   /** kill -9, or a power loss as `left` has it, and the next start. */

@@ -117,7 +117,7 @@ test('receipts wait for a hub that takes none, and all come, in order', async ()
   const { hub } = world;
   let refusals = 0;
   hub.intercept = (request, response) => {
-    if (request.method !== 'POST' || refusals === 4) return false;
+    if (request.method !== 'POST' || refusals === 3) return false;
     refusals += 1;
     response.writeHead(500).end();
     return true;

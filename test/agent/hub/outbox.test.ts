@@ -19,6 +19,11 @@ class PostOffice {
   /** `op_id state`, as the hub has them. */
   readonly told: string[] = [];
   readonly lost: number[] = [];
+  /** Its answer to a receipt. */
+  answer: (envelope: string) => number = () => 204;
+  tries = 0;
+  /** What the log would say. */
+  readonly said: string[] = [];
   readonly atWork = new Set<string>();
   /** Happens while the journal is read, behind what was read of it. */
   meanwhile: () => Promise<void> = async () => undefined;
@@ -26,6 +31,11 @@ class PostOffice {
   #outbox: Outbox | null = null;
   #stop = new AbortController();
   #running: Promise<void> = Promise.resolve();
+
+  get outbox(): Outbox {
+    if (this.#outbox === null) throw new Error('not started');
+    return this.#outbox;
+  }
 
   get journal(): Journal {
     if (this.#journal === null) throw new Error('not started');
@@ -57,8 +67,10 @@ class PostOffice {
       seal: ({ op_id, state, attempt }) => `${Number(op_id)} ${state} ${attempt}`,
       post: async (envelope) => {
         if (!this.isOpen) return { kind: 'unreachable', isUntrusted: false, message: 'away' };
-        this.told.push(envelope);
-        return { kind: 'answered', status: 204 };
+        this.tries += 1;
+        const status = this.answer(envelope);
+        if (status === 204) this.told.push(envelope);
+        return { kind: 'answered', status };
       },
       ackedSeq: journal.hub().ackedSeq ?? 0,
       keepAcked: (recordSeq) => journal.ledger.note({ kind: 'receipt_acked', recordSeq }),
@@ -67,6 +79,11 @@ class PostOffice {
       latestSeq: (id) =>
         this.isForgetful ? null : (journal.ledger.findOp(id)?.latest.seq ?? null),
       onLost: (records) => this.lost.push(records),
+      onRefused: ({ op_id }, status) => this.said.push(`${Number(op_id)} refused ${status}`),
+      onTrouble: (trouble) =>
+        this.said.push(
+          trouble === null ? 'taken again' : `${Number(trouble.opId)} ${trouble.message}`,
+        ),
     };
   }
 
@@ -250,5 +267,77 @@ test('one that was held when the agent died is told by the next one', async () =
   await office.settle();
   // The one behind it comes again: the note never passed what was held.
   expect(office.told).toEqual(['2 succeeded 1', '1 failed 1', '2 succeeded 1']);
+  await office.stop();
+});
+
+test.each([[413], [422]])(
+  'one that is answered %i is not sent again, is told of, and holds up nothing',
+  async (status) => {
+    const office = await new PostOffice().start();
+    office.answer = (envelope) => (envelope.startsWith('2 ') ? status : 204);
+    await writeOps(office, 1, 4);
+    await office.settle();
+    await office.restart();
+    await office.settle();
+    expect(office.told).toEqual(['1 succeeded 1', '3 succeeded 1', '4 succeeded 1']);
+    expect(office.said).toEqual([`2 refused ${status}`]);
+    expect(office.outbox.waiting).toEqual({ count: 0, oldestAtMs: null });
+    await office.stop();
+  },
+);
+
+test.each([[400], [404], [500]])(
+  'one that is answered %i each time is said to be in the way once, and sent again behind the others',
+  async (status) => {
+    const office = await new PostOffice().start();
+    office.answer = (envelope) => (envelope.startsWith('1 ') ? status : 204);
+    // More than one reading of the journal: what is put aside does not end the reading.
+    await office.stop();
+    await writeOps(office, 1, 400);
+    await office.restart();
+    await office.settle();
+    expect(office.told).toEqual(succeeded(2, 399));
+    const trouble = `1 the hub answered ${status}`;
+    expect(office.said).toEqual([trouble]);
+    expect(office.outbox.trouble).toEqual({ opId: opId(1), message: `the hub answered ${status}` });
+    expect(office.outbox.waiting).toMatchObject({ count: 1, oldestAtMs: expect.any(Number) });
+    const { tries } = office;
+    await office.settle();
+    expect(office.tries - tries).toBeLessThanOrEqual(1);
+    office.answer = () => 204;
+    await office.settle();
+    expect(office.told).toEqual([...succeeded(2, 399), '1 succeeded 1']);
+    expect(office.said).toEqual([trouble, 'taken again']);
+    expect(office.outbox.trouble).toBeNull();
+    await office.restart();
+    await office.settle();
+    expect(office.told).toHaveLength(400);
+    await office.stop();
+  },
+);
+
+test('a hub that is away for long is said to be so once, and gets all in order', async () => {
+  const office = await new PostOffice().start();
+  office.isOpen = false;
+  await writeOps(office, 1, 5);
+  await office.settle();
+  const endedAtMs = Date.parse(office.journal.ledger.findOp(opId(1))?.latest.at ?? '');
+  expect(office.outbox.waiting).toEqual({ count: 5, oldestAtMs: endedAtMs });
+  office.isOpen = true;
+  await office.settle();
+  expect(office.told).toEqual(succeeded(1, 5));
+  expect(office.said).toEqual(['1 away', 'taken again']);
+  await office.stop();
+});
+
+test('a hub that answered each with an error for long has all as soon as it takes one', async () => {
+  const office = await new PostOffice().start();
+  office.answer = () => 503;
+  await writeOps(office, 1, 20);
+  await office.settle();
+  office.answer = () => 204;
+  await office.clock.advanceTo(office.clock.elapsedMs + 61_000);
+  expect(office.told.toSorted()).toEqual(succeeded(1, 20).toSorted());
+  expect(office.said).toEqual(['1 the hub answered 503', 'taken again']);
   await office.stop();
 });
