@@ -131,7 +131,7 @@ function createOutbox(
     onRefused: ({ op_id, seq }, status) =>
       log.error(
         { op_id, seq, status },
-        'the hub has refused a receipt for good: it has none of it',
+        'the hub has refused this receipt for good: it is in the journal only',
       ),
     onTrouble(trouble) {
       if (trouble === null) return log.info({}, 'the hub takes receipts again');
