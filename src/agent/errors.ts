@@ -28,7 +28,7 @@ interface ErrorEntry {
 export const ERROR_TABLE: Readonly<Record<ErrorCode, ErrorEntry>> = {
   invalid_request: {
     exit: EXIT.usage,
-    hint: 'correct what the message names; of a command see `pve-reconciler COMMAND --help`',
+    hint: 'correct what the message names',
   },
   not_found: { exit: EXIT.failed, hint: '`pve-reconciler status` lists the guests there are' },
   ambiguous_ref: { exit: EXIT.usage, hint: 'name the guest by its vmid, or type more of the name' },

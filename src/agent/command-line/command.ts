@@ -102,8 +102,12 @@ function pathOf(error: unknown, codes: readonly string[]): string | null {
   return codes.some((each) => each === code) && typeof path === 'string' ? path : null;
 }
 
-export function usageError(message: string, hint?: string): ReconcilerError {
-  return new ReconcilerError('invalid_request', message, hint === undefined ? {} : { hint });
+/** Of a command line; the hint's COMMAND becomes the one that was meant (cli.ts). */
+export function usageError(
+  message: string,
+  hint = 'see `pve-reconciler COMMAND --help`',
+): ReconcilerError {
+  return new ReconcilerError('invalid_request', message, { hint });
 }
 
 /** The JSON document of a command. */
