@@ -7,12 +7,8 @@ import type { Clock } from '../reconcile/clock.ts';
 import { ReconcilerError } from '../reconcile/errors.ts';
 import type { Ledger } from './ledger.ts';
 import { lineBytes, MAX_RECORD_BYTES, sealLine } from './line.ts';
-import { draftSegment } from './segments.ts';
+import { draftSegment, shortSegmentBytes } from './segments.ts';
 import type { Writer } from './writer.ts';
-
-/** Of `segmentBytes`, and what is worth a new segment at all: read in half the time a start may take. */
-const SHORT_SHARE = 1 / 4;
-const SHORT_BYTES = 4 * 1024 * 1024;
 
 export interface ChainState {
   readonly journal: string;
@@ -95,10 +91,7 @@ export class Appender {
     this.#ledger = parts.ledger;
     this.#clock = parts.clock;
     this.#segmentBytes = parts.segmentBytes;
-    this.#shortBytes = Math.min(
-      this.#segmentBytes,
-      Math.max(SHORT_BYTES, this.#segmentBytes * SHORT_SHARE),
-    );
+    this.#shortBytes = shortSegmentBytes(parts.segmentBytes);
   }
 
   get stats(): AppenderStats {

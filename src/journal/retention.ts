@@ -1,7 +1,7 @@
 /** Which old segments go (J10). History only: the newest segment restates all that is live. */
 import { type Disk, errnoOf } from './disk.ts';
 import { readHeader } from './segment-header.ts';
-import { segmentName, segmentNumbers, tornName } from './segments.ts';
+import { segmentName, segmentNumbers, shortSegmentBytes, tornName } from './segments.ts';
 
 /** A short segment counts as this share of a full one: the number of files is bounded, too. */
 const LEAST_SHARE = 1 / 16;
@@ -34,7 +34,11 @@ export async function removeOld(
     if (oldest === undefined || second === undefined) return;
     // Nothing in a segment is newer than the beginning of the next one.
     const next = await readHeader(disk, segmentName(second));
-    const isSurplus = left.length > keepSegments;
+    // Short ones count as such, where there are any but the newest.
+    const isSurplus =
+      left.length > keepSegments &&
+      (shortSegmentBytes(segmentBytes) === segmentBytes ||
+        (await sumShares(disk, left, segmentBytes)) > keepSegments);
     const isOld = next !== null && Date.parse(next.at) <= nowMs - keepForMs;
     if (!isSurplus && !isOld) return;
     const isOwed = next !== null && next.first_seq > owedFromSeq;

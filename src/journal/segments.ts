@@ -57,6 +57,15 @@ export function corrupt(
   });
 }
 
+/** Of `segmentBytes`, and what is worth a new segment at all: read in two thirds of what a start may take. */
+const SHORT_SHARE = 1 / 8;
+const SHORT_BYTES = 2 * 1024 * 1024;
+
+/** How long a segment gets where the writer rests now and then; no more than a full one. */
+export function shortSegmentBytes(segmentBytes: number): number {
+  return Math.min(segmentBytes, Math.max(SHORT_BYTES, segmentBytes * SHORT_SHARE));
+}
+
 /** A whole new segment: header, what is live, `live_end`. */
 export interface SegmentDraft {
   readonly number: number;

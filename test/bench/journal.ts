@@ -35,7 +35,7 @@ const GROUP_RECORDS = 600;
 /** What a record of these ops takes on average, checked. */
 const LINE_BYTES = 300;
 /** As long as a segment gets where the writer rests now and then, and where it never does. */
-const LONG_AT_REST = 3.9 * MIB;
+const LONG_AT_REST = 1.9 * MIB;
 const LONG_UNDER_LOAD = 15.5 * MIB;
 /** Enough for a few segments; verifying is no faster or slower on more. */
 const VERIFIED_RECORDS = 150_000;
