@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { type Document, parse, parseDocument, stringify } from 'yaml';
 import type { BootedRoot } from './booted-root.ts';
-import { OTHER_RUNNING_GUEST, putStandIns, RUNNING_GUEST, SLOW_GUEST } from './standing-node.ts';
+import { OTHER_RUNNING_GUEST, RUNNING_GUEST, SLOW_GUEST } from './standing-node.ts';
 
 export const UNIT = 'pve-reconciler.service';
 const CONFIG = '/etc/pve-reconciler/config.yaml';
@@ -24,7 +24,6 @@ export function tryFirstHour(root: BootedRoot, file: string): number {
   const began = performance.now();
   root.install(file);
   const installedMs = performance.now() - began;
-  putStandIns(root);
   assert.equal(root.run('systemctl', 'is-enabled', UNIT).trim(), 'enabled');
   root.run('systemctl', 'start', UNIT);
   assert.equal(root.property(UNIT, 'ActiveState'), 'inactive', 'nothing runs before setup');

@@ -2,14 +2,17 @@
  * A Proxmox VE host as far as the package meets one: the simulated node behind port 8006, `/etc/pve`
  * and the pid files it keeps, and stand-ins for `pveum` and `pvesh`.
  */
-import { chmodSync, copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chmodSync, copyFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CONFIG_PRIVILEGES } from '../../src/proxmox/values/key-privileges.ts';
 import { type Simulator, startSimulator } from '../../test/simulator/start.ts';
 import type { DebianRoot } from './debian-root.ts';
 
 const SECRET = '5b1f0c5e-3a7d-4c52-9e1b-0123456789ab';
-const STAND_IN = join(import.meta.dirname, '../../test/agent/setup/fake-pve-tools.ts');
+const TOOLS = join(import.meta.dirname, 'pve-tools-process.ts');
 const GUESTS = 100;
 
 /** Takes its time to shut down: an op on it is in flight for as long. */
@@ -52,17 +55,11 @@ export function sharedFolders({ lookDir }: Simulator): readonly string[] {
   ];
 }
 
-/** They run on the runtime that the package brings along. */
-export function putStandIns(root: DebianRoot): void {
-  const dir = '/opt/pve-stand-ins';
-  mkdirSync(root.at(dir), { recursive: true });
-  copyFileSync(STAND_IN, root.at(`${dir}/tools.mts`));
-  for (const tool of ['pveum', 'pvesh']) {
-    const script = [
-      '#!/bin/sh',
-      `export FAKE_PVE_SECRET=${SECRET} FAKE_PVE_VERSION=9.1.2`,
-      `exec /usr/lib/pve-reconciler/node ${dir}/tools.mts ${dir} ${tool} "$@"`,
-    ];
-    writeFileSync(root.at(`/usr/local/bin/${tool}`), `${script.join('\n')}\n`, { mode: 0o755 });
-  }
+/** On the PATH of the root, answered by a process beside it; stop by closing its input. */
+export async function putStandIns(root: DebianRoot): Promise<ChildProcess> {
+  const args = [TOOLS, root.at('/usr/local/bin'), SECRET];
+  const tools = spawn(process.execPath, args, { stdio: ['pipe', 'pipe', 'inherit'] });
+  const [said] = await once(tools.stdout, 'data');
+  assert.equal(String(said), 'ready\n');
+  return tools;
 }

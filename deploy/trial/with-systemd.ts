@@ -5,7 +5,12 @@ import { configure, FIRST_PLAN_MAX_MS, seconds, tryFirstHour, tryFolders } from 
 import { tryDowngrade, tryRemoval, tryUnknownFormat, tryUpgrade } from './lifecycle.ts';
 import { tryChanges, tryLookRestarts, tryLooks } from './looks.ts';
 import { tryFullDisk, tryMisconfiguration, tryRevokedToken, tryWatchdog } from './service.ts';
-import { OTHER_RUNNING_GUEST, sharedFolders, startStandingNode } from './standing-node.ts';
+import {
+  OTHER_RUNNING_GUEST,
+  putStandIns,
+  sharedFolders,
+  startStandingNode,
+} from './standing-node.ts';
 
 export async function tryWithSystemd(
   dir: string,
@@ -14,6 +19,7 @@ export async function tryWithSystemd(
   const pve = await startStandingNode();
   try {
     const root = await BootedRoot.boot(dir, sharedFolders(pve));
+    const tools = await putStandIns(root);
     try {
       const firstPlanMs = tryFirstHour(root, older);
       tryFolders(root);
@@ -34,6 +40,7 @@ export async function tryWithSystemd(
       console.error(root.ended('journalctl', '-b', '-o', 'cat', '-n', '60').said);
       throw error;
     } finally {
+      tools.stdin?.end();
       await root.halt();
     }
   } finally {

@@ -43,7 +43,7 @@ export class FakePveTools {
     const tools = new FakePveTools(secret);
     await new Promise<void>((resolve) => tools.#server.listen(0, '127.0.0.1', resolve));
     const { port } = tools.#server.address() as AddressInfo;
-    mkdirSync(folder);
+    mkdirSync(folder, { recursive: true });
     for (const tool of ['pveum', 'pvesh']) {
       writeFileSync(join(folder, tool), scriptOf(tool, port), { mode: 0o755 });
     }
