@@ -45,6 +45,12 @@ import {
 /** The format this version writes; older ones are read too. */
 export const FORMAT = 1;
 
+/**
+ * Which facts the ledger makes of the records: one more whenever that changes. What a version with
+ * other rules has restated is taken as it is, and not held against this one's.
+ */
+export const FOLD = 2;
+
 export interface SegmentHeader {
   readonly type: 'segment';
   readonly format: number;
@@ -57,6 +63,8 @@ export interface SegmentHeader {
   /** How often the journal has been opened for writing. */
   readonly epoch: number;
   readonly at: string;
+  /** `FOLD` of the version that wrote it; the first ones did not say. */
+  readonly fold?: number;
   /** Written by `journal repair`: what it restates need not follow from the segment before. */
   readonly repaired?: boolean;
 }

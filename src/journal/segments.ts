@@ -9,7 +9,7 @@
 import { ReconcilerError } from '../reconcile/errors.ts';
 import { createWhole, type Disk, errnoOf } from './disk.ts';
 import { sealLine } from './line.ts';
-import { FORMAT, type Live, liveBody, type SegmentHeader } from './records.ts';
+import { FOLD, FORMAT, type Live, liveBody, type SegmentHeader } from './records.ts';
 
 const SEGMENT_NAME = /^(\d{8})\.jsonl$/;
 const MARKER = 'newest';
@@ -76,7 +76,7 @@ export interface SegmentDraft {
 }
 
 export function draftSegment(
-  header: Omit<SegmentHeader, 'type' | 'format'>,
+  header: Omit<SegmentHeader, 'type' | 'format' | 'fold'>,
   live: readonly Live[],
 ): SegmentDraft {
   let text = '';
@@ -86,7 +86,7 @@ export function draftSegment(
     text += line.text;
     lastSum = line.sum;
   };
-  add({ type: 'segment', format: FORMAT, ...header });
+  add({ type: 'segment', format: FORMAT, fold: FOLD, ...header });
   for (const fact of live) add(liveBody(fact));
   add({ type: 'live_end' });
   const { segment: number, epoch } = header;

@@ -5,6 +5,7 @@
  */
 import type { ReadFile } from './disk.ts';
 import type { JournalReader } from './reader.ts';
+import { FOLD } from './records.ts';
 import { judgeTail } from './replay.ts';
 import { type ScanEnd, scanLines } from './scan.ts';
 import { readSegment, type SegmentFile } from './segment-file.ts';
@@ -144,7 +145,8 @@ class Verifier {
     if (header.first_seq !== before.nextSeq && !isFree) {
       add('seq', `its first seq is ${header.first_seq}, not ${before.nextSeq}`);
     }
-    const difference = header.repaired === true ? null : pass.describeRestated(before, header);
+    if (header.repaired === true || header.fold !== FOLD) return;
+    const difference = pass.describeRestated(before, header);
     if (difference === null) return;
     // A record that could not be read is one that the state before is without.
     const hasCause = this.#problems.length > 0;

@@ -6,10 +6,11 @@ import * as fs from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { JournalReader } from '../../src/journal/reader.ts';
-import { FORMAT } from '../../src/journal/records.ts';
+import { FOLD, FORMAT } from '../../src/journal/records.ts';
 import { verifyJournal } from '../../src/journal/verify.ts';
 import { HMAC, opId, opStory, START_MS, startOn, upid, vmid } from '../support/journal-script.ts';
 import { MemoryDisk } from '../support/memory-disk.ts';
+import { linesOf, reseal } from '../support/resealed.ts';
 
 const FIXTURES = join(import.meta.dirname, '../fixtures/journal');
 
@@ -47,6 +48,26 @@ describe.each(fs.readdirSync(FIXTURES))('a journal of %s', (format) => {
     await journal.close();
     expect((await verifyJournal(new JournalReader(disk))).problems).toEqual([]);
   });
+});
+
+test('what a version with other rules has restated is taken as it is', async () => {
+  const disk = new MemoryDisk();
+  const journal = await startOn(disk, { segmentBytes: 1024 });
+  for (const record of [...opStory(1), ...opStory(2)]) await journal.ledger.append(record);
+  await journal.close();
+  const segments = linesOf(disk);
+  const [header, ...lines] = [...segments.values()].at(-1) ?? [];
+  expect(header?.['fold']).toBe(FOLD);
+  const guest = lines.find(({ type }) => type === 'live_guest');
+  expect(guest).toMatchObject({ vmid: 101 });
+  Object.assign(guest ?? {}, { last_upid: upid(9) });
+  const verify = async () => (await verifyJournal(new JournalReader(reseal(segments)))).problems;
+  expect(await verify()).toMatchObject([{ rule: 'J10' }]);
+  Object.assign(header ?? {}, { fold: FOLD - 1 });
+  expect(await verify()).toEqual([]);
+  const next = await startOn(reseal(segments));
+  expect(next.ledger.lastUpid(vmid(101))).toBe(upid(9));
+  await next.close();
 });
 
 /** CONTRACT 5, read by nothing of ours but JSON.parse: as anybody else would. */
