@@ -165,7 +165,7 @@ export class Appender {
   /**
    * A segment holds at least as much news as it restates, however much that is: else a large live
    * set would be written again for every few records. Where nothing is being written it may be
-   * short: nobody waits behind the new one, and the next start, after a kill too, has less to read.
+   * short: no queue stands behind the new one, and the next start, after a kill too, has less to read.
    */
   #isSegmentDue(nextBytes: number): boolean {
     const newsBytes = this.#bytes - this.#restatedBytes;

@@ -192,6 +192,8 @@ export class Journal {
   readonly #writer: Writer;
   #lock: JournalLock | null = null;
   #isKeyLost = false;
+  /** Of old segments (retention.ts). */
+  readonly #sizes = new Map<number, number>();
   #syncs = 0;
   #bytes = 0;
 
@@ -268,9 +270,9 @@ export class Journal {
   /** Old segments that cannot be read or removed stay. */
   async #removeOld(): Promise<void> {
     const { disk, clock, onProblem } = this.#options;
-    const at = { nowMs: clock.now(), ackedSeq: this.hub().ackedSeq };
+    const state = { nowMs: clock.now(), ackedSeq: this.hub().ackedSeq, sizes: this.#sizes };
     try {
-      await removeOld(disk, this.#options, at);
+      await removeOld(disk, this.#options, state);
     } catch (error) {
       const errno = errnoOf(error);
       if (errno === null) throw error;

@@ -18,6 +18,16 @@ export interface Retention {
   readonly keepUnacked?: boolean;
 }
 
+interface RetentionState {
+  readonly nowMs: number;
+  readonly ackedSeq: number | null;
+  /**
+   * Of segments asked before, by number, kept here for the next time: there may be hundreds, and a
+   * writer waits. All but the newest stay as long as they are.
+   */
+  readonly sizes: Map<number, number>;
+}
+
 /**
  * Removes, oldest first, the segments beyond `keepSegments` and those whose last record is older
  * than `keepForMs`; `ackedSeq` is how far the hub has come.
@@ -25,7 +35,7 @@ export interface Retention {
 export async function removeOld(
   disk: Disk,
   { segmentBytes, keepSegments, keepForMs, keepUnacked = false }: Retention,
-  { nowMs, ackedSeq }: { readonly nowMs: number; readonly ackedSeq: number | null },
+  { nowMs, ackedSeq, sizes }: RetentionState,
 ): Promise<void> {
   let left = segmentNumbers(await disk.list());
   const owedFromSeq = keepUnacked && ackedSeq !== null ? ackedSeq + 1 : Number.POSITIVE_INFINITY;
@@ -38,33 +48,41 @@ export async function removeOld(
     const isSurplus =
       left.length > keepSegments &&
       (shortSegmentBytes(segmentBytes) === segmentBytes ||
-        (await sumShares(disk, left, segmentBytes)) > keepSegments);
+        (await sumShares(disk, left, { segmentBytes, sizes })) > keepSegments);
     const isOld = next !== null && Date.parse(next.at) <= nowMs - keepForMs;
     if (!isSurplus && !isOld) return;
     const isOwed = next !== null && next.first_seq > owedFromSeq;
-    if (isOwed && (await sumShares(disk, left, segmentBytes)) <= keepSegments) return;
+    if (isOwed && (await sumShares(disk, left, { segmentBytes, sizes })) <= keepSegments) return;
     await removeIfThere(disk, segmentName(oldest));
     await removeIfThere(disk, tornName(oldest));
+    sizes.delete(oldest);
     left = left.slice(1);
   }
 }
 
-/** What the segments take, in full ones. */
+/** What the segments take, in full ones; the newest as it is now. */
 async function sumShares(
   disk: Disk,
   numbers: readonly number[],
-  segmentBytes: number,
+  { segmentBytes, sizes }: { readonly segmentBytes: number; readonly sizes: Map<number, number> },
 ): Promise<number> {
+  const newest = numbers.at(-1);
   let shares = 0;
   for (const number of numbers) {
-    const file = await disk.openRead(segmentName(number));
-    try {
-      shares += Math.max(LEAST_SHARE, (await file.size()) / segmentBytes);
-    } finally {
-      await file.close();
-    }
+    const size = sizes.get(number) ?? (await sizeOf(disk, segmentName(number)));
+    if (number !== newest) sizes.set(number, size);
+    shares += Math.max(LEAST_SHARE, size / segmentBytes);
   }
   return shares;
+}
+
+async function sizeOf(disk: Disk, name: string): Promise<number> {
+  const file = await disk.openRead(name);
+  try {
+    return await file.size();
+  } finally {
+    await file.close();
+  }
 }
 
 async function removeIfThere(disk: Disk, name: string): Promise<void> {

@@ -219,10 +219,14 @@ describe('segments', () => {
     const settings = { segmentBytes: 16 * 1024 * 1024, keepSegments: 1 };
     const disk = new MemoryDisk();
     const resting = await startOn(disk, settings);
-    for (const record of stories.flat()) await resting.ledger.append(record);
-    // Together they are no full one.
-    expect(namesOf(disk)).toHaveLength(3);
-    expect(disk.files().get('00000001.jsonl')?.length).toSatisfy(between(1_800_000, 2 * 1024 ** 2));
+    for (let op = 1; op <= 40; op++) {
+      for (const record of long(op)) await resting.ledger.append(record);
+    }
+    const sizes = namesOf(disk).map((name) => disk.files().get(name)?.length ?? 0);
+    for (const size of sizes.slice(0, -1)) expect(size).toSatisfy(between(1.8e6, 2 * 1024 ** 2));
+    // Together they are one full one; of 24 MB the older ones are gone.
+    const kept = sizes.reduce((total, size) => total + size, 0);
+    expect(kept).toSatisfy(between(14e6, 16 * 1024 ** 2));
     const busy = await startOn(new MemoryDisk(), settings);
     await Promise.all(stories.flat().map((record) => busy.ledger.append(record)));
     expect(busy.stats()).toMatchObject({ segment: 1 });
