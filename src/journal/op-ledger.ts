@@ -1,19 +1,18 @@
 /** The journal as the core sees it: the port `OpLedger` over the fold and the appender. */
 import type { Clock } from '../reconcile/clock.ts';
 import { ReconcilerError } from '../reconcile/errors.ts';
-import type { OpId, Upid, Vmid } from '../reconcile/ids.ts';
 import type { OpRecordDraft } from '../reconcile/op.ts';
-import type { Hold, KeptKey, Note, OpLedger, OpView, Pause } from '../reconcile/ports.ts';
+import type { Note, OpLedger } from '../reconcile/ports.ts';
 import type { Appender } from './appender.ts';
 import type { Ledger } from './ledger.ts';
+import { LedgerReads } from './ledger-reads.ts';
 import { noteFields } from './note-records.ts';
 import type { Refusal } from './op-book.ts';
 import type { SealedOp } from './op-record.ts';
 
-export class JournalLedger implements OpLedger {
+export class JournalLedger extends LedgerReads implements OpLedger {
   readonly #ledger: Ledger;
   readonly #appender: Appender;
-  readonly #clock: Clock;
   readonly hashSecret: (text: string) => string;
 
   constructor(parts: {
@@ -22,9 +21,9 @@ export class JournalLedger implements OpLedger {
     readonly clock: Clock;
     readonly hashSecret: (text: string) => string;
   }) {
+    super(parts.ledger, parts.clock);
     this.#ledger = parts.ledger;
     this.#appender = parts.appender;
-    this.#clock = parts.clock;
     this.hashSecret = parts.hashSecret;
   }
 
@@ -64,62 +63,6 @@ export class JournalLedger implements OpLedger {
     const { at, done } = this.#appender.append(composed);
     this.#ledger.applyNote(note, at);
     await done;
-  }
-
-  opsInFlight(): readonly OpView[] {
-    return this.#ledger.opsInFlight();
-  }
-
-  inFlightCount(): number {
-    return this.#ledger.inFlightCount();
-  }
-
-  endedOps(): readonly OpView[] {
-    return this.#ledger.endedOps();
-  }
-
-  findOp(opId: OpId): OpView | null {
-    return this.#ledger.findOp(opId);
-  }
-
-  childrenOf(opId: OpId): readonly OpView[] {
-    return this.#ledger.childrenOf(opId);
-  }
-
-  findKey(idempKey: string): KeptKey | null {
-    return this.#ledger.findKey(idempKey, this.#clock.now());
-  }
-
-  lastUpid(vmid: Vmid): Upid | null {
-    return this.#ledger.lastUpid(vmid);
-  }
-
-  recentStarts(vmid: Vmid): readonly number[] {
-    return this.#ledger.recentStarts(vmid, this.#clock.now());
-  }
-
-  wasStartedLately(vmid: Vmid): boolean {
-    return this.#ledger.wasStartedLately(vmid, this.#clock.now());
-  }
-
-  rememberedSince(vmid: Vmid): number | null {
-    return this.#ledger.rememberedSince(vmid, this.#clock.now());
-  }
-
-  holds(): ReadonlyMap<Vmid, Hold> {
-    return this.#ledger.holds();
-  }
-
-  pause(): Pause | null {
-    return this.#ledger.pause();
-  }
-
-  isInitialDone(vmid: Vmid): boolean {
-    return this.#ledger.isInitialDone(vmid);
-  }
-
-  appliedSecret(vmid: Vmid, key: string): string | null {
-    return this.#ledger.appliedSecret(vmid, key);
   }
 }
 

@@ -10,7 +10,8 @@ import { errnoOf } from './disk.ts';
 import { syncFolder } from './node-disk.ts';
 
 export const JOURNAL_FOLDER = 'journal';
-const KEY_NAME = 'journal.key';
+/** The key of `hashSecret`, in state_dir. */
+export const KEY_NAME = 'journal.key';
 const KEY_BYTES = 32;
 const OTHERS = 0o077;
 

@@ -6,9 +6,10 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Journal, openJournal } from '../../journal/journal.ts';
 import { Ledger } from '../../journal/ledger.ts';
+import { LedgerReads } from '../../journal/ledger-reads.ts';
 import { readNewest } from '../../journal/newest.ts';
 import { openReader } from '../../journal/reader.ts';
-import { openHasher } from '../../journal/state-dir.ts';
+import { KEY_NAME, openHasher } from '../../journal/state-dir.ts';
 import type { SyncedBatch } from '../../journal/writer.ts';
 import { ReconcilerError } from '../../reconcile/errors.ts';
 import type { OpLedger } from '../../reconcile/ports.ts';
@@ -16,9 +17,6 @@ import type { Config } from '../config/config.ts';
 import { systemClock, systemRandom } from '../system.ts';
 import type { Broadcast } from './broadcast.ts';
 import type { EventHub } from './event-hub.ts';
-
-/** The key of `hashSecret`, in state_dir (src/journal/state-dir.ts). */
-const KEY_FILE = 'journal.key';
 
 /** Throws `journal_locked`, `journal_corrupt`, `config_invalid`. */
 export async function openForWriting(
@@ -50,7 +48,7 @@ export function openingNotes({ report }: Journal): string[] {
   }
   if (isKeyLost) {
     notes.push(
-      `${KEY_FILE} was missing and was made anew: signed ops that were taken before are refused when they come again, and passwords are written once more`,
+      `${KEY_NAME} was missing and was made anew: signed ops that were taken before are refused when they come again, and passwords are written once more`,
     );
   }
   return notes;
@@ -60,28 +58,24 @@ export function openingNotes({ report }: Journal): string[] {
 export async function readLedger({ stateDir }: Config): Promise<OpLedger> {
   const ledger = (await readNewest(openReader(stateDir).disk))?.ledger ?? new Ledger();
   // Asking for the hasher would make its key, and a reader makes nothing.
-  const hasKey = existsSync(join(stateDir, KEY_FILE));
+  const hasKey = existsSync(join(stateDir, KEY_NAME));
   const hashSecret = hasKey ? (await openHasher(stateDir)).hash : () => '';
-  return {
-    append: refuse,
-    note: refuse,
-    together: (work) => work(),
-    opsInFlight: () => ledger.opsInFlight(),
-    inFlightCount: () => ledger.inFlightCount(),
-    endedOps: () => ledger.endedOps(),
-    findOp: (opId) => ledger.findOp(opId),
-    childrenOf: (opId) => ledger.childrenOf(opId),
-    findKey: (key) => ledger.findKey(key, systemClock.now()),
-    lastUpid: (vmid) => ledger.lastUpid(vmid),
-    rememberedSince: (vmid) => ledger.rememberedSince(vmid, systemClock.now()),
-    recentStarts: (vmid) => ledger.recentStarts(vmid, systemClock.now()),
-    wasStartedLately: (vmid) => ledger.wasStartedLately(vmid, systemClock.now()),
-    holds: () => ledger.holds(),
-    pause: () => ledger.pause(),
-    isInitialDone: (vmid) => ledger.isInitialDone(vmid),
-    appliedSecret: (vmid, key) => ledger.appliedSecret(vmid, key),
-    hashSecret,
-  };
+  return new ReadOnlyLedger(ledger, hashSecret);
+}
+
+class ReadOnlyLedger extends LedgerReads implements OpLedger {
+  readonly append = refuse;
+  readonly note = refuse;
+  readonly hashSecret: OpLedger['hashSecret'];
+
+  constructor(ledger: Ledger, hashSecret: OpLedger['hashSecret']) {
+    super(ledger, systemClock);
+    this.hashSecret = hashSecret;
+  }
+
+  together<Result>(work: () => Result): Result {
+    return work();
+  }
 }
 
 function refuse(): Promise<never> {
