@@ -17,11 +17,17 @@ import type { Clock } from '../reconcile/clock.ts';
 import { ReconcilerError } from '../reconcile/errors.ts';
 import { errnoOf } from './disk.ts';
 import { syncFolder } from './node-disk.ts';
-import { describeOwner, describeSelf, judgeOwner, type Owner, parseOwner } from './owner.ts';
+import {
+  describeOwner,
+  describeSelf,
+  judgeOwner,
+  OWNER_NAME,
+  type Owner,
+  readOwner,
+} from './owner.ts';
 import { holdTurn } from './turn.ts';
 
 const LOCK_NAME = 'journal.lock';
-const OWNER_NAME = 'journal.owner.json';
 /** A writer that did not refresh for this long may be taken over. */
 export const LOCK_STALE_MS = 10_000;
 /** Refreshes within that time: two may be late, and an idle agent is woken no more than it must. */
@@ -276,15 +282,6 @@ export class JournalLock {
     await release();
     if (this.#isSuspect || this.#isUnsettled) return;
     await fs.promises.unlink(join(this.#request.stateDir, OWNER_NAME));
-  }
-}
-
-function readOwner(stateDir: string): Owner | null {
-  try {
-    return parseOwner(fs.readFileSync(join(stateDir, OWNER_NAME), 'utf8'));
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return null;
-    throw error;
   }
 }
 

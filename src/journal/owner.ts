@@ -6,8 +6,13 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync, readlinkSync } from 'node:fs';
 import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { errnoOf } from './disk.ts';
 import { isObject, isSeq, isText } from './op-record.ts';
 import type { Opener } from './records.ts';
+
+/** In state_dir, beside the lock. */
+export const OWNER_NAME = 'journal.owner.json';
 
 export interface Owner extends Opener {
   /** Random, of this one holding of the lock. */
@@ -88,4 +93,14 @@ function readStat(pid: number | 'self'): readonly string[] {
 
 function ticksOf(stat: readonly string[]): number {
   return Number(stat[19]);
+}
+
+/** Who has the journal, or had it last; null: nobody. Throws where the file cannot be read. */
+export function readOwner(stateDir: string): Owner | null {
+  try {
+    return parseOwner(readFileSync(join(stateDir, OWNER_NAME), 'utf8'));
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return null;
+    throw error;
+  }
 }

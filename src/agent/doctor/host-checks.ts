@@ -2,12 +2,11 @@
  * What the agent stands on at home: the state folder, its disk, the journal and its lock. Nothing
  * is kept: the one file written, to measure a sync, is removed again.
  */
-import { existsSync, lstatSync, readFileSync, type Stats } from 'node:fs';
+import { existsSync, lstatSync, type Stats } from 'node:fs';
 import { open, readdir, rm, stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
-import { errnoOf } from '../../journal/disk.ts';
 import { readNewest } from '../../journal/newest.ts';
-import { describeOwner, describeSelf, judgeOwner, parseOwner } from '../../journal/owner.ts';
+import { describeOwner, describeSelf, judgeOwner, readOwner } from '../../journal/owner.ts';
 import { openReader } from '../../journal/reader.ts';
 import { segmentName } from '../../journal/segments.ts';
 import { createSignReader } from '../cheap-looks/host-signs.ts';
@@ -23,7 +22,6 @@ const SYNC_WARNING_MS = 50;
 /** What the clock may be behind the newest record before signatures and holds go wrong. */
 const CLOCK_BACK_MS = 60_000;
 /** The journal's own, beside its lock (src/journal/lock.ts). */
-const OWNER_FILE = 'journal.owner.json';
 
 export async function hostFindings(config: Config): Promise<readonly Finding[]> {
   const { stateDir } = config;
@@ -211,7 +209,7 @@ function clockBackFinding(newestAt: string): Finding | null {
 function lockFinding(stateDir: string): Finding {
   let owner: ReturnType<typeof readOwner>;
   try {
-    owner = readOwner(join(stateDir, OWNER_FILE));
+    owner = readOwner(stateDir);
   } catch (error) {
     return fromError('lock', error, 'who holds the journal is not known');
   }
@@ -231,16 +229,6 @@ function lockFinding(stateDir: string): Finding {
     means: 'it may be in another container, or on another host that shares the folder',
     fix: 'give every agent a `state_dir` of its own',
   });
-}
-
-/** Null: nobody. Throws where we are not let in: somebody may well be. */
-function readOwner(path: string): ReturnType<typeof parseOwner> {
-  try {
-    return parseOwner(readFileSync(path, 'utf8'));
-  } catch (error) {
-    if (errnoOf(error) === 'EACCES') throw error;
-    return null;
-  }
 }
 
 /** Which make of looks is in use: neither is wrong. */
