@@ -211,7 +211,9 @@ export class Journal {
       monotonicMs: () => clock.monotonicMs(),
     });
     this.#appender = new Appender(state, { writer: this.#writer, ledger, clock, segmentBytes });
-    this.ledger = new JournalLedger({ ledger, appender: this.#appender, clock, hashSecret });
+    const appender = this.#appender;
+    const lastLifeAtMs = state.lastAtMs;
+    this.ledger = new JournalLedger({ ledger, appender, clock, hashSecret, lastLifeAtMs });
   }
 
   /** How far it has come with the hub, as of what was appended last. */

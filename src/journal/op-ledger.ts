@@ -14,17 +14,20 @@ export class JournalLedger extends LedgerReads implements OpLedger {
   readonly #ledger: Ledger;
   readonly #appender: Appender;
   readonly hashSecret: (text: string) => string;
+  readonly lastLifeAtMs: number;
 
   constructor(parts: {
     readonly ledger: Ledger;
     readonly appender: Appender;
     readonly clock: Clock;
     readonly hashSecret: (text: string) => string;
+    readonly lastLifeAtMs: number;
   }) {
     super(parts.ledger, parts.clock);
     this.#ledger = parts.ledger;
     this.#appender = parts.appender;
     this.hashSecret = parts.hashSecret;
+    this.lastLifeAtMs = parts.lastLifeAtMs;
   }
 
   /**

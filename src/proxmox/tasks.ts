@@ -202,9 +202,10 @@ export class TaskReader {
       const { type, startedS } = readUpid(row.upid);
       if (!isBulkType(type)) continue;
       const startedAtMs = this.#nodeClock.toAgentMs(startedS);
+      const endedAtMs = isRunning(row) ? null : this.#nodeClock.toAgentMs(row.endtime ?? startedS);
       const isRecent = sinceMs === null || startedAtMs >= sinceMs - SEARCH_MARGIN_MS;
-      if (isRunning(row) || isRecent) {
-        found.push({ upid: row.upid, type, startedAtMs, isRunning: isRunning(row) });
+      if (endedAtMs === null || isRecent) {
+        found.push({ upid: row.upid, type, startedAtMs, endedAtMs });
       }
     }
     return found;

@@ -196,7 +196,7 @@ function waitForStranger({ guest, tasks }: GuardInput): Verdict | null {
 }
 
 function waitForBulkTask({ bulkTasks }: GuardInput): Verdict | null {
-  const task = bulkTasks.find(({ isRunning }) => isRunning);
+  const task = bulkTasks.find(({ endedAtMs }) => endedAtMs === null);
   return task === undefined
     ? null
     : wait('node_bulk_task', `the node is busy with ${task.type}`, { upid: task.upid });

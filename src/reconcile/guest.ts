@@ -125,7 +125,8 @@ export interface BulkTask {
   readonly upid: Upid;
   readonly type: (typeof BULK_TYPES)[number];
   readonly startedAtMs: number;
-  readonly isRunning: boolean;
+  /** On the agent's clock, in whole seconds; null: it runs. */
+  readonly endedAtMs: number | null;
 }
 
 export function isBulkType(type: string): type is BulkTask['type'] {
@@ -135,7 +136,7 @@ export function isBulkType(type: string): type is BulkTask['type'] {
 /** The bulk tasks among running ones. */
 export function runningBulkTasks(tasks: readonly RunningTask[]): readonly BulkTask[] {
   return tasks.flatMap(({ type, upid, startedAtMs }) =>
-    isBulkType(type) ? [{ upid, type, startedAtMs, isRunning: true }] : [],
+    isBulkType(type) ? [{ upid, type, startedAtMs, endedAtMs: null }] : [],
   );
 }
 

@@ -282,6 +282,8 @@ export interface OpLedger {
   pause(): Pause | null;
   isInitialDone(vmid: Vmid): boolean;
   appliedSecret(vmid: Vmid, key: string): string | null;
+  /** When the last record before this life of the agent was written, wall clock ms. */
+  readonly lastLifeAtMs: number;
   /** Salted hash of a secret, under a key of the state dir. */
   hashSecret(text: string): string;
 }

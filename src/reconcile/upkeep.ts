@@ -25,7 +25,13 @@ const NOTED_ALREADY = Number.POSITIVE_INFINITY;
 
 type UpkeepLedger = Pick<
   OpLedger,
-  'holds' | 'isInitialDone' | 'lastUpid' | 'opsInFlight' | 'rememberedSince' | 'wasStartedLately'
+  | 'holds'
+  | 'isInitialDone'
+  | 'lastLifeAtMs'
+  | 'lastUpid'
+  | 'opsInFlight'
+  | 'rememberedSince'
+  | 'wasStartedLately'
 >;
 
 interface BulkLook {
@@ -107,10 +113,7 @@ export class Upkeep {
   heed(desired: DesiredState, actual: ActualState, ledger: UpkeepLedger): Note[] {
     this.noteBulkTasks(actual.bulkTasks);
     const areTasksKnown = actual.tasksKnown.kind === 'complete';
-    // What was taken down before this agent's first look is none of its business, unless its last
-    // life was in the middle of that: then holds of it are left.
-    const isGoingOn = areTasksKnown && [...ledger.holds().values()].some(isBulkHold);
-    const isIgnored = this.#isFirst && !isGoingOn;
+    const isIgnored = this.#isFirst && !(areTasksKnown && this.#isGoingOn(ledger));
     const notes = [
       ...this.#findInitialDone(desired, actual, ledger),
       ...this.#findBulkHolds({ desired, actual, ledger, isIgnored }),
@@ -126,11 +129,27 @@ export class Upkeep {
   }
 
   /**
+   * What was taken down before this agent's first look is none of its business, unless its last life
+   * was in the middle of that: it has left holds, and noted nothing since the task has ended.
+   */
+  #isGoingOn(ledger: UpkeepLedger): boolean {
+    const endedAtMs = this.#newestBulk()?.endedAtMs ?? Number.POSITIVE_INFINITY;
+    const wasUnfinished = endedAtMs >= ledger.lastLifeAtMs - CLOCKS_APART_MS;
+    return wasUnfinished && [...ledger.holds().values()].some(isBulkHold);
+  }
+
+  #newestBulk(): BulkTask | undefined {
+    return [...this.#bulk.values()].toSorted((a, b) => a.startedAtMs - b.startedAtMs).at(-1);
+  }
+
+  /**
    * A bulk task that has ended explains what is first seen stopped now, and nothing after; `isOver`
    * false: a list is missing, and what it does not show is waited for, though not for ever.
    */
   #forgetEnded(bulkTasks: readonly BulkTask[], isOver: boolean): void {
-    const running = new Set(bulkTasks.filter((task) => task.isRunning).map(({ upid }) => upid));
+    const running = new Set(
+      bulkTasks.filter(({ endedAtMs }) => endedAtMs === null).map(({ upid }) => upid),
+    );
     for (const upid of this.#bulk.keys()) {
       if (running.has(upid)) continue;
       const looks = (this.#endedLooks.get(upid) ?? 0) + 1;
@@ -143,11 +162,10 @@ export class Upkeep {
 
   /** The agent never fights an administrator's "shut all down"; `isIgnored`: one that has ended. */
   #findBulkHolds({ desired, actual, ledger, isIgnored }: BulkLook): Note[] {
-    const byStart = [...this.#bulk.values()].sort((a, b) => a.startedAtMs - b.startedAtMs);
-    const newest = byStart.at(-1);
+    const newest = this.#newestBulk();
     if (newest === undefined) return [];
     if (newest.type === 'startall') return releaseBulkHolds(ledger, actual.lookedAtMs);
-    if (isIgnored && !newest.isRunning) return [];
+    if (isIgnored && newest.endedAtMs !== null) return [];
     const notes: Note[] = [];
     for (const vmid of mayBeStarted(desired)) {
       const wasRunning = (this.#power.get(vmid) ?? 'running') === 'running';

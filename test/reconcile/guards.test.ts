@@ -24,7 +24,8 @@ function task(type: string, id: number, isOurs = false): RunningTask {
 }
 
 function bulk(isRunning: boolean): BulkTask {
-  return { upid: upidOf('stopall', ''), type: 'stopall', startedAtMs: NOW_MS, isRunning };
+  const endedAtMs = isRunning ? null : NOW_MS;
+  return { upid: upidOf('stopall', ''), type: 'stopall', startedAtMs: NOW_MS, endedAtMs };
 }
 
 const NO_MEMORY: GuestMemory = {

@@ -22,13 +22,14 @@ const LEDGER = {
   opsInFlight: () => [],
   wasStartedLately: () => false,
   rememberedSince: () => null,
+  lastLifeAtMs: NOW_MS,
 };
 
 const UP = actualState(seenGuest({ power: 'running' }));
 const DOWN = actualState(seenGuest({ power: 'stopped' }));
 
 function bulk(type: BulkTask['type'], startedAtMs: number): BulkTask {
-  return { upid: upidOf(type, ''), type, startedAtMs, isRunning: true };
+  return { upid: upidOf(type, ''), type, startedAtMs, endedAtMs: null };
 }
 
 describe('of two bulk tasks the one begun last counts, whichever is listed first', () => {
@@ -82,7 +83,7 @@ describe('a bulk stop', () => {
     upkeep.heed(desired, UP, LEDGER);
     const problem = { code: 'timeout', message: 'no list' } as const;
     const blind = { ...UP, qemu: { kind: 'unknown', problem }, guests: new Map() } as const;
-    const over = { ...blind, bulkTasks: [{ ...bulk('stopall', NOW_MS), isRunning: false }] };
+    const over = { ...blind, bulkTasks: [{ ...bulk('stopall', NOW_MS), endedAtMs: NOW_MS }] };
     expect(upkeep.heed(desired, over, LEDGER)).toEqual([]);
     expect(upkeep.heed(desired, DOWN, LEDGER).map(({ kind }) => kind)).toEqual(['hold']);
     expect(upkeep.heed(desired, DOWN, LEDGER)).toEqual([]);
@@ -93,7 +94,7 @@ describe('a bulk stop', () => {
     const upkeep = new Upkeep();
     const problem = { code: 'timeout', message: 'no list' } as const;
     const blind = { ...UP, qemu: { kind: 'unknown', problem } } as const;
-    const over = { ...blind, bulkTasks: [{ ...bulk('stopall', NOW_MS), isRunning: false }] };
+    const over = { ...blind, bulkTasks: [{ ...bulk('stopall', NOW_MS), endedAtMs: NOW_MS }] };
     upkeep.heed(desired, UP, LEDGER);
     upkeep.heed(desired, over, LEDGER);
     upkeep.heed(desired, blind, LEDGER);
@@ -105,21 +106,22 @@ describe('a bulk stop', () => {
     const desired = desiredState(wantedGuest({ power: 'running' }));
     const upkeep = new Upkeep();
     const problem = { code: 'timeout', message: 'no list' } as const;
-    const bulkTasks = [{ ...bulk('stopall', NOW_MS), isRunning: false }];
+    const bulkTasks = [{ ...bulk('stopall', NOW_MS), endedAtMs: NOW_MS }];
     const first = { ...UP, qemu: { kind: 'unknown', problem }, guests: new Map(), bulkTasks };
     upkeep.heed(desired, first as typeof UP, LEDGER);
     expect(upkeep.heed(desired, DOWN, LEDGER)).toEqual([]);
   });
 
   it.each([
-    ['is gone on with where its last life has left holds of it', 'stopall: taken down', ['hold']],
-    ['is not where a person has left one', 'by hand', []],
-  ])('from before this life %s', (_what, reason, kinds) => {
+    ['is gone on with where its last life has left holds of it', 'stopall: off', 0, ['hold']],
+    ['is not where that has noted something since', 'stopall: off', 6_000, []],
+    ['is not where a person has left one', 'by hand', 0, []],
+  ])('from before this life %s', (_what, reason, afterMs, kinds) => {
     const held = new Map([[vmidOf(102), { vmid: vmidOf(102), untilMs: null, reason }]]);
-    const ledger = { ...LEDGER, holds: () => held };
+    const ledger = { ...LEDGER, holds: () => held, lastLifeAtMs: NOW_MS + afterMs };
     const upkeep = new Upkeep();
     const problem = { code: 'timeout', message: 'no list' } as const;
-    const bulkTasks = [{ ...bulk('stopall', NOW_MS), isRunning: false }];
+    const bulkTasks = [{ ...bulk('stopall', NOW_MS), endedAtMs: NOW_MS }];
     const qemu = { kind: 'unknown', problem } as const;
     const desired = desiredState(wantedGuest({ power: 'running' }));
     expect(upkeep.heed(desired, { ...UP, qemu, guests: new Map(), bulkTasks }, ledger)).toEqual([]);

@@ -152,7 +152,7 @@ class CheapLooks {
     const isQuiet =
       actual.tasksKnown.kind === 'complete' &&
       actual.tasks.length === 0 &&
-      actual.bulkTasks.every((task) => !task.isRunning);
+      actual.bulkTasks.every(({ endedAtMs }) => endedAtMs !== null);
     this.#kept =
       isWhole && isQuiet ? { signs, actual: withoutConfigs(actual), wanted, atMs } : null;
     for (const { vmid, config } of actual.guests.values()) {

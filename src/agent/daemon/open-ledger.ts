@@ -56,21 +56,24 @@ export function openingNotes({ report }: Journal): string[] {
 
 /** Without a journal yet: an empty one. Throws `journal_corrupt`. */
 export async function readLedger({ stateDir }: Config): Promise<OpLedger> {
-  const ledger = (await readNewest(openReader(stateDir).disk))?.ledger ?? new Ledger();
+  const newest = await readNewest(openReader(stateDir).disk);
+  const ledger = newest?.ledger ?? new Ledger();
   // Asking for the hasher would make its key, and a reader makes nothing.
   const hasKey = existsSync(join(stateDir, KEY_NAME));
   const hashSecret = hasKey ? (await openHasher(stateDir)).hash : () => '';
-  return new ReadOnlyLedger(ledger, hashSecret);
+  return new ReadOnlyLedger(ledger, { hashSecret, lastLifeAtMs: newest?.lastAtMs ?? 0 });
 }
 
 class ReadOnlyLedger extends LedgerReads implements OpLedger {
   readonly append = refuse;
   readonly note = refuse;
   readonly hashSecret: OpLedger['hashSecret'];
+  readonly lastLifeAtMs: number;
 
-  constructor(ledger: Ledger, hashSecret: OpLedger['hashSecret']) {
+  constructor(ledger: Ledger, known: Pick<OpLedger, 'hashSecret' | 'lastLifeAtMs'>) {
     super(ledger, systemClock);
-    this.hashSecret = hashSecret;
+    this.hashSecret = known.hashSecret;
+    this.lastLifeAtMs = known.lastLifeAtMs;
   }
 
   together<Result>(work: () => Result): Result {

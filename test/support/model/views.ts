@@ -216,7 +216,8 @@ export class NodeViews {
         continue;
       const isRecent = sinceMs === null || startedAtMs >= sinceMs;
       if (end === null || isRecent) {
-        found.push({ upid, type, startedAtMs, isRunning: end === null });
+        const endedAtMs = end === null ? null : Math.floor(end.atMs / 1_000) * 1_000;
+        found.push({ upid, type, startedAtMs, endedAtMs });
       }
     }
     return found;
