@@ -31,7 +31,8 @@ export async function runAttempt(
   const { guest } = look;
   const before = describeBefore(op, guest, room.ledger.lastUpid(op.vmid));
   const isMaybeHa = guest.ha.kind === 'managed' || guest.ha.kind === 'unknown';
-  const attempt: Attempt = { op, number, before, seenSinceMs: look.sinceMs, isMaybeHa };
+  const begun = { atMs: room.clock.now(), monotonicMs: room.clock.monotonicMs() };
+  const attempt: Attempt = { op, number, before, begun, seenSinceMs: look.sinceMs, isMaybeHa };
   const params = maskedParams(op, room.semantics);
   const signers = op.signers === undefined ? {} : { signers: op.signers };
   room.showWait(op.vmid, null);

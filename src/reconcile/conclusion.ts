@@ -19,6 +19,7 @@ import type { Upid } from './ids.ts';
 import type { Before, Observed, OpRecord } from './op.ts';
 import { guestOf, type Op, recordBase } from './op-shape.ts';
 import type { LookResult } from './ports.ts';
+import type { Since } from './since.ts';
 import { waitShown } from './wait.ts';
 import type { Workroom } from './workroom.ts';
 
@@ -47,6 +48,8 @@ export interface Attempt {
   readonly op: Op;
   readonly number: number;
   readonly before: Before;
+  /** When its `started` was recorded. */
+  readonly begun: Since;
   /** Monotonic: when the lane's look began that the attempt stands on. */
   readonly seenSinceMs: number;
   /** HA manages the guest, or nobody has looked: then power alone tells no end (PVE-FACTS 33). */

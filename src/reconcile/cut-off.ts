@@ -15,7 +15,7 @@ export const NOTHING_KNOWN: Before = { power: 'running', booted_at_ms: null, las
 
 /** The attempt of the op's latest record. */
 export function latestAttempt<Of extends Op>(
-  { started, latest }: OpView,
+  { started, latest, startedAtMs, latestAtMs }: OpView,
   op: Of,
   room: Workroom,
 ): Attempt & { readonly op: Of } {
@@ -23,6 +23,7 @@ export function latestAttempt<Of extends Op>(
     op,
     number: latest.attempt,
     before: started?.before ?? NOTHING_KNOWN,
+    begun: { atMs: startedAtMs ?? latestAtMs, monotonicMs: null },
     seenSinceMs: room.clock.monotonicMs(),
     isMaybeHa: true,
   };

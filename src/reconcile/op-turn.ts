@@ -24,8 +24,9 @@ import {
   runParts,
   runRestart,
 } from './restart.ts';
-import { earliest, findReplacement, type Since } from './same-guest.ts';
+import { findReplacement } from './same-guest.ts';
 import { isUnchanged } from './settle.ts';
+import type { Since } from './since.ts';
 import { findStartSince } from './started-since.ts';
 import { waitShown, withSlot } from './wait.ts';
 import type { Workroom } from './workroom.ts';
@@ -94,7 +95,8 @@ export async function runOpTurn(
 
 /** An op that ends before any attempt. */
 function unbegun(op: Op): Attempt {
-  return { op, number: 0, before: NOTHING_KNOWN, seenSinceMs: 0, isMaybeHa: false };
+  const begun = { atMs: 0, monotonicMs: null };
+  return { op, number: 0, before: NOTHING_KNOWN, begun, seenSinceMs: 0, isMaybeHa: false };
 }
 
 /** What became of the attempt that its records leave open; null: none was begun. */
@@ -141,9 +143,7 @@ function takeStep(view: OpView, op: Op, standing: Standing, room: Workroom): Pro
     if (replaced !== null) return replaced;
     const unsure = unsureOf(standing);
     if (unsure !== null && kind === 'start') {
-      const newerThan = unsure.before.last_upid;
-      const sinceMs = earliest(since, room.clock);
-      const started = await findStartSince(op, look.guest, { sinceMs, newerThan }, room);
+      const started = await findStartSince(unsure, look.guest, unsure.before.last_upid, room);
       if (started !== null) return started;
     }
     // It may be another thing by now than it was when the op was accepted.

@@ -40,8 +40,6 @@ export const RESTART_START_WAIT_MS = 10 * 60_000;
 
 export interface RestartAttempt extends Attempt {
   readonly op: Op<RestartAction>;
-  /** Wall clock of its `started` record. */
-  readonly startedAtMs: number;
   /** It was begun in this life, with one of the node's slots, which it gives up while it waits. */
   readonly hasSlot: boolean;
 }
@@ -62,8 +60,8 @@ export async function runRestart(
   const attempt: RestartAttempt = {
     op,
     number,
-    startedAtMs: room.clock.now(),
     before,
+    begun: { atMs: room.clock.now(), monotonicMs: room.clock.monotonicMs() },
     seenSinceMs: sinceMs,
     isMaybeHa: false,
     hasSlot: true,
@@ -84,9 +82,7 @@ export async function resumeRestart(
   op: Op<RestartAction>,
   room: Workroom,
 ): Promise<RestartEnd | { readonly kind: 'unsent'; readonly attempt: RestartAttempt }> {
-  // Its latest record is its `started`.
-  const startedAtMs = view.latestAtMs;
-  const attempt = { ...latestAttempt(view, op, room), startedAtMs, hasSlot: false };
+  const attempt = { ...latestAttempt(view, op, room), hasSlot: false };
   // A part of an earlier attempt has a smaller seq.
   const parts = room.ledger.childrenOf(op.opId).filter(({ first }) => first.seq > view.latest.seq);
   const stop = parts.findLast(({ latest }) => latest.kind === 'stop');
@@ -178,7 +174,6 @@ async function awaitClearance(
   room: Workroom,
 ): Promise<Clearance> {
   const sinceMs = room.clock.monotonicMs();
-  const seen = { atMs: attempt.startedAtMs, monotonicMs: attempt.seenSinceMs };
   // Right after our stop nobody has started it and stopped it again.
   for (let isRightAfter = attempt.hasSlot && !isRetry; ; isRightAfter = false) {
     const request = {
@@ -190,7 +185,7 @@ async function awaitClearance(
     } as const;
     const look = await lookForClearance(request, room);
     const mayGo = look.kind === 'go';
-    const replaced = mayGo ? await findReplacement(attempt.op, seen, room) : null;
+    const replaced = mayGo ? await findReplacement(attempt.op, attempt.begun, room) : null;
     const started =
       mayGo && !isRightAfter ? await findOthersStart(attempt, look.look.guest, room) : null;
     const cleared = replaced ?? started ?? look;
@@ -205,14 +200,15 @@ async function awaitClearance(
 }
 
 /** Why it is not started any more: it has been, since our stop. */
-async function findOthersStart(
-  { op, startedAtMs }: RestartAttempt,
+function findOthersStart(
+  attempt: RestartAttempt,
   guest: Guest,
   room: Workroom,
-): Promise<Exclude<Clearance, { kind: 'go' }> | null> {
-  const stop = room.ledger.childrenOf(op.opId).findLast(({ latest }) => latest.kind === 'stop');
-  const sinceMs = stop?.startedAtMs ?? startedAtMs;
-  return findStartSince(op, guest, { sinceMs, newerThan: stop?.latest.upid ?? null }, room);
+): ReturnType<typeof findStartSince> {
+  const parts = room.ledger.childrenOf(attempt.op.opId);
+  const stop = parts.findLast(({ latest }) => latest.kind === 'stop');
+  const newerThan = stop?.latest.upid ?? null;
+  return findStartSince(attempt, guest, newerThan, room);
 }
 
 /** Somebody's backup may take minutes: other guests' ops go on meanwhile. */

@@ -32,7 +32,8 @@ function makeMemory(): { readonly memory: Memory; readonly noted: Note[] } {
 
 function succeeded(op: Op): AttemptEnd {
   const before = { power: 'stopped', booted_at_ms: null, last_upid: null } as const;
-  const attempt = { op, number: 1, before, seenSinceMs: 0, isMaybeHa: false };
+  const begun = { atMs: 0, monotonicMs: 0 };
+  const attempt = { op, number: 1, before, begun, seenSinceMs: 0, isMaybeHa: false };
   return { kind: 'succeeded', attempt, outcome: { state: 'succeeded' }, seen: 'not_looked' };
 }
 
