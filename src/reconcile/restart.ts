@@ -207,7 +207,8 @@ function findOthersStart(
 ): ReturnType<typeof findStartSince> {
   const parts = room.ledger.childrenOf(attempt.op.opId);
   const stop = parts.findLast(({ latest }) => latest.kind === 'stop');
-  const newerThan = stop?.latest.upid ?? null;
+  // Where the stop has no task: what it was started with before the restart is not "since" either.
+  const newerThan = stop?.latest.upid ?? attempt.before.last_upid;
   return findStartSince(attempt, guest, newerThan, room);
 }
 

@@ -57,6 +57,8 @@ const ROLES: Readonly<Record<string, TaskRole>> = {
   vzcreate: 'replaces',
 };
 
+/** Tasks are dated in whole seconds: the real one looks so much further back. */
+const SEARCH_MARGIN_MS = 5_000;
 const FIRST_POLL_MS = 200;
 const POLL_MS = { min: 100, max: 2_000, share: 0.25 };
 
@@ -274,7 +276,8 @@ export class ModelApi implements GuestApi {
   #search({ guest, sinceMs, newerThan }: TaskSearch): FoundTask[] {
     const bound = newerThan === null ? null : readUpid(newerThan);
     return this.node.tasks.all
-      .filter((task) => task.vmid === guest.vmid && task.startedAtMs >= sinceMs)
+      .filter((task) => task.vmid === guest.vmid)
+      .filter((task) => task.startedAtMs >= sinceMs - SEARCH_MARGIN_MS)
       .filter((task) => bound === null || beganLater(readUpid(task.upid), bound))
       .map((task) => ({
         upid: task.upid,
