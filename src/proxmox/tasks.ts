@@ -140,7 +140,9 @@ export class TaskReader {
   ): Promise<readonly TaskRow[]> {
     const last = rows.at(-1);
     if (last === undefined || sinceMs === null || rows.length < RECENT_LIMIT) return rows;
-    if (this.#nodeClock.toAgentMs(readUpid(last.upid).startedS) <= sinceMs) return rows;
+    // Behind what began before that, and ended after it, may stand what has begun since.
+    const lastEndMs = last.endtime === undefined ? null : this.#nodeClock.toAgentMs(last.endtime);
+    if (lastEndMs !== null && lastEndMs <= sinceMs - SEARCH_MARGIN_MS) return rows;
     const more = await this.#list({ source: 'all', limit: SEARCH_LIMIT }, signal);
     return more.kind === 'value' ? more.value : rows;
   }

@@ -1,5 +1,6 @@
 /** Looking at a simulated node through the GuestApi. */
 import { describe, expect, it } from 'vitest';
+import type { Upid } from '../../src/reconcile/ids.ts';
 import { going, nodeFor } from '../support/pve-client.ts';
 import {
   askedOf,
@@ -245,6 +246,25 @@ describe('observe', () => {
     await expect
       .poll(async () => (await auditor.guests.observe(request, going)).bulkTasks)
       .toMatchObject([{ type: 'stopall' }]);
+    await auditor.close();
+  });
+
+  it('also behind one that began before that look and ended later', async () => {
+    const auditor = nodeFor(pve, 'auditor');
+    const request = { configs: NOTHING, wanted: NOTHING };
+    const spawn = async (type: string, duration_ms: number): Promise<Upid> => {
+      const task = { type, id: '', user: 'root@pam', duration_ms };
+      return ((await pve.control('POST', '/tasks', task)) as { upid: Upid }).upid;
+    };
+    const long = await spawn('vzdump', 60_000);
+    await auditor.guests.observe(request, going);
+    const bulk = await spawn('stopall', 1);
+    await auditor.guests.awaitTask(bulk, going);
+    await pve.control('POST', '/tasks/kill', { upid: long });
+    const later = await Promise.all(Array.from({ length: 49 }, () => spawn('aptupdate', 1)));
+    await Promise.all(later.map((upid) => auditor.guests.awaitTask(upid, going)));
+    const { bulkTasks } = await auditor.guests.observe(request, going);
+    expect(bulkTasks).toContainEqual(expect.objectContaining({ upid: bulk }));
     await auditor.close();
   });
 });
