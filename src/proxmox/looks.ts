@@ -15,7 +15,13 @@ import type {
   NodeLook,
 } from '../reconcile/guest.ts';
 import type { Vmid } from '../reconcile/ids.ts';
-import type { LookRequest, LookResult, ObserveRequest } from '../reconcile/ports.ts';
+import type {
+  LookRequest,
+  LookResult,
+  ObserveRequest,
+  TaskSearch,
+  TaskSearchResult,
+} from '../reconcile/ports.ts';
 import type { Access } from './access.ts';
 import { haStatus, type TaskRow } from './answers.ts';
 import type { PveApi, Result } from './api.ts';
@@ -104,6 +110,14 @@ export class Looks {
     // It came back, or it is of the other kind now: the caller compares the kind.
     const own = request.config ? await this.#reads.config(sought.guest, signal) : NOT_READ;
     return { kind: 'found', guest: { ...sought.guest, config: own }, tasks: running };
+  }
+
+  async findTasks(search: TaskSearch, signal: AbortSignal): Promise<TaskSearchResult> {
+    const { listSinceMs } = search;
+    const listed = listSinceMs === undefined ? null : await this.#lists.tasks(listSinceMs, signal);
+    const found =
+      listed?.kind === 'value' ? await this.#tasks.findIn(listed.value, search, signal) : null;
+    return found ?? this.#tasks.find(search, signal);
   }
 
   async lookAtNode(signal: AbortSignal): Promise<NodeLook> {

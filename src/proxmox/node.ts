@@ -86,7 +86,7 @@ export function createProxmox(options: ProxmoxOptions): Proxmox {
       setConfig: (guest, change, signal) => changes.setConfig(guest, change, signal),
       awaitTask: (upid, signal) => watcher.follow(upid, signal),
       taskStatus: (upid, signal) => tasks.status(upid, signal),
-      findTasks: (search, signal) => tasks.find(search, signal),
+      findTasks: (search, signal) => looks.findTasks(search, signal),
     },
     version: (signal) => api.ask(version, readRequest('/version'), signal),
     permissions: (signal) => access.permissions(clock.monotonicMs(), signal),

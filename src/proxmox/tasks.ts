@@ -148,20 +148,41 @@ export class TaskReader {
   }
 
   async find(search: TaskSearch, signal: AbortSignal): Promise<TaskSearchResult> {
-    const offsetMs = await this.#nodeClock.offsetMs(signal);
-    const marginMs = offsetMs === null ? UNKNOWN_CLOCK_MARGIN_MS : SEARCH_MARGIN_MS;
-    const boundMs = search.sinceMs + (offsetMs ?? 0) - marginMs;
-    const since = Math.max(0, Math.floor(boundMs / 1000));
+    const since = await this.#sinceS(search, signal);
     const { vmid } = search.guest;
     const query = { source: 'all', vmid, limit: SEARCH_LIMIT, since };
     const result = await this.#list(query, signal);
     if (result.kind === 'failure') return { kind: 'unknown', problem: result.problem };
+    return this.#select(result.value, search, since);
+  }
+
+  /** What `find` would, from the newest tasks of the node; null: they do not go back far enough. */
+  async findIn(
+    rows: readonly TaskRow[],
+    search: TaskSearch,
+    signal: AbortSignal,
+  ): Promise<TaskSearchResult | null> {
+    const sinceS = await this.#sinceS(search, signal);
+    const lastEndS = rows.at(-1)?.endtime ?? Number.POSITIVE_INFINITY;
+    const isWhole = rows.length < RECENT_LIMIT || lastEndS <= sinceS;
+    return isWhole ? this.#select(rows, search, sinceS) : null;
+  }
+
+  /** On the node's clock. */
+  async #sinceS({ sinceMs }: TaskSearch, signal: AbortSignal): Promise<number> {
+    const offsetMs = await this.#nodeClock.offsetMs(signal);
+    const marginMs = offsetMs === null ? UNKNOWN_CLOCK_MARGIN_MS : SEARCH_MARGIN_MS;
+    return Math.max(0, Math.floor((sinceMs + (offsetMs ?? 0) - marginMs) / 1000));
+  }
+
+  #select(rows: readonly TaskRow[], search: TaskSearch, sinceS: number): TaskSearchResult {
     const bound = search.newerThan === null ? null : readUpid(search.newerThan);
-    const rows = result.value.filter((row) => {
+    const found = rows.filter((row) => {
       const fields = readUpid(row.upid);
-      return upidVmid(fields) === vmid && (bound === null || beganLater(fields, bound));
+      const isOther = upidVmid(fields) !== search.guest.vmid || fields.startedS < sinceS;
+      return !isOther && (bound === null || beganLater(fields, bound));
     });
-    return { kind: 'found', tasks: rows.map((row) => this.#toFound(row)) };
+    return { kind: 'found', tasks: found.map((row) => this.#toFound(row)) };
   }
 
   /** What a list tells of its tasks; one that has failed is left out, its log says why. */

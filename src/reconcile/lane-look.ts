@@ -3,12 +3,14 @@
  * concerns everybody's ops (a lock, a stranger's task, HA) stands in the way.
  */
 import type { LaneLook } from './attempt.ts';
-import { goneProblem } from './conclusion.ts';
+import { goneProblem, LIST_MAX_AGE_MS } from './conclusion.ts';
 import { ERROR_CODES, type Problem } from './errors.ts';
 import { guardHalfWay, guardSafety } from './guards.ts';
 import type { GuestRef } from './guest.ts';
 import type { OpKind } from './op.ts';
+import { guestOf, type Op } from './op-shape.ts';
 import type { Condition } from './plan.ts';
+import type { TaskSearch, TaskSearchResult } from './ports.ts';
 import type { Workroom } from './workroom.ts';
 
 export type Clearance =
@@ -63,6 +65,16 @@ export async function lookForClearance(
     default:
       return verdict satisfies never;
   }
+}
+
+/** What was done to a guest just looked at; as a rule the list of tasks that was read with it tells. */
+export function findTasksSince(
+  op: Op,
+  bounds: Pick<TaskSearch, 'sinceMs' | 'newerThan'>,
+  room: Workroom,
+): Promise<TaskSearchResult> {
+  const listSinceMs = room.clock.monotonicMs() - LIST_MAX_AGE_MS;
+  return room.guests.findTasks({ guest: guestOf(op), ...bounds, listSinceMs }, room.signal);
 }
 
 /** A condition as one of the stable error codes; those without one of their own are conflicts. */

@@ -113,6 +113,11 @@ export interface TaskSearch {
   readonly sinceMs: number;
   /** Only tasks that began after this one (task-order.ts). */
   readonly newerThan: Upid | null;
+  /**
+   * `Clock.monotonicMs`: the list of the node's newest tasks that lanes share tells, too, if its request
+   * began after this and it goes back far enough. Absent: the guest's own tasks are asked for.
+   */
+  readonly listSinceMs?: number;
 }
 
 export type TaskSearchResult =

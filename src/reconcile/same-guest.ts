@@ -2,8 +2,8 @@
  * A vmid outlives its guest: what was destroyed, restored or made anew while an op waited is not
  * the guest that the op is about.
  */
-import type { Clearance } from './lane-look.ts';
-import { guestOf, type Op } from './op-shape.ts';
+import { type Clearance, findTasksSince } from './lane-look.ts';
+import type { Op } from './op-shape.ts';
 import { earliest, type Since } from './since.ts';
 import type { Workroom } from './workroom.ts';
 
@@ -22,8 +22,7 @@ export async function findReplacement(
   const sinceMs = earliest(since, room.clock);
   // No task since then could be told from what made the guest: nothing is asked.
   if (room.clock.now() - sinceMs < TASK_DATE_MS) return null;
-  const search = { guest: guestOf(op), sinceMs, newerThan: null };
-  const found = await room.guests.findTasks(search, room.signal);
+  const found = await findTasksSince(op, { sinceMs, newerThan: null }, room);
   if (found.kind === 'unknown') {
     return { kind: 'wait', condition: { code: 'unknown', message: found.problem.message } };
   }

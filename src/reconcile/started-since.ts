@@ -2,8 +2,7 @@
 import type { Attempt } from './conclusion.ts';
 import type { Guest } from './guest.ts';
 import type { Upid } from './ids.ts';
-import type { Clearance } from './lane-look.ts';
-import { guestOf } from './op-shape.ts';
+import { type Clearance, findTasksSince } from './lane-look.ts';
 import { findDone } from './settle.ts';
 import { earliest } from './since.ts';
 import type { Workroom } from './workroom.ts';
@@ -21,8 +20,7 @@ export async function findStartSince(
   // Of a guest that HA manages a task proves nothing (PVE-FACTS 32).
   if (guest.power === 'running' || guest.ha.kind === 'managed') return null;
   const sinceMs = earliest(begun, room.clock);
-  const search = { guest: guestOf(op), sinceMs, newerThan };
-  const found = await room.guests.findTasks(search, room.signal);
+  const found = await findTasksSince(op, { sinceMs, newerThan }, room);
   if (found.kind === 'unknown') {
     return { kind: 'wait', condition: { code: 'unknown', message: found.problem.message } };
   }

@@ -308,6 +308,32 @@ describe('tasks', () => {
     expect(tasks.find((one) => one.upid === upid)).toMatchObject({ role, state });
   });
 
+  it('of a busy node the list that lanes share is asked first, and tells as far back as it goes', async () => {
+    const spawn = async (id: string): Promise<void> => {
+      const user = 'agent@pve!agent';
+      const task = { type: 'qmstart', id, user, duration_ms: 1, exit_status: 'OK' };
+      const { upid } = (await pve.control('POST', '/tasks', task)) as { upid: Upid };
+      await proxmox.guests.awaitTask(upid, going);
+    };
+    const listsRead = async (): Promise<number> =>
+      (await askedOf(pve)).filter((line) => line.endsWith('/tasks')).length;
+    const search = { guest: qemu(405), sinceMs: Date.now(), newerThan: null };
+    const ask = async (listSinceMs?: number) => {
+      const node = nodeFor(pve);
+      const before = await listsRead();
+      const bound = listSinceMs === undefined ? {} : { listSinceMs };
+      const found = await node.guests.findTasks({ ...search, ...bound }, going);
+      await node.close();
+      return { found, requests: (await listsRead()) - before };
+    };
+    await spawn('405');
+    const { found } = await ask();
+    expect(found).toMatchObject({ kind: 'found', tasks: [{ role: 'start', state: 'succeeded' }] });
+    expect(await ask(0)).toEqual({ found, requests: 1 });
+    await Promise.all(Array.from({ length: 50 }, () => spawn('406')));
+    expect(await ask(0)).toEqual({ found, requests: 2 });
+  });
+
   it("a stranger's task is found too, and is not ours", async () => {
     await pve.control('POST', '/somebody', {
       user: 'eva@pam',

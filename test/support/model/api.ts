@@ -267,26 +267,36 @@ export class ModelApi implements GuestApi {
   }
 
   async findTasks(search: TaskSearch, signal: AbortSignal): Promise<TaskSearchResult> {
-    const answer = await this.wire.read('task_search', signal, () => this.#search(search));
+    const sinceMs = search.sinceMs - SEARCH_MARGIN_MS;
+    const { listSinceMs } = search;
+    const listed =
+      listSinceMs === undefined ? null : await this.views.listedTasks(listSinceMs, sinceMs, signal);
+    if (listed !== null) return { kind: 'found', tasks: select(listed, search) };
+    const answer = await this.wire.read('task_search', signal, () =>
+      select(this.node.tasks.all, search),
+    );
     return answer.kind === 'value'
       ? { kind: 'found', tasks: answer.value }
       : { kind: 'unknown', problem: answer.problem };
   }
+}
 
-  #search({ guest, sinceMs, newerThan }: TaskSearch): FoundTask[] {
-    const bound = newerThan === null ? null : readUpid(newerThan);
-    return this.node.tasks.all
-      .filter((task) => task.vmid === guest.vmid)
-      .filter((task) => task.startedAtMs >= sinceMs - SEARCH_MARGIN_MS)
-      .filter((task) => bound === null || beganLater(readUpid(task.upid), bound))
-      .map((task) => ({
-        upid: task.upid,
-        role: ROLES[task.type] ?? 'other',
-        isOurs: task.user === AGENT_TOKEN,
-        state: stateOf(task),
-        startedAtMs: Math.floor(task.startedAtMs / 1_000) * 1_000,
-      }));
-  }
+function select(
+  tasks: readonly ModelTask[],
+  { guest, sinceMs, newerThan }: TaskSearch,
+): FoundTask[] {
+  const bound = newerThan === null ? null : readUpid(newerThan);
+  return tasks
+    .filter((task) => task.vmid === guest.vmid)
+    .filter((task) => task.startedAtMs >= sinceMs - SEARCH_MARGIN_MS)
+    .filter((task) => bound === null || beganLater(readUpid(task.upid), bound))
+    .map((task) => ({
+      upid: task.upid,
+      role: ROLES[task.type] ?? 'other',
+      isOurs: task.user === AGENT_TOKEN,
+      state: stateOf(task),
+      startedAtMs: Math.floor(task.startedAtMs / 1_000) * 1_000,
+    }));
 }
 
 function stateOf({ end }: ModelTask): FoundTask['state'] {

@@ -137,6 +137,20 @@ export class NodeViews {
     return { kind: 'found', guest: seen, tasks: this.#running(tasks?.value ?? []) };
   }
 
+  /** From the list that lanes share, if it goes back to `sinceMs`. */
+  async listedTasks(
+    listSinceMs: number,
+    sinceMs: number,
+    signal: AbortSignal,
+  ): Promise<readonly ModelTask[] | null> {
+    const rows = await this.#tasks.get(listSinceMs, signal);
+    if (rows.kind === 'failure') return null;
+    const ends = rows.value.flatMap(({ end }) => (end === null ? [] : [end.atMs]));
+    const shown = ends.sort((a, b) => b - a).slice(0, RECENT_TASKS);
+    const isWhole = shown.length < RECENT_TASKS || (shown.at(-1) ?? 0) <= sinceMs;
+    return isWhole ? rows.value : null;
+  }
+
   async lookAtNode(signal: AbortSignal): Promise<NodeLook> {
     const answer = await this.#wire.read('node', signal, () => this.#describeNode());
     return answer.kind === 'value' ? answer.value : { quorate: null, ha: 'unknown', managed: null };
