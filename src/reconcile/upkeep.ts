@@ -95,7 +95,7 @@ export class Upkeep {
       return isNews && sinceMs !== null && this.#isBefore(sinceMs, replacement, lookedAtMs);
     });
     const vmids = new Set([...gone, ...others.map(([vmid]) => vmid)]);
-    return [...vmids].flatMap((vmid) => forget(vmid, ledger, lookedAtMs));
+    return [...vmids].flatMap((vmid) => forget(vmid, ledger));
   }
 
   /**
@@ -164,7 +164,7 @@ export class Upkeep {
   #findBulkHolds({ desired, actual, ledger, isIgnored }: BulkLook): Note[] {
     const newest = this.#newestBulk();
     if (newest === undefined) return [];
-    if (newest.type === 'startall') return releaseBulkHolds(ledger, actual.lookedAtMs);
+    if (newest.type === 'startall') return releaseBulkHolds(ledger);
     if (isIgnored && newest.endedAtMs !== null) return [];
     const notes: Note[] = [];
     for (const vmid of mayBeStarted(desired)) {
@@ -220,26 +220,28 @@ function mayBeStarted({ guests, claimedTwice }: DesiredState): readonly Vmid[] {
 }
 
 /** A hold that somebody has asked for is theirs to end: it was put on whatever bears that vmid. */
-function forget(vmid: Vmid, ledger: UpkeepLedger, nowMs: number): Note[] {
+function forget(vmid: Vmid, ledger: UpkeepLedger): Note[] {
   const hold = ledger.holds().get(vmid);
-  const kept = hold === undefined || isFlappingHold(hold) ? null : withoutBulk(hold, nowMs);
+  const kept = hold === undefined || isFlappingHold(hold) ? null : withoutBulk(hold);
   const forgotten = { kind: 'forget_guest', vmid } as const;
   return kept === null ? [forgotten] : [forgotten, { kind: 'hold', hold: kept }];
 }
 
-/** What is left of a hold when the node's own is over. */
-function withoutBulk(hold: Hold, nowMs: number): Hold | null {
+/**
+ * What is left of a hold when the node's own is over. One whose time is over, too, stays as it would
+ * have without the node's: to an op in flight none at all means that somebody has resumed the guest.
+ */
+function withoutBulk(hold: Hold): Hold | null {
   if (!isBulkHold(hold)) return hold;
   const { vmid, under } = hold;
-  const isLeft = under !== undefined && (under.untilMs === null || under.untilMs > nowMs);
-  return isLeft ? { vmid, ...under } : null;
+  return under === undefined ? null : { vmid, ...under };
 }
 
-function releaseBulkHolds(ledger: UpkeepLedger, nowMs: number): Note[] {
+function releaseBulkHolds(ledger: UpkeepLedger): Note[] {
   const notes: Note[] = [];
   for (const hold of ledger.holds().values()) {
     if (!isBulkHold(hold)) continue;
-    const left = withoutBulk(hold, nowMs);
+    const left = withoutBulk(hold);
     notes.push(
       left === null ? { kind: 'resume_guest', vmid: hold.vmid } : { kind: 'hold', hold: left },
     );

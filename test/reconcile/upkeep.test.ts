@@ -137,7 +137,7 @@ describe('a bulk stop', () => {
     expect(notes.map(({ kind }) => kind)).toEqual(['hold']);
   });
 
-  it('gives back the hold it took the place of, where that is in force still', () => {
+  it('gives back the hold it took the place of, as it would be without', () => {
     const held = (id: number, untilMs: number): [Vmid, Hold] => {
       const under = { untilMs, reason: 'by hand' };
       return [
@@ -150,7 +150,7 @@ describe('a bulk stop', () => {
     const notes = new Upkeep().heed(desiredState(), startall, { ...LEDGER, holds: () => holds });
     expect(notes).toEqual([
       { kind: 'hold', hold: { vmid: 101, untilMs: NOW_MS + 1, reason: 'by hand' } },
-      { kind: 'resume_guest', vmid: 102 },
+      { kind: 'hold', hold: { vmid: 102, untilMs: NOW_MS - 1, reason: 'by hand' } },
     ]);
   });
 
