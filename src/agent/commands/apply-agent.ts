@@ -9,11 +9,11 @@ import { hasWork, type Plan } from '../../reconcile/plan.ts';
 import type { CommandContext } from '../command-line/command.ts';
 import { API } from '../control/api.ts';
 import type { ControlClient } from '../control/client.ts';
-import { followEvents } from '../control/follow.ts';
 import { planOfDocument } from '../control/plan-answer.ts';
+import type { ServerEvent } from '../control/server-events.ts';
 import { EXIT, type ExitCode } from '../errors.ts';
 import { systemClock } from '../system.ts';
-import { createOpView } from '../terminal/op-view.ts';
+import { createOpView, type OpView } from '../terminal/op-view.ts';
 import { askLastLine, namesOf, readRecord, showWait } from '../terminal/watch-op.ts';
 import { FailedOps } from './failed-ops.ts';
 import { showAgentPlan } from './plan-outcome.ts';
@@ -41,7 +41,7 @@ export async function applyThroughAgent(
   return failures > 0 ? EXIT.failed : left;
 }
 
-/** Those of its ops that failed. Throws `interrupted` when told to stop watching. */
+/** Those of its ops that failed. Throws `interrupted` when it is watched no more. */
 async function runPass(
   context: CommandContext,
   agent: ControlClient,
@@ -50,56 +50,63 @@ async function runPass(
   const { terminal, signal } = context;
   const names = await namesOf(agent);
   const nameOf = (vmid: Vmid): string | null => names.get(vmid) ?? null;
-  const types = ['op', 'guest', 'pass'];
   const over = new AbortController();
-  const events = followEvents(agent, {
-    types,
-    afterSeq: null,
-    clock: systemClock,
+  // The stream first: nothing of the pass comes before it, and where it is refused there is none.
+  const events = await agent.openEvents({
+    types: ['op', 'guest', 'pass'],
     signal: AbortSignal.any([signal, over.signal]),
-    onLost,
   });
   const body = refs.length === 0 ? {} : { refs: [...refs] };
   const lastLine = (record: OpRecord): Promise<string | null> => askLastLine(agent, record);
   const view = createOpView({ err: terminal.err, clock: systemClock, nameOf, lastLine });
   const failed = new FailedOps();
   try {
-    // The stream first: nothing of the pass may come before it. Something of it is to come.
-    const [first, { pass_id: passId }] = await Promise.all([
-      events.next(),
-      agent.call(API.reconcile, { body }),
-    ]);
-    for (let step = first; step.done !== true; step = await events.next()) {
-      const { type, data } = step.value;
-      const json: unknown = JSON.parse(data);
-      if (type === 'guest') showWait(json, null, view.wait.bind(view));
-      const record = type === 'op' ? readRecord(json) : null;
-      if (record !== null) {
-        view.record(record);
-        if (record.correlation_id === passId) failed.record(record);
-      }
-      const end = type === 'pass' ? endOf(json, passId) : null;
-      if (end === 'failed') {
-        throw new ReconcilerError(
-          'internal_error',
-          'the pass failed; the log of the agent says why',
-        );
-      }
-      if (end === 'settled') return failed;
+    const { pass_id: passId } = await agent.call(API.reconcile, { body });
+    const end = await showPass(events, { passId, view, failed }).catch((cause: unknown) => {
+      if (signal.aborted) return null;
+      throw wasCut(cause);
+    });
+    if (end === 'settled') return failed;
+    if (end === 'failed') {
+      throw new ReconcilerError('internal_error', 'the pass failed; the log of the agent says why');
     }
   } finally {
     view.close();
     over.abort();
     await events.return(undefined);
   }
+  if (!signal.aborted) throw wasCut();
   throw new ReconcilerError('interrupted', 'stopped watching; the pass goes on in the agent', {
     hint: 'see how it goes with `pve-reconciler status` and `pve-reconciler ops list --in-flight`',
   });
 }
 
-function onLost(cause: unknown): never {
-  throw new ReconcilerError('service_unavailable', 'the agent went away during the pass', {
-    hint: 'what was under way is taken up when it starts again: `pve-reconciler ops list`',
+/** How the pass ended; null: the agent ended the stream before. */
+async function showPass(
+  events: AsyncIterable<ServerEvent>,
+  {
+    passId,
+    view,
+    failed,
+  }: { readonly passId: string; readonly view: OpView; readonly failed: FailedOps },
+): Promise<'settled' | 'failed' | null> {
+  for await (const { type, data } of events) {
+    const json: unknown = JSON.parse(data);
+    if (type === 'guest') showWait(json, null, view.wait.bind(view));
+    const record = type === 'op' ? readRecord(json) : null;
+    if (record !== null) {
+      view.record(record);
+      if (record.correlation_id === passId) failed.record(record);
+    }
+    const end = type === 'pass' ? endOf(json, passId) : null;
+    if (end !== null) return end;
+  }
+  return null;
+}
+
+function wasCut(cause?: unknown): ReconcilerError {
+  return new ReconcilerError('interrupted', 'the stream was cut during the pass', {
+    hint: 'what it has begun goes on, or is taken up when the agent starts again: `pve-reconciler ops list`',
     cause,
   });
 }

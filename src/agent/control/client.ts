@@ -25,8 +25,11 @@ export interface ControlClient extends AsyncDisposable {
     route: Route<P, Q, B, A>,
     call?: RouteCall<Route<P, Q, B, A>>,
   ): Promise<z.output<A>>;
-  /** One connection's events; ends when the agent or the signal ends it. */
-  events(options: EventOptions): AsyncGenerator<ServerEvent>;
+  /**
+   * One connection's events; they end when the agent or the signal ends it. Once this resolves the
+   * stream is open: what the agent does from then on is told.
+   */
+  openEvents(options: EventOptions): Promise<AsyncGenerator<ServerEvent>>;
 }
 
 interface EventOptions {
@@ -54,9 +57,9 @@ export function connectToAgent(socket: string): ControlClient {
       const problem = problemDocument.safeParse(json);
       if (problem.success) throw errorOf(problem.data);
       if (readiness.success) return readiness.data;
-      throw strange(`HTTP ${statusCode} without a problem document`);
+      throw noProblem(statusCode, socket);
     },
-    async *events({ types, lastId, signal }) {
+    async openEvents({ types, lastId, signal }) {
       const response = await client
         .request({
           method: 'GET',
@@ -69,10 +72,10 @@ export function connectToAgent(socket: string): ControlClient {
         });
       if (response.statusCode !== 200) {
         const problem = problemDocument.safeParse(readJson(await response.body.text()));
-        throw problem.success ? errorOf(problem.data) : strange(`HTTP ${response.statusCode}`);
+        throw problem.success ? errorOf(problem.data) : noProblem(response.statusCode, socket);
       }
       const startId = lastId === undefined ? {} : { startId: lastId };
-      yield* readServerEvents(response.body, { maxChars: EVENT_MAX_CHARS, ...startId });
+      return readServerEvents(response.body, { maxChars: EVENT_MAX_CHARS, ...startId });
     },
     [Symbol.asyncDispose]: () => client.destroy(),
   };
@@ -150,8 +153,13 @@ export function isNoAgent(error: unknown): boolean {
 }
 
 /** Has the agent answered, with a problem document? Anything else is a connection that failed. */
-export function isRefusal(error: unknown): boolean {
+export function isRefusal(error: unknown): error is ReconcilerError {
   return error instanceof ReconcilerError && 'request_id' in error.context;
+}
+
+/** Does it say nothing of what was asked? The agent is away, or has too much to do. */
+export function isForNow(error: unknown): boolean {
+  return error instanceof ReconcilerError && error.code === 'service_unavailable';
 }
 
 function unreachable(error: unknown, socket: string): unknown {
@@ -173,6 +181,12 @@ function unreachable(error: unknown, socket: string): unknown {
     hint: 'look at its log: `journalctl -u pve-reconciler -e`',
     cause: error,
   });
+}
+
+function noProblem(statusCode: number, socket: string): unknown {
+  // Fastify's own answer on a connection that is still open while the agent ends.
+  if (statusCode === 503) return unreachable(new Error('it is shutting down'), socket);
+  return strange(`HTTP ${statusCode} without a problem document`);
 }
 
 function strange(why: string): ReconcilerError {

@@ -15,7 +15,10 @@ import {
 } from '../../../src/agent/commands/hold.ts';
 import { runOpsCancel } from '../../../src/agent/commands/ops-cancel.ts';
 import { runOpsWait } from '../../../src/agent/commands/ops-wait.ts';
+import { API } from '../../../src/agent/control/api.ts';
 import { connectToAgent } from '../../../src/agent/control/client.ts';
+import { watchOp } from '../../../src/agent/terminal/watch-op.ts';
+import { ReconcilerError } from '../../../src/reconcile/errors.ts';
 import { untilAnswered } from './control-world.ts';
 import { setUp, sitDown } from './desk.ts';
 
@@ -230,25 +233,40 @@ describe('through the agent', () => {
     );
   });
 
-  test('apply and --wait end with what a stream is refused with, and do not take it for an end', async () => {
-    await using world = await setUp();
+  test('where no stream is to be had apply begins nothing, and --wait asks for its op alone', async () => {
+    await using world = await setUp({ desired: { 102: { power: 'running' } } });
+    await world.clock.until(world.engine.idle(), 60_000);
+    world.node.guest(102).power = 'stopped';
     await using streams = new AsyncDisposableStack();
     const { signal } = new AbortController();
     const begin = (): Promise<unknown> =>
-      streams
-        .use(connectToAgent(world.socket))
-        .events({ types: ['guest'], signal })
-        .next();
+      streams.use(connectToAgent(world.socket)).openEvents({ types: ['guest'], signal });
     await Promise.all(Array.from({ length: 64 }, begin));
-    const { context, err } = await sitDown(world);
-    const problem = {
+    const { context, out, err } = await sitDown(world);
+    await expect(runApply(context, { refs: [] })).rejects.toMatchObject({
       code: 'service_unavailable',
       message: expect.stringContaining('too many event streams'),
-    };
-    await expect(runApply(context, { refs: [] })).rejects.toMatchObject(problem);
+    });
+    expect(world.journal.ledger.opsInFlight()).toEqual([]);
     const wait = runGuestOp(context, { kind: 'start', ref: 'mail', wait: true });
-    await expect(wait).rejects.toMatchObject(problem);
-    expect(err.text).not.toContain('gone');
+    expect(await untilAnswered(world, wait)).toBe(0);
+    expect(out.text).toContain('start of 102: succeeded');
+    expect(err.text).toBe('too many event streams are open; asking again\n');
+  });
+
+  test('an op that cannot be watched any more is named all the same', async () => {
+    await using world = await setUp();
+    const { context } = await sitDown(world);
+    const op = await world.client.call(API.startGuest, { params: { ref: 'mail' } });
+    const refuse = (): Promise<never> =>
+      Promise.reject(new ReconcilerError('journal_corrupt', 'no record is read'));
+    const agent = { ...world.client, openEvents: refuse, call: refuse };
+    await expect(watchOp(context, agent, op)).rejects.toMatchObject({
+      code: 'interrupted',
+      message: expect.stringContaining('no record is read'),
+      hint: expect.stringContaining(`ops wait ${op.op_id}`),
+      context: { op_id: op.op_id },
+    });
   });
 
   test('apply of a guest there is not ends with that alone', async () => {

@@ -18,7 +18,7 @@ async function collect(
 ): Promise<ServerEvent[]> {
   const events: ServerEvent[] = [];
   const stop = new AbortController();
-  for await (const event of world.client.events({ ...options, signal: stop.signal })) {
+  for await (const event of await world.client.openEvents({ ...options, signal: stop.signal })) {
     events.push(event);
     if (isEnough(event)) break;
   }
@@ -251,16 +251,16 @@ test('a Last-Event-ID that is none, or types there are not, are refused', async 
   await using world = await openControlWorld();
   const signal = new AbortController().signal;
   for (const options of [{ types: ['op'], lastId: 'x' }, { types: ['ops'] }]) {
-    const events = world.client.events({ ...options, signal });
-    await expect(events.next()).rejects.toMatchObject({ code: 'invalid_request' });
+    const events = world.client.openEvents({ ...options, signal });
+    await expect(events).rejects.toMatchObject({ code: 'invalid_request' });
   }
 });
 
 test('an end of the agent ends the stream', async () => {
   await using world = await openControlWorld();
-  const events = world.client.events({ types: ['op'], signal: new AbortController().signal });
+  const { signal } = new AbortController();
+  const events = await world.client.openEvents({ types: ['op'], signal });
   const next = events.next();
-  await world.client.call(API.getHealth);
   await world.server.close();
   await expect(next).resolves.toMatchObject({ done: true });
 });
