@@ -4,16 +4,18 @@
  * `Last-Event-ID` is given the records it has missed; every reader begins with all guests, so that
  * nothing has to be asked for beside the stream.
  *
- * Invariants: records come in the order of their seq, each once; a pass is told of after all guests;
- * what there is at the beginning goes out as it is read, and a reader that does not keep up with
- * what follows is cut off (it resumes): it never makes the agent hold what it has not read.
+ * Invariants: records come in the order of their seq, each once; a pass is told of after all guests
+ * of the beginning; what was missed, and guests at any time, go out as they are read: who is slow
+ * skips what a guest was meanwhile. A reader that does not keep up with records and passes is cut
+ * off (it resumes): it never makes the agent hold what it has not read.
  */
 import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { ReconcilerError } from '../../reconcile/errors.ts';
+import type { Vmid } from '../../reconcile/ids.ts';
 import type { OpRecord } from '../../reconcile/op.ts';
-import type { GuestChange, GuestFeed } from './guest-feed.ts';
+import type { GuestFeed } from './guest-feed.ts';
 import type { PassEvent, PassRunner } from './pass-runner.ts';
 import type { ControlPorts } from './ports.ts';
 import type { ReadingTurns } from './reading-turns.ts';
@@ -102,6 +104,9 @@ class Stream {
   #held: OpRecord[] | null = [];
   /** The last pass, and those that came before all guests were told of; null: they go out at once. */
   #passes: PassEvent[] | null;
+  /** Guests to be told of, as each is when its turn comes. */
+  readonly #dirty = new Set<Vmid>();
+  #isTellingGuests = false;
   #sentSeq: number;
   /** It has seen records that are not in this journal: the state folder is another, or an older one. */
   readonly #isAhead: boolean;
@@ -135,7 +140,7 @@ class Stream {
     if (types.has('pass')) {
       this.#unsubscribe.push(passes.subscribe((event) => this.#takePass(event)));
     }
-    void this.#catchUp();
+    void this.#orClose(this.#catchUp());
     void this.#keepAlive();
   }
 
@@ -149,21 +154,29 @@ class Stream {
   /** What was missed, then the guests as they are: first how an op came to wait, then for what. */
   async #catchUp(): Promise<void> {
     const { types } = this.#request;
-    const { signal } = this.#closing;
-    try {
-      if (types.has('op')) await this.#sendMissed();
-      signal.throwIfAborted();
-      if (types.has('guest')) await this.#sendGuests();
-      signal.throwIfAborted();
-    } catch (error) {
-      // The reader comes back and asks again.
-      const isForeseen = signal.aborted || error instanceof ReconcilerError;
-      if (!isForeseen) this.#parts.ports.reportError(error, 'events');
-      return this.close();
+    const { feed } = this.#parts;
+    if (types.has('op')) await this.#sendMissed();
+    this.#closing.signal.throwIfAborted();
+    if (types.has('guest')) {
+      this.#isTellingGuests = true;
+      this.#unsubscribe.push(feed.subscribe((vmid) => this.#noteGuest(vmid)));
+      await this.#sendGuests(feed.vmids());
     }
     const passes = this.#passes ?? [];
     this.#passes = null;
     if (types.has('pass')) for (const event of passes) this.#sendPass(event);
+    if (types.has('guest')) await this.#sendDirty();
+  }
+
+  /** What fails ends the stream: the reader comes back and asks again. */
+  async #orClose(work: Promise<void>): Promise<void> {
+    try {
+      await work;
+    } catch (error) {
+      const isForeseen = this.#closing.signal.aborted || error instanceof ReconcilerError;
+      if (!isForeseen) this.#parts.ports.reportError(error, 'events');
+      this.close();
+    }
   }
 
   async #sendMissed(): Promise<void> {
@@ -191,12 +204,24 @@ class Stream {
     }
   }
 
-  async #sendGuests(): Promise<void> {
-    const { feed } = this.#parts;
-    this.#unsubscribe.push(feed.subscribe((change) => this.#sendGuest(change)));
-    for (const change of feed.snapshot()) {
-      this.#sendGuest(change);
+  #noteGuest(vmid: Vmid): void {
+    this.#dirty.add(vmid);
+    if (!this.#isTellingGuests) void this.#orClose(this.#sendDirty());
+  }
+
+  async #sendDirty(): Promise<void> {
+    this.#isTellingGuests = true;
+    // A Set is gone through as it grows; what comes between its end and ours is seen here.
+    while (this.#dirty.size > 0) await this.#sendGuests(this.#dirty);
+    this.#isTellingGuests = false;
+  }
+
+  async #sendGuests(vmids: Iterable<Vmid>): Promise<void> {
+    for (const vmid of vmids) {
+      this.#dirty.delete(vmid);
+      this.#sendGuest(vmid);
       await this.#drain();
+      this.#closing.signal.throwIfAborted();
     }
   }
 
@@ -227,9 +252,8 @@ class Stream {
     this.#write(`event: op\nid: ${record.seq}\ndata: ${JSON.stringify(record)}\n\n`);
   }
 
-  #sendGuest(change: GuestChange): void {
-    const data =
-      change.kind === 'gone' ? JSON.stringify({ vmid: change.vmid, gone: true }) : change.json;
+  #sendGuest(vmid: Vmid): void {
+    const data = this.#parts.feed.json(vmid) ?? JSON.stringify({ vmid, gone: true });
     this.#write(`event: guest\ndata: ${data}\n\n`);
   }
 

@@ -14,11 +14,6 @@ import type { ControlPorts } from './ports.ts';
 /** Quicker than anybody sees, slow enough that a flood of events is a few rounds a second. */
 const ROUND_MS = 50;
 
-export type GuestChange =
-  | { readonly kind: 'changed'; readonly vmid: Vmid; readonly json: string }
-  /** Nobody wants it and PVE does not list it any more. */
-  | { readonly kind: 'gone'; readonly vmid: Vmid };
-
 export interface GuestFeed {
   list(): GuestView[];
   find(vmid: Vmid): GuestView | null;
@@ -26,11 +21,14 @@ export interface GuestFeed {
   readonly plan: Plan | null;
   /** The newest record known. */
   readonly lastSeq: number;
-  /** All guests, each as it is when it is taken. */
-  snapshot(): Iterable<GuestChange>;
+  /** All guests there are now. */
+  vmids(): readonly Vmid[];
+  /** As `/v1/guests` shows it; null: nobody wants it and PVE does not list it any more. */
+  json(vmid: Vmid): string | null;
   /** Says that something the engine has no event for has changed (a hold). */
   touch(vmid: Vmid): void;
-  subscribe(listener: (change: GuestChange) => void): () => void;
+  /** Told of which guest has changed: a listener takes what it is when it has the room. */
+  subscribe(listener: (vmid: Vmid) => void): () => void;
   close(): void;
 }
 
@@ -52,7 +50,7 @@ type Dirty = Set<Vmid> | 'all' | null;
 class Feed implements GuestFeed {
   readonly #ports: FeedPorts;
   readonly #lastOps = new Map<Vmid, OpRecord>();
-  readonly #listeners = new Set<(change: GuestChange) => void>();
+  readonly #listeners = new Set<(vmid: Vmid) => void>();
   readonly #shown = new Map<Vmid, string>();
   readonly #closing = new AbortController();
   readonly #unsubscribe: () => void;
@@ -95,17 +93,20 @@ class Feed implements GuestFeed {
     return this.#describe(new Set([vmid]))[0] ?? null;
   }
 
-  *snapshot(): Iterable<GuestChange> {
+  vmids(): readonly Vmid[] {
     this.#round('all');
-    // A Map is gone through as it is by then: what has changed meanwhile is not told as it was.
-    for (const [vmid, json] of this.#shown) yield { kind: 'changed', vmid, json };
+    return [...this.#shown.keys()];
+  }
+
+  json(vmid: Vmid): string | null {
+    return this.#shown.get(vmid) ?? null;
   }
 
   touch(vmid: Vmid): void {
     this.#schedule(vmid);
   }
 
-  subscribe(listener: (change: GuestChange) => void): () => void {
+  subscribe(listener: (vmid: Vmid) => void): () => void {
     // What was shown before anybody listened may be old: it is no change that it is new.
     if (this.#listeners.size === 0) this.#round('all');
     this.#listeners.add(listener);
@@ -165,15 +166,15 @@ class Feed implements GuestFeed {
       const json = JSON.stringify(guest);
       if (this.#shown.get(guest.vmid) === json) continue;
       this.#shown.set(guest.vmid, json);
-      this.#tell({ kind: 'changed', vmid: guest.vmid, json });
+      this.#tell(guest.vmid);
     }
     for (const vmid of dirty === 'all' ? [...this.#shown.keys()] : dirty) {
-      if (!seen.has(vmid) && this.#shown.delete(vmid)) this.#tell({ kind: 'gone', vmid });
+      if (!seen.has(vmid) && this.#shown.delete(vmid)) this.#tell(vmid);
     }
   }
 
-  #tell(change: GuestChange): void {
-    for (const listener of this.#listeners) listener(change);
+  #tell(vmid: Vmid): void {
+    for (const listener of this.#listeners) listener(vmid);
   }
 
   /** Null: all of them. */

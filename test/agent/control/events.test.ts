@@ -4,6 +4,7 @@ import { connect, type Socket } from 'node:net';
 import { Agent, Client, type Dispatcher, request } from 'undici';
 import { expect, test } from 'vitest';
 import { API } from '../../../src/agent/control/api.ts';
+import { connectToAgent } from '../../../src/agent/control/client.ts';
 import { readServerEvents, type ServerEvent } from '../../../src/agent/control/server-events.ts';
 import { opStory } from '../../support/journal-script.ts';
 import { type ControlWorld, openControlWorld } from './control-world.ts';
@@ -93,6 +94,27 @@ test('a stream begins with every guest, and tells of each one that changes', asy
   expect(events.slice(0, 3).map(({ vmid }) => vmid)).toEqual([101, 102, 103]);
   expect(events.at(-1)).toMatchObject({ vmid: 103, phase: 'starting' });
   expect(events).toHaveLength(4);
+});
+
+test('a round in which all guests change cuts off nobody who reads, however many streams there are', async () => {
+  const vmids = Array.from({ length: 2_000 }, (_, index) => 101 + index);
+  const guests = Object.fromEntries(vmids.map((vmid) => [vmid, {}]));
+  await using world = await openControlWorld({ guests });
+  await using streams = new AsyncDisposableStack();
+  const { signal } = new AbortController();
+  for (let count = 0; count < 63; count += 1) {
+    await streams.use(connectToAgent(world.socket)).openEvents({ types: ['pass'], signal });
+  }
+  const events = await world.client.openEvents({ types: ['guest'], signal });
+  const take = async (): Promise<unknown[]> => {
+    const all = await Promise.all(vmids.map(() => events.next()));
+    return all.map(({ value, done }) => (done === true ? 'cut' : JSON.parse(value.data).vmid));
+  };
+  expect(await take()).toEqual(vmids);
+  for (const vmid of vmids) world.node.guest(vmid).power = 'running';
+  await world.pass();
+  await world.clock.advanceTo(world.clock.elapsedMs + 100);
+  expect(await take()).toEqual(vmids);
 });
 
 test('a guest that is on the node no more is told of as gone', async () => {
