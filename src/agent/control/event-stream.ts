@@ -194,10 +194,10 @@ class Stream {
     const { history, clock } = ports;
     const { signal } = this.#closing;
     const request = { seq: this.#sentSeq, missing, clock, signal };
-    const pieces = await turns.take(() => findRecordsSince(history, request), signal);
+    const pieces = await turns.wait(() => findRecordsSince(history, request), signal);
     if (pieces === null) return this.#sendReset();
     for (;;) {
-      const piece = await turns.take(() => pieces.next(), signal);
+      const piece = await turns.wait(() => pieces.next(), signal);
       if (piece.done === true) return;
       for (const record of piece.value) this.#sendRecord(record);
       await this.#drain();

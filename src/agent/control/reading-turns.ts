@@ -15,16 +15,27 @@ export interface ReadingTurns {
    * once it is aborted: in line, too.
    */
   take<Result>(read: () => Promise<Result>, signal: AbortSignal): Promise<Result>;
+  /** For those of whom there are only so many: each waits its turn, however long the line is. */
+  wait<Result>(read: () => Promise<Result>, signal: AbortSignal): Promise<Result>;
 }
 
 export function createReadingTurns(): ReadingTurns {
   const turns = new PQueue({ concurrency: AT_ONCE });
+  let taking = 0;
   return {
     async take(read, signal) {
-      if (turns.size < WAITING_MAX) return turns.add(read, { signal });
-      throw new ReconcilerError('service_unavailable', 'too many readings of the journal wait', {
-        hint: 'ask again in a second; `pve-reconciler ops` reads the journal without the agent',
-      });
+      if (taking >= AT_ONCE + WAITING_MAX) {
+        throw new ReconcilerError('service_unavailable', 'too many readings of the journal wait', {
+          hint: 'ask again in a second; `pve-reconciler ops` reads the journal without the agent',
+        });
+      }
+      taking += 1;
+      try {
+        return await turns.add(read, { signal });
+      } finally {
+        taking -= 1;
+      }
     },
+    wait: (read, signal) => turns.add(read, { signal }),
   };
 }

@@ -16,7 +16,7 @@ import {
 import { runOpsCancel } from '../../../src/agent/commands/ops-cancel.ts';
 import { runOpsWait } from '../../../src/agent/commands/ops-wait.ts';
 import { API } from '../../../src/agent/control/api.ts';
-import { connectToAgent } from '../../../src/agent/control/client.ts';
+import { type ControlClient, connectToAgent } from '../../../src/agent/control/client.ts';
 import { watchOp } from '../../../src/agent/terminal/watch-op.ts';
 import { ReconcilerError } from '../../../src/reconcile/errors.ts';
 import { untilAnswered } from './control-world.ts';
@@ -252,6 +252,23 @@ describe('through the agent', () => {
     expect(await untilAnswered(world, wait)).toBe(0);
     expect(out.text).toContain('start of 102: succeeded');
     expect(err.text).toBe('too many event streams are open; asking again\n');
+  });
+
+  test('an agent that has no turn for the op when it ends is asked again', async () => {
+    await using world = await setUp();
+    const { context, err } = await sitDown(world);
+    const op = await world.client.call(API.startGuest, { params: { ref: 'mail' } });
+    const refusals = [
+      new ReconcilerError('service_unavailable', 'too many', { context: { request_id: 'x' } }),
+    ];
+    const call: ControlClient['call'] = async (route, input) => {
+      const refusal = route.path === API.getOp.path ? refusals.pop() : undefined;
+      if (refusal !== undefined) throw refusal;
+      return world.client.call(route, input);
+    };
+    const ended = watchOp(context, { ...world.client, call }, op);
+    expect(await untilAnswered(world, ended)).toMatchObject({ state: 'succeeded' });
+    expect(err.text).toContain('too many; asking again');
   });
 
   test('an op that cannot be watched any more is named all the same', async () => {

@@ -23,6 +23,19 @@ test('two read at once, others wait in line, and who finds it full is told to co
   expect(begun).toBe(34);
 });
 
+test("a stream waits its turn in a full line, and takes nobody else's place in it", async () => {
+  const turns = createReadingTurns();
+  const ending = Promise.withResolvers<void>();
+  const streams = Array.from({ length: 64 }, () => turns.wait(() => ending.promise, signal));
+  const all = Array.from({ length: 34 }, () => turns.take(() => ending.promise, signal));
+  const last = turns.wait(async () => 'read', signal);
+  await expect(turns.take(async () => 'read', signal)).rejects.toThrow('too many readings');
+  ending.resolve();
+  await Promise.all([...streams, ...all]);
+  expect(await last).toBe('read');
+  expect(await turns.take(async () => 'read', signal)).toBe('read');
+});
+
 test('who goes leaves the line, and never reads', async () => {
   const turns = createReadingTurns();
   const ending = Promise.withResolvers<void>();
