@@ -111,7 +111,7 @@ describe('guest', () => {
     await expect(run(context)).rejects.toMatchObject({
       code: 'invalid_request',
       detail: expect.stringMatching(new RegExp(`^${option}: expected a duration from 1s to `)),
-      hint: undefined,
+      hint: expect.stringContaining('--help'),
     });
   });
 
