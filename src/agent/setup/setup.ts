@@ -239,6 +239,12 @@ async function copyCa(
   { caFile, say, isPrintOnly }: SetupOptions,
   { places, clusterCa }: { readonly places: Places; readonly clusterCa: string | null },
 ): Promise<void> {
+  if (!isPrintOnly && clusterCa === null) {
+    const message = `${caFile} cannot be read, and the agent needs a copy of it in ${places.ca}`;
+    throw new ReconcilerError('config_invalid', message, {
+      hint: "name the file of the cluster's CA with `--ca FILE`, and run setup again",
+    });
+  }
   say(shellLine(['install', '-m', '0644', caFile, places.ca]));
   if (isPrintOnly || clusterCa === null) return;
   await replaceFile(places.ca, clusterCa, { mode: 0o644 });

@@ -260,6 +260,26 @@ describe('what cannot be is refused and said', () => {
     expect(existsSync(at('desired.d/guests.yaml'))).toBe(true);
   });
 
+  test('a CA that the configuration needs a copy of and that cannot be read', async () => {
+    expect((await setup()).exit).toBe(0);
+    const refused = /^error \[config_invalid\] .*none\.pem cannot be read.*\nhint: .*`--ca FILE`/;
+    for (const gone of ['pve-root-ca.pem', 'config.yaml']) {
+      rmSync(at('pve-root-ca.pem'), { force: true });
+      rmSync(at(gone), { force: true });
+      // Nothing answers there: what its certificate needs cannot be looked at.
+      const { exit, out, err } = await setup(
+        '--ca',
+        join(dir, 'none.pem'),
+        '--url',
+        'https://127.0.0.1:1',
+      );
+      expect(err).toMatch(refused);
+      expect(exit).toBe(78);
+      expect(out).not.toContain('install -m');
+    }
+    expect(existsSync(at('config.yaml'))).toBe(false);
+  });
+
   test('a name that is no name of a node never reaches a tool', async () => {
     const { exit } = await setup('--node', 'x;reboot');
     expect(exit).toBe(64);
