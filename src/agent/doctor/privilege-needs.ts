@@ -93,18 +93,28 @@ const OWN_GRANTS: typeof ROLES = [
   ['/storage', 'ReconcilerStorage'],
   ['/mapping', 'ReconcilerDevices'],
 ];
+/**
+ * A role is the same on every path that has it: what allocates on one storage would on all from
+ * which an image was to be read.
+ */
+const IMAGES_ROLE = 'ReconcilerImages';
 
 /** Every role setup makes. */
 export const ROLE_NAMES: readonly string[] = ROLES.map(([, role]) => role);
 
 /** Made by setup, or by a line of doctor's. */
 export function isSetupRole(name: string): boolean {
-  const known = [...ROLES, ...OWN_GRANTS].map(([, role]) => role);
+  const known = [...[...ROLES, ...OWN_GRANTS].map(([, role]) => role), IMAGES_ROLE];
   return known.includes(name.replace(/(?<!\d)\d+$/, ''));
 }
 
-/** A guest with an ACL entry of its own gets a role of its own too: the other one may be there. */
-export function roleOf(path: string): string {
+/**
+ * A guest with an ACL entry of its own gets a role of its own too: the other one may be there.
+ * `privileges`: what is granted, where that tells the role.
+ */
+export function roleOf(path: string, privileges: readonly string[] = []): string {
+  const isOfImages = path.startsWith('/storage') && privileges.includes('Datastore.Audit');
+  if (isOfImages) return IMAGES_ROLE;
   const guest = /^\/vms\/(\d+)$/.exec(path)?.[1] ?? '';
   const [, role] = [...OWN_GRANTS, ...ROLES].find(([prefix]) => path.startsWith(prefix)) ?? [];
   return `${role ?? 'Reconciler'}${guest}`;

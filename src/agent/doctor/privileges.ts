@@ -140,7 +140,7 @@ function grantLine({
   readonly tokenUser: string;
 }): string {
   const [user = tokenUser] = tokenUser.split('!');
-  const role = roleOf(path);
+  const role = roleOf(path, names);
   const onPath = needs.filter((need) => role.startsWith(roleOf(need.path)));
   const all = new Set([...onPath.map(({ privilege }) => privilege), ...names]);
   const privileges = `--privs '${[...all].join(' ')}'`;

@@ -82,6 +82,7 @@ test('its lines come through a shell with a history word by word', () => {
 test('removal leaves nothing of its own, and all that another agent stands on', () => {
   const alone = setUp(['agent-pve1']);
   const roles = new Map(alone.roles).set('ReconcilerGuests101', new Set(['VM.PowerMgmt']));
+  for (const name of ['ReconcilerStorage', 'ReconcilerImages']) roles.set(name, new Set());
   const others = new Map(roles).set('PVEAuditor', new Set());
   const lines = removalSteps('pve1', { ...alone, roles: others }).map(({ argv }) => argv.join(' '));
   expect(lines).toEqual([
