@@ -183,7 +183,6 @@ describe('of what documents take beyond the policy, doctor finds wrong what woul
       errors.map((text) => expect.stringMatching(new RegExp(`^error .* lacks ${text}$`))),
     );
     for (const { fix } of wrong) expect(fix).toMatch(GRANT);
-    // No role is shared with what may allocate on a storage: it would do so on this one too.
     for (const { fix } of wrong) expect(fix).not.toContain('ReconcilerStorage');
     const noted = found.filter(({ message }) => message.includes('a change of it would take'));
     expect(noted.map(({ message }) => message)).toEqual(
