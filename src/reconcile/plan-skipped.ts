@@ -3,6 +3,7 @@
  * without an action. Pure.
  */
 import type { DesiredGuest, Mode } from './desired.ts';
+import type { Problem } from './errors.ts';
 import type { ActualState, Guest } from './guest.ts';
 import type { Vmid } from './ids.ts';
 import type { Condition, PlanEntry, PlanStatus } from './plan.ts';
@@ -59,7 +60,8 @@ function findMismatch(wanted: DesiredGuest, guest: Guest): Condition | null {
 
 function findUnread(wanted: DesiredGuest, { config }: Guest): Condition | null {
   if (config.kind !== 'unknown' || wanted.config.size === 0) return null;
-  return { code: 'unknown', message: `its config cannot be read: ${config.problem.message}` };
+  const { code: cause, message } = config.problem;
+  return { code: 'unknown', cause, message: `its config cannot be read: ${message}` };
 }
 
 /** Its power may be known, but a start must not come before a config change. */
@@ -74,14 +76,18 @@ export function planAbsent(wanted: DesiredGuest, actual: ActualState, mode: Mode
 
 function explainAbsence({ vmid, kind }: DesiredGuest, actual: ActualState): Condition {
   for (const list of kind === null ? [actual.qemu, actual.lxc] : [actual[kind]]) {
-    if (list.kind === 'unknown') return { code: 'unknown', message: list.problem.message };
+    if (list.kind === 'unknown') return unknownFor(list.problem);
   }
   const unseen = actual.unseen.get(vmid);
-  if (unseen !== undefined) return { code: 'unknown', message: unseen.message };
+  if (unseen !== undefined) return unknownFor(unseen);
   const node = actual.elsewhere.get(vmid);
   return node === undefined
     ? { code: 'not_found', message: 'PVE lists no such guest on this node' }
     : { code: 'guest_moved', message: `the guest is on node ${node}` };
+}
+
+function unknownFor({ code: cause, message }: Problem): Condition {
+  return { code: 'unknown', cause, message };
 }
 
 export function planClaimedTwice(

@@ -1,5 +1,6 @@
 /** The plan: the difference between desired and actual state, as data. */
 import type { Mode, PowerPolicy } from './desired.ts';
+import type { ErrorCode } from './errors.ts';
 import type { GuestKind, Power } from './guest.ts';
 import type { Vmid } from './ids.ts';
 import type { Reversibility, SentAction } from './op.ts';
@@ -59,6 +60,8 @@ export type ConditionCode = (typeof CONDITION_CODES)[number];
 export interface Condition {
   readonly code: ConditionCode;
   readonly message: string;
+  /** Of `unknown`: what was in the way. */
+  readonly cause?: ErrorCode;
   readonly keys?: readonly string[];
   /** When it will be looked at again (wall clock ms), where that is known. */
   readonly untilMs?: number;

@@ -61,7 +61,8 @@ function printUnread(terminal: Terminal, { entries }: Plan): number {
   const unread = entries.filter(({ status }) => status === 'unknown');
   for (const { vmid, conditions } of unread) {
     const message = conditions.map((condition) => condition.message).join('; ');
-    printFailure(terminal, { code: 'service_unavailable', message, ids: { vmid } });
+    const [code = 'service_unavailable'] = conditions.flatMap(({ cause = [] }) => cause);
+    printFailure(terminal, { code, message, ids: { vmid } });
   }
   return unread.length;
 }

@@ -177,6 +177,7 @@ const change = z.looseObject({
 const condition = z.looseObject({
   code: z.enum(CONDITION_CODES),
   message: z.string(),
+  cause: z.enum(ERROR_CODES).exactOptional(),
   keys: z.array(z.string()).exactOptional(),
   until: time.exactOptional(),
   upid: z.string().exactOptional(),
