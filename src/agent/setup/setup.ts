@@ -173,6 +173,7 @@ function requireOwnToken(file: string, node: string): boolean {
 }
 
 async function perform(step: Step, options: SetupOptions, places: Places): Promise<void> {
+  if (step.note !== undefined) options.say(`# ${step.note}`);
   options.say(shellLine(step.argv));
   if (options.isPrintOnly) {
     if (step.kind === 'token') options.say(`# its secret into ${places.token}, mode 0600`);

@@ -2,14 +2,23 @@
  * What setup has to do, as data: from what is wanted and what is there to the commands and files
  * that are missing. Pure, so `--print` shows just what would be run, and a second run does nothing.
  */
-import { isSetupRole, type PrivilegeNeed, ROLE_NAMES, roleOf } from '../doctor/privilege-needs.ts';
+import {
+  isSetupRole,
+  type PrivilegeNeed,
+  ROLE_NAMES,
+  roleOf,
+  STARTUP_ORDER,
+} from '../doctor/privilege-needs.ts';
 import { SETUP_USER, tokenIdOf } from './names.ts';
 import type { AclEntry, Argv, Found } from './pve-tools.ts';
 
-export type Step =
-  | { readonly kind: 'command'; readonly argv: Argv }
-  /** Prints the token's secret, which goes into the token file. */
-  | { readonly kind: 'token'; readonly argv: Argv };
+export interface Step {
+  /** `token` prints the token's secret, which goes into the token file. */
+  readonly kind: 'command' | 'token';
+  readonly argv: Argv;
+  /** For people: what it takes away that somebody may have granted on purpose. */
+  readonly note?: string;
+}
 
 const COMMENT = 'pve-reconciler: keeps guests in their desired state';
 
@@ -77,7 +86,15 @@ function roleSteps({ name, privileges }: Role, found: Found, isShared: boolean):
     return missing.length === 0 ? [] : [roleCommand('modify', name, missing, '--append', '1')];
   }
   const isExact = missing.length === 0 && held.size === privileges.length;
-  return isExact ? [] : [roleCommand('modify', name, privileges)];
+  if (isExact) return [];
+  const lost = [...held].filter((privilege) => !privileges.includes(privilege));
+  const modify = roleCommand('modify', name, privileges);
+  return [lost.length === 0 ? modify : { ...modify, note: lossText(name, lost) }];
+}
+
+function lossText(name: string, lost: readonly string[]): string {
+  const how = lost.includes(STARTUP_ORDER.privilege) ? '; `--startup-order` keeps Sys.Modify' : '';
+  return `${name} loses ${lost.join(', ')}, which the policy does not need${how}`;
 }
 
 function roleCommand(

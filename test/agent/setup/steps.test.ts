@@ -60,6 +60,23 @@ test('a policy that needs less takes privileges, an entry and a role away', () =
   ]);
 });
 
+test('what was granted by hand and is taken away is told, with the option that keeps it', () => {
+  const found = setUp(['agent-pve1']);
+  const roles = new Map(found.roles)
+    .set('ReconcilerCluster', new Set(['Sys.Audit', 'Sys.Modify']))
+    .set('ReconcilerNode', new Set());
+  const wanted = { node: 'pve1', needs: needsUnder('benign') };
+  const steps = setupSteps(wanted, { ...found, roles }, { hasTokenFile: true });
+  expect(steps).toMatchObject([
+    { argv: ['pveum', 'role', 'modify', 'ReconcilerNode', '--privs', 'Sys.Audit'] },
+    {
+      argv: ['pveum', 'role', 'modify', 'ReconcilerCluster', '--privs', 'Sys.Audit'],
+      note: expect.stringMatching(/Cluster loses Sys\.Modify, .*`--startup-order` keeps/),
+    },
+  ]);
+  expect(steps[0]).not.toHaveProperty('note');
+});
+
 test("what another node's agent stands on too only grows: one's own token loses its entry", () => {
   const both = setUp(['agent-pve1', 'agent-pve2']);
   expect(linesOf('none', both)).toEqual([
