@@ -60,6 +60,8 @@ interface Status {
   readonly problems: readonly Failure[];
   /** Of all reconciling. */
   readonly pause: z.infer<typeof pauseDocument>;
+  /** What the hub's part of the agent has to say; null: nothing is wrong, or nobody knows. */
+  readonly hubTrouble: string | null;
   /** When the node was looked at (RFC 3339), and how long ago that is; null: not yet. */
   readonly looked: { readonly at: string; readonly agoMs: number } | null;
 }
@@ -93,7 +95,7 @@ async function askAgent(
   config: Config,
 ): Promise<Status> {
   const { guests, looked_at: at } = await agent.call(API.listGuests);
-  const { readiness, pause, now } = await agent.call(API.getAgent);
+  const { readiness, pause, now, parts } = await agent.call(API.getAgent);
   const named = refs.map((ref) => agent.call(API.getGuest, { params: { ref } }));
   const only = new Set((await Promise.all(named)).map(({ vmid }) => vmid));
   const shown = refs.length === 0 ? guests : guests.filter(({ vmid }) => only.has(vmid));
@@ -101,7 +103,8 @@ async function askAgent(
   const problems = readiness.reasons.map(({ code, message }) => {
     return { code, message, hint: unseenHint(code, config) };
   });
-  return { source: 'agent', guests: shown, problems, pause, looked };
+  const hubTrouble = parts.find(({ name, ok }) => name === 'hub' && !ok)?.message ?? null;
+  return { source: 'agent', guests: shown, problems, pause, hubTrouble, looked };
 }
 
 async function lookOurselves(
@@ -135,7 +138,8 @@ async function lookOurselves(
     const shown = only === null ? guests : guests.filter(({ vmid }) => only.has(vmid));
     const looked = { at: new Date(systemClock.now()).toISOString(), agoMs: 0 };
     const pause = pauseDocument.parse(pauseOf({ ledger: session.ledger, clock: systemClock }));
-    return { source: 'look', guests: shown, problems: desiredProblems(desired), pause, looked };
+    const problems = desiredProblems(desired);
+    return { source: 'look', guests: shown, problems, pause, hubTrouble: null, looked };
   };
 }
 
@@ -151,7 +155,8 @@ function show({ terminal, isJson }: CommandContext, status: Status): ExitCode {
   return exits.find((exit) => exit !== EXIT.badData) ?? EXIT.failed;
 }
 
-function statusLines({ guests, problems, pause, looked }: Status, out: Channel): string[] {
+function statusLines(status: Status, out: Channel): string[] {
+  const { guests, problems, pause, hubTrouble, looked } = status;
   const rows = guests.map((guest) => [
     `${guest.vmid}`,
     guest.name === null ? '' : printable(guest.name),
@@ -171,7 +176,8 @@ function statusLines({ guests, problems, pause, looked }: Status, out: Channel):
   const ago = looked === null || looked.agoMs < AGO_SHOWN_MS ? '' : ` (${agoText(looked.agoMs)})`;
   const paused = pause.paused ? [out.paint('yellow', pauseText(pause))] : [];
   const summary = summaryLine(guests, problems.length > 0, out);
-  return [...table, ...paused, summary + out.paint('dim', ago)];
+  const hub = hubTrouble === null ? [] : [out.paint('yellow', printable(`hub: ${hubTrouble}`))];
+  return [...table, ...paused, ...hub, summary + out.paint('dim', ago)];
 }
 
 function pauseText({ until, reason }: Status['pause']): string {

@@ -6,6 +6,7 @@ import type { ErrorCode } from '../../reconcile/errors.ts';
 import type { ActualState } from '../../reconcile/guest.ts';
 import { type Config, readTlsTrust } from '../config/config.ts';
 import { API } from '../control/api.ts';
+import type { AgentDocument } from '../control/documents.ts';
 import { findAgent } from '../control/find-agent.ts';
 import { desiredProblems } from '../daemon/last-look.ts';
 import { loadSigners } from '../hub/signers.ts';
@@ -124,9 +125,11 @@ export async function socketFindings(
   try {
     await using agent = await findAgent(socket);
     if (agent === null) return [idleSocketFinding(socket)];
-    const { readiness } = await agent.call(API.getAgent);
-    if (readiness.ready) return [ok('control_socket', `the agent behind ${socket} is ready`)];
-    return readiness.reasons.map((reason) => {
+    const { readiness, parts } = await agent.call(API.getAgent);
+    const hub = agentHubFindings(parts);
+    if (readiness.ready)
+      return [ok('control_socket', `the agent behind ${socket} is ready`), ...hub];
+    const reasons = readiness.reasons.map((reason) => {
       const message = `the agent is not ready: [${reason.code}] ${reason.message}`;
       if (isNodeSeen && SETTINGS_CODES.includes(reason.code)) {
         return failure('control_socket', {
@@ -141,9 +144,22 @@ export async function socketFindings(
         fix: '`pve-reconciler status`, `journalctl -u pve-reconciler`',
       });
     });
+    return [...reasons, ...hub];
   } catch (error) {
     return [fromError('control_socket', error, 'commands cannot talk to the agent')];
   }
+}
+
+/** What only the running agent knows of its hub: whether it takes what it is sent. */
+function agentHubFindings(parts: AgentDocument['parts']): readonly Finding[] {
+  const broken = parts.filter(({ name, ok: isFine }) => name === 'hub' && !isFine);
+  return broken.map(({ message }) =>
+    warning('hub', {
+      message: `the agent says of its hub: ${message}`,
+      means: 'signed ops may not arrive, and receipts wait here; reconciling goes on',
+      fix: 'ask whoever runs the hub: docs/HUB.md says what each of its answers does',
+    }),
+  );
 }
 
 function idleSocketFinding(socket: string): Finding {

@@ -3,6 +3,8 @@ import { expect, test } from 'vitest';
 import { runGuestOp } from '../../../src/agent/commands/guest.ts';
 import { runGuestHold, runPause } from '../../../src/agent/commands/hold.ts';
 import { runStatus } from '../../../src/agent/commands/status.ts';
+import { loadConfig } from '../../../src/agent/config/config.ts';
+import { socketFindings } from '../../../src/agent/doctor/agent-checks.ts';
 import { parseVmid } from '../../../src/reconcile/ids.ts';
 import { untilAnswered } from './control-world.ts';
 import { GUESTS, setUp, sitDown } from './desk.ts';
@@ -34,6 +36,19 @@ test('shows a pause and holds with their ends', async () => {
   expect(rows[1]).toMatch(/^101 .* on_hold: held by .*, until 2026-11-20T12:30:00/);
   expect(rows[2]).toMatch(/^102 .* on_hold: held by .*, until 2026-11-20T12:40:00/);
   expect(rows.join('\n').match(/on_hold/g)).toHaveLength(2);
+});
+
+test('and doctor say what is wrong with the hub, which only the running agent knows', async () => {
+  const message = 'connected since …; it does not take receipts: the hub answered 403 (op 01J)';
+  await using world = await setUp({ parts: [{ name: 'hub', ok: false, message }] });
+  const { context, out } = await sitDown(world);
+  expect(await runStatus(context, { refs: [] })).toBe(0);
+  expect(out.text).toContain(`\nhub: ${message}\n`);
+  const config = await loadConfig(context.configFile);
+  expect(await socketFindings(config, { isNodeSeen: true })).toMatchObject([
+    { check: 'control_socket', level: 'ok' },
+    { check: 'hub', level: 'warning', message: expect.stringContaining(message) },
+  ]);
 });
 
 test.each([80, 100])('in %i columns has every condition by its code', async (columns) => {
