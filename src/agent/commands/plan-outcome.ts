@@ -1,7 +1,12 @@
 /** What a plan ends with: the plan on stdout, on stderr what could not be read, the exit status. */
 import { type Problem, ReconcilerError } from '../../reconcile/errors.ts';
 import type { Plan } from '../../reconcile/plan.ts';
-import { type CommandContext, printFailure, printJson } from '../command-line/command.ts';
+import {
+  type CommandContext,
+  type Failure,
+  printFailure,
+  printJson,
+} from '../command-line/command.ts';
 import { loadConfig } from '../config/config.ts';
 import { API } from '../control/api.ts';
 import type { ControlClient } from '../control/client.ts';
@@ -50,8 +55,8 @@ export async function showAgentPlan(
   else for (const line of planLines(plan, terminal.out)) terminal.out.line(line);
   const known = new Set(readiness.reasons.map(({ message }) => message));
   const news = rejected.filter(({ message }) => !known.has(message));
-  const problems = [...readiness.reasons, ...news];
-  for (const { code, message } of problems) printFailure(terminal, { code, message });
+  const problems: readonly Failure[] = [...readiness.reasons, ...news];
+  for (const { code, message, hint } of problems) printFailure(terminal, { code, message, hint });
   const unread = printUnread(terminal, plan);
   return unread > 0 || problems.length > 0 ? EXIT.failed : EXIT.ok;
 }

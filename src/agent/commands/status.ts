@@ -100,8 +100,8 @@ async function askAgent(
   const only = new Set((await Promise.all(named)).map(({ vmid }) => vmid));
   const shown = refs.length === 0 ? guests : guests.filter(({ vmid }) => only.has(vmid));
   const looked = at === null ? null : { at, agoMs: Date.parse(now) - Date.parse(at) };
-  const problems = readiness.reasons.map(({ code, message }) => {
-    return { code, message, hint: unseenHint(code, config) };
+  const problems = readiness.reasons.map(({ code, message, hint }) => {
+    return { code, message, hint: hint ?? unseenHint(code, config) };
   });
   const hubTrouble = parts.find(({ name, ok }) => name === 'hub' && !ok)?.message ?? null;
   return { source: 'agent', guests: shown, problems, pause, hubTrouble, looked };

@@ -12,7 +12,11 @@ type AgentPorts = Pick<
 
 export function describeAgent(ports: AgentPorts, lastPass: PassEvent | null): object {
   const { agent, node, version, mode } = ports;
-  const reasons = ports.readiness().map(({ code, message }) => ({ code, message }));
+  const reasons = ports.readiness().map(({ code, message, hint }) => ({
+    code,
+    message,
+    ...(hint === undefined ? {} : { hint }),
+  }));
   return {
     agent,
     node,

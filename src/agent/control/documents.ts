@@ -269,7 +269,11 @@ export const planDocumentSchema = z.looseObject({
 });
 export type PlanDocument = z.infer<typeof planDocumentSchema>;
 
-const reason = z.looseObject({ code: z.enum(ERROR_CODES), message: z.string() });
+const reason = z.looseObject({
+  code: z.enum(ERROR_CODES),
+  message: z.string(),
+  hint: z.string().exactOptional().describe("the next step, where it is not the code's"),
+});
 export const readiness = z.looseObject({ ready: z.boolean(), reasons: z.array(reason) });
 
 export const pauseDocument = z.looseObject({

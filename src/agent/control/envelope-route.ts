@@ -37,10 +37,10 @@ export function addEnvelopeRoute(
       const bytes = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
       const result = await acceptEnvelope(bytes);
       if (result.kind === 'refused') {
-        const { code, message, keyids = [] } = result;
+        const { code, message, hint = SENDER_HINTS[code], keyids = [] } = result;
         const ids = { request_id: request.id };
         onRefused({ code, message, keyids, ids, peer: request.socket.remoteAddress ?? 'socket' });
-        return sendProblem(problemOf({ code, message, hint: SENDER_HINTS[code] }, ids), reply);
+        return sendProblem(problemOf({ code, message, hint }, ids), reply);
       }
       if (result.kind === 'accepted') {
         // Its one record: a hub may send a thousand a second, and nothing is read from disk.

@@ -14,7 +14,10 @@ import type { ReadLastLine } from '../daemon/task-log.ts';
 import type { EnvelopeJson } from '../hub/dsse.ts';
 import type { AgentDocument } from './documents.ts';
 
-export type ReadinessReason = RejectedDocument['problem'];
+export type ReadinessReason = RejectedDocument['problem'] & {
+  /** The next step, where it is another than the code's. */
+  readonly hint?: string;
+};
 export type PartHealth = AgentDocument['parts'][number];
 
 /** What became of an envelope; `op` is durable. */
@@ -24,6 +27,7 @@ export type EnvelopeResult =
       readonly kind: 'refused';
       readonly code: ErrorCode;
       readonly message: string;
+      readonly hint?: string;
       /** As the envelope claims them, where it could be read. */
       readonly keyids?: readonly string[];
     };

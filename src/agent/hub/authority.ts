@@ -26,7 +26,9 @@ export function createAuthority(parts: AuthorityParts): Authority {
     objection({ first }) {
       // An operator's op was judged when it was taken; its policy is fixed while the agent runs.
       if (first.origin !== 'hub') return null;
-      return parts.clockGuard.objection() ?? checkSigners(first, parts);
+      const clock = parts.clockGuard.objection();
+      if (clock === null) return checkSigners(first, parts);
+      return { code: clock.code, message: clock.message };
     },
     signaturesLeft: ({ first }) => countSignatures(first, parts),
   };

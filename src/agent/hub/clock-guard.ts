@@ -8,9 +8,11 @@ import type { Problem } from '../../reconcile/errors.ts';
 import { CLOCK_SKEW_MS } from '../../reconcile/intake.ts';
 
 export interface ClockGuard {
-  /** Null: the clock may be believed. */
-  objection(): Problem | null;
+  /** Null: the clock may be believed. Its hint: the code's own is about PVE. */
+  objection(): (Problem & { readonly hint: string }) | null;
 }
+
+const HINT = "set the clock of the agent's host by NTP: `timedatectl`, `chronyc tracking`";
 
 /** `lastRecordAtMs`: wall clock ms of the journal's last record when it was opened. */
 export function createClockGuard({
@@ -30,7 +32,7 @@ export function createClockGuard({
       if (behindMs <= CLOCK_SKEW_MS) return null;
       const seconds = Math.round(behindMs / 1000);
       const message = `the clock is ${seconds} s behind the journal: signed ops are refused until it has caught up`;
-      return { code: 'service_unavailable', message };
+      return { code: 'service_unavailable', message, hint: HINT };
     },
   };
 }

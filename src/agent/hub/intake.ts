@@ -92,7 +92,7 @@ async function decide(envelope: Envelope, parts: IntakeParts): Promise<EnvelopeR
   const verified = verifyEnvelope(envelope, { signers: parts.signers.signers(), nowMs });
   if (verified.kind === 'refused') return refused(verified.problem);
   const { op, signers } = verified;
-  const problem =
+  const problem: (Problem & { readonly hint?: string }) | null =
     checkAudience(op, parts.agent) ??
     parts.clockGuard.objection() ??
     checkTime(op, nowMs, parts.keys.forgottenToMs()) ??
@@ -102,8 +102,8 @@ async function decide(envelope: Envelope, parts: IntakeParts): Promise<EnvelopeR
   return toResult(await parts.submit(toRequest(op, signers, payloadHmac)));
 }
 
-function refused({ code, message }: Problem): EnvelopeResult {
-  return { kind: 'refused', code, message };
+function refused({ code, message, hint }: Problem & { readonly hint?: string }): EnvelopeResult {
+  return { kind: 'refused', code, message, ...(hint === undefined ? {} : { hint }) };
 }
 
 function toResult(result: SubmitResult): EnvelopeResult {

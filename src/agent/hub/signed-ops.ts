@@ -22,7 +22,7 @@ export interface SignedOps {
   /** On SIGHUP: reads config.yaml's `signers` and their keys again. */
   reload(): Promise<Reloaded>;
   /** Why signed ops are refused, or some signers are not in force; for readiness. */
-  problems(): readonly Problem[];
+  problems(): readonly (Problem & { readonly hint?: string })[];
 }
 
 export interface Reloaded {

@@ -51,6 +51,15 @@ test('and doctor say what is wrong with the hub, which only the running agent kn
   ]);
 });
 
+test('has the hint of the reason itself, where it has one', async () => {
+  await using world = await setUp();
+  const message = 'the clock is 600 s behind the journal';
+  world.reasons.push({ code: 'service_unavailable', message, hint: 'set the clock' });
+  const { context, err } = await sitDown(world);
+  await runStatus(context, { refs: [] });
+  expect(err.text).toBe(`error [service_unavailable] ${message}\nhint: set the clock\n`);
+});
+
 test.each([80, 100])('in %i columns has every condition by its code', async (columns) => {
   await using world = await setUp({
     guests: { ...GUESTS, 104: { running: true, config: { name: 'a-rather-long-name' } } },

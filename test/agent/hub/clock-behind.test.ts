@@ -50,6 +50,7 @@ test.each<[string, boolean]>([
     const why = {
       code: 'service_unavailable',
       message: expect.stringMatching(/^the clock is 600 s behind the journal/),
+      hint: expect.stringContaining('`timedatectl`'),
     };
     expect(await accept(envelope)).toMatchObject({ kind: 'refused', ...why });
     expect(signedOps.problems()).toEqual([why]);
