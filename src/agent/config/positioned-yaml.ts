@@ -168,13 +168,18 @@ const SYNTAX_TEXTS: Readonly<Record<ErrorCode, string>> = {
   BAD_INDENT: 'not indented as what it belongs to, or a flow [ or { is not closed',
   BAD_PROP_ORDER: 'expected the tag or anchor behind the indicator',
   BAD_SCALAR_START: 'a text that begins with this character takes quotes',
-  BLOCK_AS_IMPLICIT_KEY: 'a key inside a value; a text that holds a colon and a space takes quotes',
-  BLOCK_IN_FLOW: 'expected [ or { here: no block stands inside a flow',
+  BLOCK_AS_IMPLICIT_KEY:
+    'a key inside a value; a text that holds a colon and a space takes quotes, or the next line ' +
+    'is indented too far',
+  BLOCK_IN_FLOW:
+    'expected [ or { here: no block stands inside a flow; or a comma is missing behind it',
   DUPLICATE_KEY: 'the key stands here twice',
   IMPOSSIBLE: 'not YAML',
   KEY_OVER_1024_CHARS: 'a key of more than 1024 characters',
   MISSING_CHAR: 'something is missing here: a quote, a bracket, a comma, a colon or a space',
-  MULTILINE_IMPLICIT_KEY: 'a key has to stand on one line; or a quote or a colon is missing',
+  MULTILINE_IMPLICIT_KEY:
+    'a key has to stand on one line; or a quote, a colon or the space behind a colon is missing, ' +
+    'or the next line is indented too far',
   MULTIPLE_ANCHORS: 'more than one anchor',
   MULTIPLE_DOCS: 'expected one document, found a second one',
   MULTIPLE_TAGS: 'more than one tag',

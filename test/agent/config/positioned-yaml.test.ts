@@ -122,6 +122,20 @@ describe('every finding names its line, its column, its path and what was expect
     ]);
   });
 
+  test.each([
+    ['no space behind a colon', GUEST('    a:hunter2\n    b: 1\n'), 4, 'space behind a colon'],
+    [
+      'a space too much',
+      GUEST('    power: on\n     name: x\n'),
+      4,
+      'next line is indented too far',
+    ],
+    ['no comma in JSON', '{"version": 1 "guests": {}}', 1, 'a comma is missing behind it'],
+  ])('syntax errors name what is most often behind them: %s', (_name, text, line, words) => {
+    const [first] = findingsOf(text);
+    expect(first).toMatch(new RegExp(`^f\\.yaml:${line}:.*${words}`));
+  });
+
   test('several findings are all named', () => {
     expect(findingsOf(GUEST('    power: on\n    kind: vm\n'))).toHaveLength(2);
   });
