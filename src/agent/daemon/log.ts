@@ -123,11 +123,24 @@ function logRecord(log: Log, record: OpRecord): void {
   else log.error(fields, `${text}: ${error.message}`);
 }
 
+/** What was not read may be as it should be: it is told apart. */
 function passText({ entries }: Plan): string {
-  const open = entries.filter(({ status }) => status !== 'in_sync').map(({ vmid }) => vmid);
   const all = counted(entries.length, 'guest');
-  if (open.length === 0)
-    return entries.length === 1 ? `${all} is in sync` : `all ${all} are in sync`;
-  const are = open.length === 1 ? 'is' : 'are';
-  return `${open.length} of ${all} ${are} not in sync: ${open.slice(0, 20).join(', ')}`;
+  const unread = entries.filter(({ status }) => status === 'unknown');
+  const open = entries.filter(({ status }) => status !== 'in_sync' && status !== 'unknown');
+  const texts = [
+    namedText(open, ['is not in sync', 'are not in sync']),
+    namedText(unread, ['was not read', 'were not read']),
+  ].flatMap((text) => text ?? []);
+  if (texts.length > 0) return texts.join('; ').replace(/^\d+/, (many) => `${many} of ${all}`);
+  return entries.length === 1 ? `${all} is in sync` : `all ${all} are in sync`;
+}
+
+function namedText(
+  entries: Plan['entries'],
+  [one, many]: readonly [one: string, many: string],
+): string | null {
+  if (entries.length === 0) return null;
+  const vmids = entries.slice(0, 20).map(({ vmid }) => vmid);
+  return `${entries.length} ${entries.length === 1 ? one : many}: ${vmids.join(', ')}`;
 }

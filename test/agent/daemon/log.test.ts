@@ -94,13 +94,15 @@ test('what an op waits for is a line when it begins, by the op, and none while i
 });
 
 test.each([
-  [0, 1, '1 guest is in sync'],
-  [0, 2, 'all 2 guests are in sync'],
-  [1, 2, '1 of 2 guests is not in sync: 101'],
-  [2, 2, '2 of 2 guests are not in sync: 101, 101'],
-])('a pass with %i of %i guests open says so', (open, all, text) => {
+  [['in_sync'], '1 guest is in sync'],
+  [['in_sync', 'in_sync'], 'all 2 guests are in sync'],
+  [['drift', 'in_sync'], '1 of 2 guests is not in sync: 101'],
+  [['drift', 'skipped'], '2 of 2 guests are not in sync: 101, 101'],
+  [['unknown', 'unknown'], '2 of 2 guests were not read: 101, 101'],
+  [['unknown', 'drift', 'in_sync'], '1 of 3 guests is not in sync: 101; 1 was not read: 101'],
+] as const)('a pass that found %j says so', (found, text) => {
   const { read, log } = logTo(false);
-  const entries = Array.from({ length: all }, (_, i) => entryOf(i < open ? 'unknown' : 'in_sync'));
+  const entries = found.map(entryOf);
   const passId = made(parseCorrelationId('pass-1'));
   const event = { kind: 'pass', passId, plan: { entries }, durationMs: 1 } as const;
   createEventLogger(log, () => undefined)(event);
