@@ -57,6 +57,7 @@ export async function startHubService(parts: HubServiceParts): Promise<HubServic
   });
   const { cursor } = journal.hub();
   const outbox = createOutbox(parts, { signer, client, ackedSeq: await beginReceipts(journal) });
+  const logState = createStateLog(log);
   let state: StreamState = { kind: 'connecting' };
   const stream = new HubStream({
     clock,
@@ -74,7 +75,7 @@ export async function startHubService(parts: HubServiceParts): Promise<HubServic
           'expected 1 to 256 printable ASCII characters, without spaces at the ends',
       ),
     onState(next) {
-      logState(state, next, log);
+      logState(next);
       state = next;
     },
   });
@@ -149,14 +150,27 @@ async function beginReceipts(journal: Journal): Promise<number> {
   return recordSeq;
 }
 
-/** A line when it comes and when it goes, not at every try. */
-function logState(before: StreamState, next: StreamState, log: HubServiceParts['log']): void {
-  if (next.kind === 'open') log.info({}, 'connected to the hub');
-  if (next.kind !== 'waiting') return;
-  const because = describeOutcome(next.because);
-  const retry = new Date(next.untilMs).toISOString();
-  if (before.kind === 'open') log.info({ retry }, `the hub's stream has ended: ${because}`);
-  else log.warn({ retry }, `the hub cannot be reached: ${because}`);
+/** A line when it comes and when it goes, and while it is gone when the reason is another. */
+function createStateLog(log: HubServiceParts['log']): (next: StreamState) => void {
+  let isOpen = false;
+  let told = '';
+  return (next) => {
+    if (next.kind === 'open') {
+      log.info({}, 'connected to the hub');
+      isOpen = true;
+      told = '';
+    }
+    if (next.kind !== 'waiting') return;
+    const because = describeOutcome(next.because);
+    const retry = new Date(next.untilMs).toISOString();
+    if (isOpen) {
+      log.info({ retry }, `the hub's stream has ended: ${because}`);
+      isOpen = false;
+    } else if (because !== told) {
+      log.warn({ retry }, `the hub cannot be reached: ${because}`);
+      told = because;
+    }
+  };
 }
 
 export function describeOutcome(outcome: StreamOutcome): string {

@@ -218,3 +218,19 @@ test('a certificate of another authority is not connected to', async () => {
     because: { kind: 'unreachable', isUntrusted: true },
   });
 });
+
+test('a hub that cannot be reached is a line for each reason, not for each try', async () => {
+  await using world = await HubWorld.start();
+  const { hub } = world;
+  await hub.until(() => hub.cursors.length === 1);
+  const answers = [503, 503, 503, 403, 403];
+  hub.intercept = (_request, response) => {
+    const status = answers.shift();
+    if (status !== undefined) response.writeHead(status).end();
+    return status !== undefined;
+  };
+  hub.cutStreams();
+  await hub.until(() => hub.cursors.length === 2);
+  expect(answers).toEqual([]);
+  expect(world.warnings).toEqual([503, 403].map((status) => expect.stringContaining(`${status}`)));
+});
