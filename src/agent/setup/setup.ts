@@ -292,16 +292,18 @@ function allThere(node: string): Found {
   };
 }
 
-async function removeFiles(
-  { say, node, isPrintOnly }: SetupOptions,
-  places: Places,
-): Promise<void> {
+async function removeFiles(options: SetupOptions, places: Places): Promise<void> {
+  const { say, node, isPrintOnly } = options;
   const written = await readWritten(places.written);
   const doomed: string[] = [];
   for (const file of new Set([places.token, join(places.folder, 'token')])) {
     const holder = holderOf(file, node);
     if (holder === 'setup') doomed.push(file);
     if (holder === 'others') say(`# ${file} is not seen to hold ${ownToken(node)}: it stays`);
+  }
+  if (written[places.ca] === undefined && existsSync(places.ca)) {
+    if (await isClusterCa(places.ca, options.caFile)) doomed.push(places.ca);
+    else say(`# ${places.ca} is not known to be setup's: it stays`);
   }
   for (const [file, sum] of Object.entries(written)) {
     const bytes = await readFile(file).catch(() => null);
@@ -313,4 +315,12 @@ async function removeFiles(
     say(shellLine(['rm', '-f', file]));
     if (!isPrintOnly) await rm(file, { force: true });
   }
+}
+
+/** Setup did not always remember its copy. */
+async function isClusterCa(copy: string, caFile: string): Promise<boolean> {
+  const [own, cluster] = await Promise.all(
+    [copy, caFile].map((file) => readFile(file, 'utf8').catch(() => null)),
+  );
+  return own !== null && own === cluster;
 }

@@ -280,6 +280,23 @@ describe('what cannot be is refused and said', () => {
     expect(existsSync(at('config.yaml'))).toBe(false);
   });
 
+  test.each([
+    ["the cluster's CA goes", true],
+    ['another one stays, and that is said', false],
+  ])('--remove, where the sum of its copy is not known: %s', async (_name, isSame) => {
+    expect((await setup()).exit).toBe(0);
+    const { [at('pve-root-ca.pem')]: sum, ...rest } = JSON.parse(
+      readFileSync(at('.setup.json'), 'utf8'),
+    ) as Record<string, string>;
+    expect(sum).toBeDefined();
+    writeFileSync(at('.setup.json'), JSON.stringify(rest));
+    if (!isSame) writeFileSync(at('pve-root-ca.pem'), 'another\n');
+    const { exit, out } = await setup('--remove');
+    expect(exit).toBe(0);
+    expect(existsSync(at('pve-root-ca.pem'))).toBe(!isSame);
+    expect(out.includes('pve-root-ca.pem is not known')).toBe(!isSame);
+  });
+
   test('a name that is no name of a node never reaches a tool', async () => {
     const { exit } = await setup('--node', 'x;reboot');
     expect(exit).toBe(64);
