@@ -171,7 +171,7 @@ export class Appender {
     const newsBytes = this.#bytes - this.#restatedBytes;
     if (newsBytes === 0 || newsBytes < this.#restatedBytes) return false;
     const wouldBe = this.#bytes + nextBytes;
-    return wouldBe > (this.#writer.isIdle ? this.#shortBytes : this.#segmentBytes);
+    return wouldBe > (this.#writer.isAtRest ? this.#shortBytes : this.#segmentBytes);
   }
 
   /** At the time last asked for. */

@@ -13,6 +13,9 @@ import { Batch, type Line } from './batch.ts';
 import { type AppendFile, appendAll, type Disk, errnoOf } from './disk.ts';
 import { createSegment, type SegmentDraft, segmentName } from './segments.ts';
 
+/** A batch that is longer was made by hundreds at once. */
+const REST_BYTES = 64 * 1024;
+
 export interface WriterEvents {
   /** Throws where the lock is not ours any more (J8): asked before every call to the disk. */
   readonly assertStillOwner: () => void;
@@ -44,6 +47,8 @@ export class Writer {
   /** A buffer that was written and is free again. */
   #spare: Buffer | null = null;
   #running: Promise<void> | null = null;
+  /** Of the newest batch. */
+  #lastBytes = 0;
   #poison: ReconcilerError | null = null;
 
   constructor(disk: Disk, file: AppendFile, events: WriterEvents) {
@@ -57,9 +62,12 @@ export class Writer {
     return this.#poison;
   }
 
-  /** Nothing is being written, and nothing waits to be. */
-  get isIdle(): boolean {
-    return this.#running === null;
+  /**
+   * Nothing is being written, and nothing waits to be: not for the moment in which very many who
+   * append at once have been told, and come back together.
+   */
+  get isAtRest(): boolean {
+    return this.#running === null && this.#lastBytes <= REST_BYTES;
   }
 
   /**
@@ -137,6 +145,7 @@ export class Writer {
    */
   async #write(batch: Batch): Promise<void> {
     const { bytes } = batch;
+    this.#lastBytes = bytes.length;
     const sinceMs = this.#events.monotonicMs();
     this.#events.assertStillOwner();
     await appendAll(this.#file, bytes);

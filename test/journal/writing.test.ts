@@ -214,12 +214,12 @@ describe('segments', () => {
 
   test('are no longer than 2 MiB where the writer rests between records, and full where it does not', async () => {
     const long = (op: number) =>
-      opStory(op).map((record) => ({ ...record, exit_status: 'x'.repeat(200_000) }));
-    const stories = Array.from({ length: 8 }, (_, index) => long(index + 1));
+      opStory(op).map((record) => ({ ...record, exit_status: 'x'.repeat(50_000) }));
+    const stories = Array.from({ length: 32 }, (_, index) => long(index + 1));
     const settings = { segmentBytes: 16 * 1024 * 1024, keepSegments: 1 };
     const disk = new MemoryDisk();
     const resting = await startOn(disk, settings);
-    for (let op = 1; op <= 40; op++) {
+    for (let op = 1; op <= 160; op++) {
       for (const record of long(op)) await resting.ledger.append(record);
     }
     const sizes = namesOf(disk).map((name) => disk.files().get(name)?.length ?? 0);
