@@ -158,7 +158,7 @@ export function parseRecord(text: string): JournalRecord {
 function describeUnreadable(body: Body): JournalRecord {
   const type = body['type'];
   if (type === 'op') {
-    const field = wrongOpField(body) ?? 'type';
+    const field = wrongOpField(body) ?? 'sum';
     return { kind: 'unreadable', reason: `its field ${field} is missing or not valid` };
   }
   if (isText(type) && (isNoteKind(type) || OTHER_TYPES.has(type))) {

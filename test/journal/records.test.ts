@@ -76,6 +76,8 @@ describe('a record of an op', () => {
 
   test('without its sum is none, and neither is what is no object', () => {
     expect(isSealedOp({ ...FULL_OP, sum: 'short' })).toBe(false);
+    const reason = 'its field sum is missing or not valid';
+    expect(read({ ...FULL_OP, sum: 'short' })).toEqual({ kind: 'unreadable', reason });
     expect([null, [], 'op', 7].map((value) => isSealedOp(value))).toEqual(Array(4).fill(false));
   });
 });
@@ -110,6 +112,11 @@ describe('a note', () => {
       });
     }
   });
+});
+
+test('a hold with something else beneath it is none', () => {
+  const hold = { type: 'hold', seq: 1, at: AT, vmid: 101, until_ms: null, reason: 'r' };
+  expect(read({ ...hold, under: 'q' }).kind).toBe('unreadable');
 });
 
 const HEADER: Body = {

@@ -174,6 +174,20 @@ describe('between two segments', () => {
     expect(problems).toContainEqual(found);
   });
 
+  test('a place in what the hub sent that is another is found', async () => {
+    const disk = new MemoryDisk();
+    const journal = await startOn(disk, { segmentBytes: 1024 });
+    await journal.ledger.note({ kind: 'hub_cursor', cursor: 'c1' });
+    for (const record of [...opStory(1), ...opStory(2)]) await journal.ledger.append(record);
+    await journal.close();
+    const lines = linesOf(disk);
+    const place = lines.get(second)?.find(({ type }) => type === 'live_hub');
+    Object.assign(place ?? {}, { cursor: 'c2' });
+    const { problems } = await verifyJournal(new JournalReader(reseal(lines)));
+    const message = 'it restates other than what was live: the place in what the hub sent';
+    expect(problems).toContainEqual(expect.objectContaining({ rule: 'J10', message }));
+  });
+
   test('a repair leaves out the segment of another journal, and what lies before a gap', async () => {
     const other = await salvage(withSecond({ journal: 'zzz' }), new MemoryDisk(), AT);
     expect(other.leftOut.map(({ why }) => why)).toContain('it is not of this journal');
