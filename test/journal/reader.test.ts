@@ -1,24 +1,13 @@
 import { describe, expect, test } from 'vitest';
-import type { Journal, StartOptions } from '../../src/journal/journal.ts';
 import { JournalReader, openReader } from '../../src/journal/reader.ts';
 import { salvage } from '../../src/journal/salvage.ts';
 import { tailJournal } from '../../src/journal/tail.ts';
 import { verifyJournal } from '../../src/journal/verify.ts';
-import type { OpRecordDraft } from '../../src/reconcile/op.ts';
+import { journalOf } from '../support/journal-of.ts';
 import { opId, opStory, START_MS, startOn, tickingClock, vmid } from '../support/journal-script.ts';
 import { MemoryDisk } from '../support/memory-disk.ts';
 
 const AT = '2026-03-01T13:00:00.000Z';
-
-async function journalOf(
-  stories: readonly OpRecordDraft[][],
-  options: Partial<StartOptions> = {},
-): Promise<{ disk: MemoryDisk; reader: JournalReader; journal: Journal }> {
-  const disk = new MemoryDisk();
-  const journal = await startOn(disk, { segmentBytes: 2048, ...options });
-  for (const record of stories.flat()) await journal.ledger.append(record);
-  return { disk, reader: new JournalReader(disk), journal };
-}
 
 const numbersOf = (ops: readonly { readonly op_id: string }[]): number[] =>
   ops.map(({ op_id: id }) => Number(id));

@@ -1,21 +1,10 @@
 /** What is behind a record, for readers that come back; and readings that nobody waits for. */
 import { describe, expect, test } from 'vitest';
-import type { Journal, StartOptions } from '../../src/journal/journal.ts';
 import { JournalReader } from '../../src/journal/reader.ts';
 import { tailBehind } from '../../src/journal/tail.ts';
-import type { OpRecordDraft } from '../../src/reconcile/op.ts';
-import { opStory, startOn, tickingClock } from '../support/journal-script.ts';
+import { journalOf } from '../support/journal-of.ts';
+import { opStory, tickingClock } from '../support/journal-script.ts';
 import { MemoryDisk } from '../support/memory-disk.ts';
-
-async function journalOf(
-  stories: readonly OpRecordDraft[][],
-  options: Partial<StartOptions> = {},
-): Promise<{ disk: MemoryDisk; reader: JournalReader; journal: Journal }> {
-  const disk = new MemoryDisk();
-  const journal = await startOn(disk, { segmentBytes: 2048, ...options });
-  for (const record of stories.flat()) await journal.ledger.append(record);
-  return { disk, reader: new JournalReader(disk), journal };
-}
 
 describe('a reader that nobody waits for any more', () => {
   const gone = AbortSignal.abort(new Error('gone'));
